@@ -1,4 +1,5 @@
-//! Embeds the demo, the client bundles and the documentation in the executable: `src/http/assets.rs` serves them.
+//! Embeds the demo, the client bundles and the documentation in the executable:
+//! `src/http/assets.rs` serves them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,7 +16,8 @@ mod docs;
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).ok_or(format!("{name} is not set"));
     let (root, out) = (variable("CARGO_MANIFEST_DIR")?, variable("OUT_DIR")?);
     let mut files = collect::files(&root)?;
     docs::add(&root, &mut files)?;

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::{Files, compress};
 
-/// Types of files that are served. Others in the same folders, such as `package.json`, are for development.
+/// Types of files that are served. Others in the same folders, such as `package.json`, are for
+/// development.
 const SERVED: [&str; 9] = ["css", "html", "ico", "js", "json", "png", "svg", "ts", "webmanifest"];
 
 /// Names that are never embedded.
 const EXCLUDED: [&str; 4] = ["node_modules", "package.json", "package-lock.json", "tsconfig.json"];
 
-/// Folders whose files are embedded, and the prefixes of their paths. Later entries replace earlier ones.
+/// Folders whose files are embedded, and the prefixes of their paths. Later entries replace earlier
+/// ones.
 const FOLDERS: [(&str, &str); 5] = [
     ("client-demo/bundle", "demo/"),
     ("packages/client/src", "client/"),
@@ -22,23 +24,31 @@ const FOLDERS: [(&str, &str); 5] = [
     ("docs/site", "docs/"),
 ];
 
-/// Files of the demo that are embedded beside its bundle, which has all of its modules and styles: see `scripts/vendor.mjs`.
-const DEMO_FILES: [&str; 4] = ["favicon.svg", "index.html", "theme.js", "vendor/mediasoup-client.js"];
+/// Files of the demo that are embedded beside its bundle, which has all of its modules and styles:
+/// see `scripts/vendor.mjs`.
+const DEMO_FILES: [&str; 4] =
+    ["favicon.svg", "index.html", "theme.js", "vendor/mediasoup-client.js"];
 
 /// Documents that are embedded as they are.
 const DOCUMENTS: [&str; 2] = ["openapi.json", "asyncapi.json"];
 
-/// Returns the files to embed. Missing folders are skipped: the server reports what it lacks when it starts.
+/// Returns the files to embed. Missing folders are skipped: the server reports what it lacks when
+/// it starts.
 pub(crate) fn files(root: &Path) -> Result<Files, Box<dyn Error>> {
     let mut files = Files::new();
     for (folder, prefix) in FOLDERS {
         let folder = root.join(folder);
-        // New files are noticed, except where packages are installed: there cargo would watch those as well.
+        // New files are noticed, except where packages are installed: there cargo would watch those
+        // as well.
         if folder.is_dir() && !folder.join("package.json").is_file() {
             watch(&folder);
         }
         for path in served_files(&folder)? {
-            let name = path.strip_prefix(&folder)?.to_str().ok_or("a file name is not UTF-8")?.replace('\\', "/");
+            let name = path
+                .strip_prefix(&folder)?
+                .to_str()
+                .ok_or("a file name is not UTF-8")?
+                .replace('\\', "/");
             files.insert(format!("{prefix}{name}"), read(&path)?);
         }
     }
@@ -65,7 +75,9 @@ fn served_files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_served = path.extension().is_some_and(|extension| SERVED.iter().any(|served| extension == *served));
+            let is_served = path
+                .extension()
+                .is_some_and(|extension| SERVED.iter().any(|served| extension == *served));
             if name.starts_with('.') || EXCLUDED.contains(&name.as_str()) {
                 continue;
             }
@@ -88,12 +100,15 @@ fn watch(path: &Path) {
     println!("cargo::rerun-if-changed={}", path.display());
 }
 
-/// Replaces the references in `index.html` of the demo by paths that contain the hash of all its files. Files below such
-/// a path never change, so that browsers can cache them without asking again.
+/// Replaces the references in `index.html` of the demo by paths that contain the hash of all its
+/// files. Files below such a path never change, so that browsers can cache them without asking
+/// again.
 fn hash_references(files: &mut Files) -> Result<(), Box<dyn Error>> {
     let parts: Vec<(&str, &[u8])> = files
         .iter()
-        .filter(|(path, _)| ["demo/", "client/", "socket.io/"].iter().any(|prefix| path.starts_with(prefix)))
+        .filter(|(path, _)| {
+            ["demo/", "client/", "socket.io/"].iter().any(|prefix| path.starts_with(prefix))
+        })
         .map(|(path, content)| (path.as_str(), content.as_slice()))
         .collect();
     let hash = compress::hash_of(&parts);
@@ -106,7 +121,8 @@ fn hash_references(files: &mut Files) -> Result<(), Box<dyn Error>> {
         for attribute in ["href", "src"] {
             for end in ["\"", "#"] {
                 let reference = format!("{attribute}=\"{name}{end}");
-                text = text.replace(&reference, &format!("{attribute}=\"/assets/{hash}/{name}{end}"));
+                text =
+                    text.replace(&reference, &format!("{attribute}=\"/assets/{hash}/{name}{end}"));
             }
         }
     }

@@ -99,7 +99,10 @@ pub(crate) fn add(root: &Path, files: &mut Files) -> Result<(), Box<dyn Error>> 
     }
     let text = fill(&[
         ("title", "Parlor: reference"),
-        ("description", "Every REST operation and every WebSocket message of a Parlor signaling server."),
+        (
+            "description",
+            "Every REST operation and every WebSocket message of a Parlor signaling server.",
+        ),
         ("scripts", "\n    <script src=\"/docs/reference.js\" defer></script>"),
         ("group", "Reference"),
         ("navigation", &navigation(REFERENCE.0, &sources, &[])),
@@ -111,21 +114,31 @@ pub(crate) fn add(root: &Path, files: &mut Files) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Returns the template with values in place of their names. The content is the last one, so that it stays as it is.
+/// Returns the template with values in place of their names. The content is the last one, so that
+/// it stays as it is.
 fn fill(values: &[(&str, &str)]) -> String {
-    values.iter().fold(TEMPLATE.to_owned(), |text, (name, value)| text.replace(&format!("{{{{{name}}}}}"), value))
+    values.iter().fold(TEMPLATE.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{{{name}}}}}"), value)
+    })
 }
 
 fn address(name: &str) -> String {
     if name == "index" { "/docs/".to_owned() } else { format!("/docs/{name}") }
 }
 
-fn navigation(current: &str, sources: &BTreeMap<&str, String>, headings: &[(String, String)]) -> String {
+fn navigation(
+    current: &str,
+    sources: &BTreeMap<&str, String>,
+    headings: &[(String, String)],
+) -> String {
     let mut text = String::new();
     for (group, pages) in GROUPS {
         _ = write!(text, "<p class=\"contents-part\">{group}</p><ul>");
-        let mut entries: Vec<(&str, &str)> =
-            pages.iter().filter(|page| sources.contains_key(page.name)).map(|page| (page.name, page.title)).collect();
+        let mut entries: Vec<(&str, &str)> = pages
+            .iter()
+            .filter(|page| sources.contains_key(page.name))
+            .map(|page| (page.name, page.title))
+            .collect();
         if group == "Reference" {
             entries.insert(0, REFERENCE);
         }
@@ -163,8 +176,14 @@ struct Section {
 
 impl Section {
     fn to_json(&self, page: &Page) -> String {
-        let text: String =
-            self.text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_INDEXED).collect();
+        let text: String = self
+            .text
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .take(MAX_INDEXED)
+            .collect();
         let anchor = if self.id.is_empty() { String::new() } else { format!("#{}", self.id) };
         let fields = [
             ("url", format!("{}{anchor}", address(page.name))),
@@ -172,7 +191,8 @@ impl Section {
             ("heading", self.heading.clone()),
             ("text", text),
         ];
-        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{}", quoted(value))).collect();
+        let fields: Vec<String> =
+            fields.iter().map(|(name, value)| format!("\"{name}\":{}", quoted(value))).collect();
         format!("{{{}}}", fields.join(","))
     }
 }
@@ -186,7 +206,8 @@ fn render(
 ) -> Result<Rendered, Box<dyn Error>> {
     let mut events: Vec<Event> =
         Parser::new_ext(text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).collect();
-    let (mut headings, mut sections, mut ids) = (Vec::new(), vec![Section::default()], BTreeMap::new());
+    let (mut headings, mut sections, mut ids) =
+        (Vec::new(), vec![Section::default()], BTreeMap::new());
     let mut open: Option<usize> = None;
     for position in 0..events.len() {
         match &events[position] {
@@ -213,7 +234,9 @@ fn render(
             Event::SoftBreak | Event::HardBreak | Event::End(_) => {
                 sections.last_mut().expect("one is open").text.push(' ');
             }
-            Event::Start(Tag::Link { dest_url, link_type, title, id }) if *link_type != LinkType::Autolink => {
+            Event::Start(Tag::Link { dest_url, link_type, title, id })
+                if *link_type != LinkType::Autolink =>
+            {
                 let dest_url = link(page, dest_url, sources).into();
                 let (link_type, title, id) = (*link_type, title.clone(), id.clone());
                 events[position] = Event::Start(Tag::Link { link_type, dest_url, title, id });
@@ -232,19 +255,25 @@ fn render(
     let mut rendered = String::new();
     html::push_html(&mut rendered, events.into_iter());
     // Wide tables scroll by themselves.
-    let html = rendered.replace("<table>", "<div class=\"wide\"><table>").replace("</table>", "</table></div>");
+    let html = rendered
+        .replace("<table>", "<div class=\"wide\"><table>")
+        .replace("</table>", "</table></div>");
     sections.retain(|section| !section.heading.is_empty() || !section.text.trim().is_empty());
     Ok(Rendered { html, headings, sections })
 }
 
 /// Returns the address of a link: pages of this site by their names, other files in the repository.
 fn link(page: &Page, to: &str, sources: &BTreeMap<&str, String>) -> String {
-    if to.starts_with('#') || to.contains("://") || to.starts_with("mailto:") || to.starts_with('/') {
+    if to.starts_with('#') || to.contains("://") || to.starts_with("mailto:") || to.starts_with('/')
+    {
         return to.to_owned();
     }
-    let (path, anchor) = to.split_once('#').map_or((to, String::new()), |(path, anchor)| (path, format!("#{anchor}")));
+    let (path, anchor) = to
+        .split_once('#')
+        .map_or((to, String::new()), |(path, anchor)| (path, format!("#{anchor}")));
     let path = resolve(page.file, path);
-    let pages = GROUPS.iter().flat_map(|(_, pages)| *pages).filter(|page| sources.contains_key(page.name));
+    let pages =
+        GROUPS.iter().flat_map(|(_, pages)| *pages).filter(|page| sources.contains_key(page.name));
     match pages.into_iter().find(|page| page.file == path) {
         Some(page) => format!("{}{anchor}", address(page.name)),
         None if path == "docs/openapi.json" || path == "docs/asyncapi.json" => format!("/{path}"),

@@ -1,6 +1,7 @@
 //! Times whole calls against a server in this process, one after the other, and prints the median.
 //!
-//! A call: two connects, two joins, offer, answer, ten candidates, leave. `cargo run --release --example whole_call`
+//! A call: two connects, two joins, offer, answer, ten candidates, leave.
+//! `cargo run --release --example whole_call`
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,8 +21,10 @@ struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn connect(url: &str) -> anyhow::Result<Self> {
-        // Without Nagle's algorithm, as browsers do: with it, small frames wait for acknowledgements.
-        let mut client = Self(tokio_tungstenite::connect_async_with_config(url, None, true).await?.0);
+        // Without Nagle's algorithm, as browsers do: with it, small frames wait for
+        // acknowledgements.
+        let mut client =
+            Self(tokio_tungstenite::connect_async_with_config(url, None, true).await?.0);
         client.0.send(Message::text("40")).await?;
         client.until("40").await?;
         Ok(client)
@@ -54,13 +57,18 @@ async fn call(url: &str, number: usize) -> anyhow::Result<Duration> {
     let mut bob = Client::connect(url).await?;
     bob.send("join-room", json!({ "roomId": room, "userId": "bob" })).await?;
     bob.until(r#"42["room-users""#).await?;
-    bob.send("offer", json!({ "targetId": "ann", "offer": { "type": "offer", "sdp": sdp } })).await?;
+    bob.send("offer", json!({ "targetId": "ann", "offer": { "type": "offer", "sdp": sdp } }))
+        .await?;
     ann.until(r#"42["offer""#).await?;
-    ann.send("answer", json!({ "targetId": "bob", "answer": { "type": "answer", "sdp": sdp } })).await?;
+    ann.send("answer", json!({ "targetId": "bob", "answer": { "type": "answer", "sdp": sdp } }))
+        .await?;
     bob.until(r#"42["answer""#).await?;
     for _ in 0..CANDIDATES {
-        bob.send("ice-candidate", json!({ "targetId": "ann", "candidate": { "candidate": "…", "sdpMid": "0" } }))
-            .await?;
+        bob.send(
+            "ice-candidate",
+            json!({ "targetId": "ann", "candidate": { "candidate": "…", "sdpMid": "0" } }),
+        )
+        .await?;
     }
     for _ in 0..CANDIDATES {
         ann.until(r#"42["ice-candidate""#).await?;
@@ -73,8 +81,8 @@ async fn call(url: &str, number: usize) -> anyhow::Result<Duration> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let flags = ["--host=127.0.0.1", "--port=0"].map(Into::into);
-    let loaded =
-        config::load_from(flags, BTreeMap::new(), BTreeMap::new()).map_err(|wrong| anyhow::anyhow!(wrong.message))?;
+    let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new())
+        .map_err(|wrong| anyhow::anyhow!(wrong.message))?;
     let server = Server::bind(loaded.config)?;
     let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", server.local_addr());
     let mut times = Vec::with_capacity(CALLS);
@@ -82,7 +90,11 @@ async fn main() -> anyhow::Result<()> {
         times.push(call(&url, number).await?);
     }
     times.sort_unstable();
-    println!("{CALLS} whole calls: median {:.2?}, p99 {:.2?}", times[CALLS / 2], times[CALLS * 99 / 100]);
+    println!(
+        "{CALLS} whole calls: median {:.2?}, p99 {:.2?}",
+        times[CALLS / 2],
+        times[CALLS * 99 / 100]
+    );
     server.shutdown().await;
     Ok(())
 }

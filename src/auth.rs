@@ -7,8 +7,8 @@
 //! - `session::identity` checks every command of a connection against its grant;
 //! - [`issue`] signs tokens for testing.
 //!
-//! Invariant: the signature algorithm is that of the configured key, whatever the token's header says. Clients do not
-//! learn what is wrong with a token: [`Denial::Unauthorized`] has one text.
+//! Invariant: the signature algorithm is that of the configured key, whatever the token's header
+//! says. Clients do not learn what is wrong with a token: [`Denial::Unauthorized`] has one text.
 
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +33,8 @@ pub const LEEWAY: Duration = Duration::from_secs(30);
 /// Why access is denied, as reported to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
-    /// The token is missing or invalid. The reason is not reported, since it would help to forge tokens.
+    /// The token is missing or invalid. The reason is not reported, since it would help to forge
+    /// tokens.
     #[error("a valid token is required")]
     Unauthorized,
     /// The requested peer id is not the token's `sub`.
@@ -113,8 +114,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Creates a verifier for tokens of the issuer, if one is given, and for one of the audiences. Without an audience,
-    /// tokens with an `aud` are rejected (RFC 7519, section 4.1.3).
+    /// Creates a verifier for tokens of the issuer, if one is given, and for one of the audiences.
+    /// Without an audience, tokens with an `aud` are rejected (RFC 7519, section 4.1.3).
     pub fn new(keys: Keys, issuer: Option<String>, audience: Vec<String>) -> Self {
         Self { keys, issuer, audience }
     }
@@ -131,14 +132,18 @@ impl Verifier {
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Grant, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|error| token_error(&error))?;
         if header.crit.is_some() {
-            // `crit` lists extensions that must be understood, and none is supported (RFC 7515, section 4.1.11).
+            // `crit` lists extensions that must be understood, and none is supported (RFC 7515,
+            // section 4.1.11).
             return Err(TokenError::Malformed);
         }
         let key = match &self.keys {
             Keys::Secret(key) | Keys::Public(PublicKey(key)) => key.clone(),
-            Keys::Set(set) => set.find(header.kid.as_deref(), header.alg).ok_or(TokenError::UnknownKey)?,
+            Keys::Set(set) => {
+                set.find(header.kid.as_deref(), header.alg).ok_or(TokenError::UnknownKey)?
+            }
         };
-        // The library compares the token's algorithm with this one before it verifies the signature.
+        // The library compares the token's algorithm with this one before it verifies the
+        // signature.
         let mut validation = Validation::new(key.algorithm);
         let mut required = vec!["sub", "exp"];
         if let Some(issuer) = &self.issuer {

@@ -1,7 +1,8 @@
 //! The time of an event, by the monotonic and by the system clock.
 //!
-//! All time limits use the monotonic clock, since the system clock may be set while the server runs. The system clock
-//! is only for times shown to clients, and for times that others have written, such as the `exp` of a token.
+//! All time limits use the monotonic clock, since the system clock may be set while the server
+//! runs. The system clock is only for times shown to clients, and for times that others have
+//! written, such as the `exp` of a token.
 
 use std::ops::{Add, AddAssign};
 use std::time::{Duration, Instant, SystemTime};

@@ -1,7 +1,9 @@
-//! Several nodes as one server: shared rooms, and signals from node to node, over an engine (Redis or Valkey).
+//! Several nodes as one server: shared rooms, and signals from node to node, over an engine (Redis
+//! or Valkey).
 //!
-//! The code here has no socket and no clock, except for [`redis`]. A [`Node`] receives events (a join, a reply, a message, the time) and calls
-//! two traits: [`Engine`], the connection to the engine, and [`Host`], the sessions of this node.
+//! The code here has no socket and no clock, except for [`redis`]. A [`Node`] receives events (a
+//! join, a reply, a message, the time) and calls two traits: [`Engine`], the connection to the
+//! engine, and [`Host`], the sessions of this node.
 //!
 //! - [`record`]: members and rooms as the engine stores them;
 //! - [`script`]: the requests to the engine, each of them one atomic script, and its replies;
@@ -9,9 +11,11 @@
 //! - [`link`]: numbered frames from one node to another, none lost, none repeated;
 //! - [`replica`]: this node's copy of a room, which follows the log of the room;
 //! - [`node_list`]: which nodes live, and which is to be removed;
-//! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new connection to the engine;
+//! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new
+//!   connection to the engine;
 //! - [`moving`]: the state of a session move, when a client resumes its session on another node;
-//! - [`nodes`]: this process on all engines among which rooms are spread, and the session moves that concern several of them;
+//! - [`nodes`]: this process on all engines among which rooms are spread, and the session moves
+//!   that concern several of them;
 //! - [`Cluster`]: the nodes of this process, one for each engine, as sessions call them;
 //! - [`redis`]: the connection to an engine, the only part with a socket and a clock.
 //!
@@ -44,17 +48,19 @@ pub use nodes::Nodes;
 pub use record::{Incarnation, Member, Membership, Nonce, RoomRecord};
 pub use script::{Call, CallId, Refusal, ScriptReply};
 
-/// The connection to one engine. Calls return at once; results are reported to the [`Node`], those of one connection in the
-/// order of the calls.
+/// The connection to one engine. Calls return at once; results are reported to the [`Node`], those
+/// of one connection in the order of the calls.
 pub trait Engine: Send {
-    /// Closes the connection, if there is one, opens another, and subscribes to the inbox of `me`. All calls that follow carry
-    /// `me` and `generation`. Reported by [`Node::connected`] or [`Node::disconnected`].
+    /// Closes the connection, if there is one, opens another, and subscribes to the inbox of `me`.
+    /// All calls that follow carry `me` and `generation`. Reported by [`Node::connected`] or
+    /// [`Node::disconnected`].
     fn connect(&mut self, me: Incarnation, generation: u64);
 
     /// Runs a script. Reported by [`Node::replied`], unless the connection is lost.
     fn call(&mut self, id: CallId, call: &Call);
 
-    /// Publishes a message to an inbox. With a number, [`Node::published`] reports how many connections received it.
+    /// Publishes a message to an inbox. With a number, [`Node::published`] reports how many
+    /// connections received it.
     fn publish(&mut self, to: Incarnation, number: Option<u64>, message: Bytes);
 
     /// Returns the bytes that wait to be written.
@@ -63,7 +69,8 @@ pub trait Engine: Send {
     }
 }
 
-/// The sessions of a node, as the cluster needs them. Implementations must not call the [`Node`] back.
+/// The sessions of a node, as the cluster needs them. Implementations must not call the [`Node`]
+/// back.
 pub trait Host: Send + Sync {
     /// Returns the rooms of this node.
     fn rooms(&self) -> &Rooms;
@@ -71,14 +78,23 @@ pub trait Host: Send + Sync {
     /// Returns 64 random bits.
     fn random(&self) -> u64;
 
-    /// Queues the deliveries of a change that another node made. Recipients on other nodes get nothing from it. Returns why a
-    /// signal among them was not delivered to all its recipients here.
+    /// Queues the deliveries of a change that another node made. Recipients on other nodes get
+    /// nothing from it. Returns why a signal among them was not delivered to all its recipients
+    /// here.
     fn deliver(&self, applied: &Applied, now: Moment) -> Option<SignalFailure>;
 
-    /// Answers a join: with the room, whose deliveries are to be queued, or with the reason of its refusal.
-    fn joined(&self, room: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, now: Moment);
+    /// Answers a join: with the room, whose deliveries are to be queued, or with the reason of its
+    /// refusal.
+    fn joined(
+        &self,
+        room: &RoomId,
+        connection: ConnectionId,
+        outcome: Result<Applied, Refusal>,
+        now: Moment,
+    );
 
-    /// Tells a local peer that it is no member of a room any more, because the cluster has no place for it.
+    /// Tells a local peer that it is no member of a room any more, because the cluster has no place
+    /// for it.
     fn removed(&self, room: &RoomId, connection: ConnectionId, why: Refusal);
 
     /// Tells a local peer that a signal of it was not delivered.
@@ -90,34 +106,39 @@ pub trait Host: Send + Sync {
     /// Returns the name of a dialect that this node knows, for a name that another node has sent.
     fn dialect(&self, name: &str) -> Option<&'static str>;
 
-    /// Checks the request of a client that resumes a local session on another node. If it is granted, closes the connection
-    /// that the session may still have, and keeps what is sent to it from then on; [`Host::release`] or [`Host::end`]
-    /// follows. A session whose replay buffer lacks a frame that the client has missed ends, and the request is refused.
-    /// By default all are refused.
+    /// Checks the request of a client that resumes a local session on another node. If it is
+    /// granted, closes the connection that the session may still have, and keeps what is sent to it
+    /// from then on; [`Host::release`] or [`Host::end`] follows. A session whose replay buffer
+    /// lacks a frame that the client has missed ends, and the request is refused. By default all
+    /// are refused.
     fn claimed(&self, connection: ConnectionId, request: &[u8]) -> bool {
         _ = (connection, request);
         false
     }
 
-    /// Takes a session out of this node, without leaving its rooms, and returns it for [`Host::resumed`] on another node.
+    /// Takes a session out of this node, without leaving its rooms, and returns it for
+    /// [`Host::resumed`] on another node.
     fn release(&self, connection: ConnectionId) -> Option<Bytes> {
         _ = connection;
         None
     }
 
-    /// Takes over a session that has moved to this node: connects it to the rooms of this node ([`Rooms::connect`]), and sends
-    /// the client the frames that it has missed. Deliveries for it follow, and then [`Host::arrived`].
+    /// Takes over a session that has moved to this node: connects it to the rooms of this node
+    /// ([`Rooms::connect`]), and sends the client the frames that it has missed. Deliveries for it
+    /// follow, and then [`Host::arrived`].
     fn resumed(&self, connection: ConnectionId, session: &[u8]) -> Resumed {
         _ = (connection, session);
         Resumed::Lost
     }
 
-    /// Tells a session that has moved to this node what it has missed of a room, as the deliveries of `applied`.
+    /// Tells a session that has moved to this node what it has missed of a room, as the deliveries
+    /// of `applied`.
     fn catch_up(&self, applied: &Applied, now: Moment) {
         _ = self.deliver(applied, now);
     }
 
-    /// Notes that a session that [`Host::resumed`] has taken over has got everything that it has missed.
+    /// Notes that a session that [`Host::resumed`] has taken over has got everything that it has
+    /// missed.
     fn arrived(&self, connection: ConnectionId) {
         _ = connection;
     }
@@ -132,7 +153,8 @@ pub trait Host: Send + Sync {
         _ = after;
     }
 
-    /// Removes a local peer from a room, as an operator asked another node to. Returns whether it was there.
+    /// Removes a local peer from a room, as an operator asked another node to. Returns whether it
+    /// was there.
     fn kick(&self, room: &RoomId, connection: ConnectionId) -> bool {
         _ = (room, connection);
         false

@@ -40,7 +40,10 @@ pub use socketio::SocketIo;
 pub use values::{Announced, HostAndPort, Secret};
 
 use origin::client_url;
-use values::{count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate, seconds};
+use values::{
+    count, flag, host_and_port, log_level, megabytes, milliseconds, network, port, queue, rate,
+    seconds,
+};
 
 /// A signaling server for WebRTC. Every setting is a flag and an environment variable. Flags take
 /// precedence over the environment, the environment over a .env file in the working directory, and
@@ -110,7 +113,8 @@ pub struct Network {
     /// Private key file of the certificate (PEM, without a passphrase)
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Serve TLS with a self-signed certificate, made at each start: for trying out from other machines
+    /// Serve TLS with a self-signed certificate, made at each start: for trying out from other
+    /// machines
     #[arg(long, value_name = "BOOL", default_value = "false", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = flag)]
     pub dev_tls: bool,
 }
@@ -284,7 +288,11 @@ impl Config {
 
     /// Returns the effective log format.
     pub fn log_format(&self) -> LogFormat {
-        self.log.log_format.unwrap_or(if self.is_production() { LogFormat::Json } else { LogFormat::Pretty })
+        self.log.log_format.unwrap_or(if self.is_production() {
+            LogFormat::Json
+        } else {
+            LogFormat::Pretty
+        })
     }
 
     /// Returns whether the main port serves TLS.
@@ -298,17 +306,26 @@ impl Config {
         let is_local = self.network.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         if self.is_production() {
             match self.http.client_url() {
-                ClientUrl::Any => exposures.push("CLIENT_URL=*: pages of every origin may connect".to_owned()),
+                ClientUrl::Any => {
+                    exposures.push("CLIENT_URL=*: pages of every origin may connect".to_owned());
+                }
                 list if list.is_local() => {
-                    exposures.push("CLIENT_URL allows pages on localhost only: no other page can connect".to_owned());
+                    exposures.push(
+                        "CLIENT_URL allows pages on localhost only: no other page can connect"
+                            .to_owned(),
+                    );
                 }
                 ClientUrl::List(_) => {}
             }
             if self.http.api_token.is_none() {
-                exposures.push("API_TOKEN is not set: anyone can list the rooms; changes are refused".to_owned());
+                exposures.push(
+                    "API_TOKEN is not set: anyone can list the rooms; changes are refused"
+                        .to_owned(),
+                );
             }
             if self.http.api_token.is_none() && self.http.metrics_addr.is_none() {
-                exposures.push("anyone can read /metrics: set METRICS_ADDR or API_TOKEN".to_owned());
+                exposures
+                    .push("anyone can read /metrics: set METRICS_ADDR or API_TOKEN".to_owned());
             }
         } else if !is_local && self.http.api_token.is_none() {
             exposures.push(

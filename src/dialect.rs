@@ -1,12 +1,13 @@
 //! The boundary between protocols and rooms.
 //!
-//! A dialect is pure: text in, [`Command`](crate::room::Command) out (`decode`); [`Event`] in, text out (`encode`). It
-//! does no I/O and keeps no state, so that recorded frames test it completely.
+//! A dialect is pure: text in, [`Command`](crate::room::Command) out (`decode`); [`Event`] in, text
+//! out (`encode`). It does no I/O and keeps no state, so that recorded frames test it completely.
 //!
-//! - `decode` checks everything that can be checked without a room; a [`DecodeError`] names the wrong field;
+//! - `decode` checks everything that can be checked without a room; a [`DecodeError`] names the
+//!   wrong field;
 //! - the bodies of signals stay the text that was received, and are never parsed into a tree;
-//! - a transport registers its connection with the [`Dialect`] of its client, and executes the steps of a
-//!   [`Conversation`].
+//! - a transport registers its connection with the [`Dialect`] of its client, and executes the
+//!   steps of a [`Conversation`].
 //!
 //! Invariant: no input makes `decode` panic.
 
@@ -41,14 +42,16 @@ pub use self::framing::{Form, Framing, Unframed};
 pub struct Dialect {
     /// The name in logs and metrics; also [`Signal::origin`](crate::room::Signal::origin).
     pub name: &'static str,
-    /// Encodes an event; `None` if this protocol has no message for it. The time is for protocols with timestamps.
+    /// Encodes an event; `None` if this protocol has no message for it. The time is for protocols
+    /// with timestamps.
     pub encode: fn(&Event, SystemTime) -> Option<Frame>,
     /// Encodes an event of the media server; `None` if this protocol has no messages for them.
     pub media: Option<fn(&MediaEvent, SystemTime) -> Frame>,
     /// Encodes the last message of a server that shuts down.
     pub shutdown_frame: fn(&str, SystemTime) -> Frame,
-    /// Encodes an error that does not answer a current request: for an earlier signal that was not delivered, or for a membership
-    /// that was revoked. `None` if this protocol has no message for it.
+    /// Encodes an error that does not answer a current request: for an earlier signal that was not
+    /// delivered, or for a membership that was revoked. `None` if this protocol has no message for
+    /// it.
     pub failure: fn(&Failure<'_>, &RoomId, Option<&str>, SystemTime) -> Option<Frame>,
     /// Encodes the last messages to a connection whose token has expired.
     pub expired: fn(SystemTime) -> Vec<Frame>,
@@ -56,9 +59,11 @@ pub struct Dialect {
     pub names: Names,
     /// Maximum time for which backpressure stops reading from a client.
     pub backpressure_limit: Duration,
-    /// Whether an application message of this name is withheld from a client, since the name is one of the server's own.
+    /// Whether an application message of this name is withheld from a client, since the name is one
+    /// of the server's own.
     pub reserves: fn(&str) -> bool,
-    /// Whether a client that cannot receive a presence event is disconnected, since its view of the room would be wrong.
+    /// Whether a client that cannot receive a presence event is disconnected, since its view of the
+    /// room would be wrong.
     pub presence_is_vital: bool,
 }
 

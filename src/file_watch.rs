@@ -18,18 +18,27 @@ pub(crate) struct FileStamp {
 }
 
 impl FileStamp {
-    /// Returns the stamp of a file, or `None` if it is missing. Follows symbolic links, which ACME clients use.
+    /// Returns the stamp of a file, or `None` if it is missing. Follows symbolic links, which ACME
+    /// clients use.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let file = std::fs::metadata(path).ok()?;
-        Some(Self { inode: file.ino(), length: file.size(), modified: (file.mtime(), file.mtime_nsec()) })
+        Some(Self {
+            inode: file.ino(),
+            length: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+        })
     }
 }
 
 /// Calls `check` once per `period` until the server stops.
 ///
-/// The check runs on a blocking thread, since the file may be on a network file system. A panic in it is logged, and the
-/// next check follows.
-pub(crate) async fn watch(period: Duration, lifecycle: Lifecycle, check: impl Fn() + Send + Sync + 'static) {
+/// The check runs on a blocking thread, since the file may be on a network file system. A panic in
+/// it is logged, and the next check follows.
+pub(crate) async fn watch(
+    period: Duration,
+    lifecycle: Lifecycle,
+    check: impl Fn() + Send + Sync + 'static,
+) {
     let check = Arc::new(check);
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

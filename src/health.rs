@@ -1,5 +1,5 @@
-//! `parlor health`: queries the health of the server on this machine, for container health checks. Uses TLS if the
-//! configuration has a certificate, and does not verify its name.
+//! `parlor health`: queries the health of the server on this machine, for container health checks.
+//! Uses TLS if the configuration has a certificate, and does not verify its name.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -32,13 +32,18 @@ pub fn check(config: &Config) -> Result<(), Unhealthy> {
     let (host, port) = (config.network.host.as_str(), config.network.port);
     let unreachable = |source| Unhealthy::Unreachable { address: format!("{host}:{port}"), source };
     let addresses = (host, port).to_socket_addrs();
-    let head = addresses.and_then(|addresses| query(addresses, config.has_tls())).map_err(unreachable)?;
+    let head =
+        addresses.and_then(|addresses| query(addresses, config.has_tls())).map_err(unreachable)?;
     let status = head.split_whitespace().nth(1).unwrap_or_default();
-    if status == "200" { Ok(()) } else { Err(Unhealthy::Reported(head.lines().next().unwrap_or_default().to_owned())) }
+    if status == "200" {
+        Ok(())
+    } else {
+        Err(Unhealthy::Reported(head.lines().next().unwrap_or_default().to_owned()))
+    }
 }
 
-/// Returns the start of the response to `GET /healthz` from the first address that responds: the server listens on the
-/// first address of its host name that it can bind.
+/// Returns the start of the response to `GET /healthz` from the first address that responds: the
+/// server listens on the first address of its host name that it can bind.
 fn query(addresses: impl IntoIterator<Item = SocketAddr>, is_tls: bool) -> io::Result<String> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     for address in addresses {
@@ -85,7 +90,8 @@ mod tests {
     fn every_address_of_host_is_tried() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // Nothing listens there: the port belongs to another address.
-        let closed = SocketAddr::new("127.0.0.2".parse().unwrap(), listener.local_addr().unwrap().port());
+        let closed =
+            SocketAddr::new("127.0.0.2".parse().unwrap(), listener.local_addr().unwrap().port());
         let open = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();

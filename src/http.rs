@@ -1,8 +1,10 @@
 //! HTTP: all routes and their middleware.
 //!
-//! - [`origin`] checks the origin of pages: with CORS headers for REST, by refusing handshakes and writes;
-//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`ice_servers`] is for clients; [`demo`] serves the demo
-//!   page and the client bundles, [`docs`] the documentation, both from [`assets`];
+//! - [`origin`] checks the origin of pages: with CORS headers for REST, by refusing handshakes and
+//!   writes;
+//! - [`rooms`], [`health`] and [`metrics`] are for operators; [`ice_servers`] is for clients;
+//!   [`demo`] serves the demo page and the client bundles, [`docs`] the documentation, both from
+//!   [`assets`];
 //! - [`admission`] refuses requests over the connection limits.
 
 use std::sync::Arc;
@@ -74,13 +76,16 @@ pub fn router(
 
     let mut sockets = Router::new();
     for path in config.socketio.paths() {
-        sockets = sockets.route(path, any(socketio::serve)).route(path.trim_end_matches('/'), any(socketio::serve));
+        sockets = sockets
+            .route(path, any(socketio::serve))
+            .route(path.trim_end_matches('/'), any(socketio::serve));
     }
     let sockets = sockets.with_state(socketio);
 
     let mut pair_sessions = websocket::route(session::begin);
     if config.http.require_tls() {
-        pair_sessions = pair_sessions.layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
+        pair_sessions = pair_sessions
+            .layer(middleware::from_fn_with_state(Arc::clone(&proxies), proxies::require_tls));
     }
     // One route per protocol.
     let protocols = Router::new()
@@ -92,7 +97,8 @@ pub fn router(
         .route("/ws/{topic}/", websocket::route(topic::begin))
         .with_state(websocket);
     let find_client = middleware::from_fn_with_state(proxies, proxies::find_client);
-    let log_refused = middleware::from_fn_with_state(shared.clone(), metrics::log_refused_handshakes);
+    let log_refused =
+        middleware::from_fn_with_state(shared.clone(), metrics::log_refused_handshakes);
     let sockets = sockets.merge(protocols).route_layer(guard).route_layer(log_refused);
     let sockets = sockets.method_not_allowed_fallback(method_not_allowed);
 
@@ -103,18 +109,23 @@ pub fn router(
         .route_layer(middleware::from_fn_with_state(shared.clone(), rooms::authorize))
         .route("/api/ice-servers", get(ice_servers::show))
         .route("/demo/lobby", get(lobby::show))
-        .route_layer(middleware::from_fn_with_state(config.times.handshake_timeout_seconds, limit_time))
+        .route_layer(middleware::from_fn_with_state(
+            config.times.handshake_timeout_seconds,
+            limit_time,
+        ))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&origins), origin::guard_writes))
         .with_state(shared.clone());
 
-    let mut router = Router::new().route("/health", get(health::report)).route("/healthz", get(health::probe));
+    let mut router =
+        Router::new().route("/health", get(health::report)).route("/healthz", get(health::probe));
     if config.http.metrics_addr.is_none() {
         router = router.route("/metrics", get(metrics::guarded));
     }
     let assets = assets::Assets::find();
     let router = router.with_state(shared.clone()).merge(docs::pages(assets.clone())).merge(api);
     let router = router.merge(demo::bundles(assets.clone()));
-    let router = router.merge(if config.http.demo() { demo::pages(assets) } else { demo::start_page() });
+    let router =
+        router.merge(if config.http.demo() { demo::pages(assets) } else { demo::start_page() });
     let count_errors = middleware::from_fn_with_state(shared.clone(), metrics::count_errors);
     let admit = middleware::from_fn_with_state(shared.clone(), admission::admit);
     let contain = CatchPanicLayer::custom(move |_| handler_panicked(&shared));
@@ -126,7 +137,8 @@ pub fn router(
     router.layer(middleware::from_fn(require_one_host)).layer(count_errors)
 }
 
-/// Refuses requests without exactly one `Host` header (RFC 9112, section 3.2), on which proxies and [`origin`] rely.
+/// Refuses requests without exactly one `Host` header (RFC 9112, section 3.2), on which proxies and
+/// [`origin`] rely.
 async fn require_one_host(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts == 1 || (hosts == 0 && request.version() != Version::HTTP_11) {
@@ -156,14 +168,19 @@ fn handler_panicked(shared: &Shared) -> Response {
 }
 
 /// Limits the time of a request, including that of its body.
-async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Result<Response, ApiError> {
+async fn limit_time(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     tokio::time::timeout(limit, next.run(request)).await.map_err(|_| ApiError::TooSlow)
 }
 
 fn cors(origins: Arc<Origins>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(tower_http::cors::AllowOrigin::predicate(move |origin, head| {
-            let head = Head { headers: &head.headers, uri: &head.uri, extensions: &head.extensions };
+            let head =
+                Head { headers: &head.headers, uri: &head.uri, extensions: &head.extensions };
             origins.allow(origin, head)
         }))
         .allow_credentials(true)

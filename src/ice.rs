@@ -1,11 +1,13 @@
-//! The ICE servers announced to clients: those of the configuration, and TURN servers with credentials per peer.
+//! The ICE servers announced to clients: those of the configuration, and TURN servers with
+//! credentials per peer.
 //!
-//! TURN credentials are time-limited and derived from a secret shared with the TURN server: user name `<expiry in Unix
-//! seconds>:<peer id>`, credential `base64(HMAC-SHA1(secret, user name))`, as coturn's `use-auth-secret` expects them
-//! (draft-uberti-behave-turn-rest-00).
+//! TURN credentials are time-limited and derived from a secret shared with the TURN server: user
+//! name `<expiry in Unix seconds>:<peer id>`, credential `base64(HMAC-SHA1(secret, user name))`, as
+//! coturn's `use-auth-secret` expects them (draft-uberti-behave-turn-rest-00).
 //!
 //! - [`list`] and [`turn_url`] validate the settings;
-//! - [`IceServers::for_peer`] returns the list for one peer, ready for `new RTCPeerConnection({ iceServers })`.
+//! - [`IceServers::for_peer`] returns the list for one peer, ready for
+//!   `new RTCPeerConnection({ iceServers })`.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -61,7 +63,8 @@ impl Turn {
     }
 
     fn push(&self, out: &mut String, peer: &PeerId, now: SystemTime) {
-        let expiry = (now + self.ttl).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let expiry =
+            (now + self.ttl).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut user_name = format!("{expiry}:{peer}");
         user_name.truncate(user_name.floor_char_boundary(MAX_USER_NAME));
         let credential = STANDARD.encode(hmac::sign(&self.secret, user_name.as_bytes()));
@@ -74,7 +77,8 @@ impl Turn {
 }
 
 impl IceServers {
-    /// Combines a list accepted by [`list`] with TURN servers. Returns `None` if there are no servers.
+    /// Combines a list accepted by [`list`] with TURN servers. Returns `None` if there are no
+    /// servers.
     pub fn new(fixed: Option<&str>, turn: Option<Turn>) -> Option<Self> {
         let fixed = fixed.map(|list| list[1..list.len() - 1].trim().to_owned()).unwrap_or_default();
         (!fixed.is_empty() || turn.is_some()).then_some(Self { fixed, turn })
@@ -102,7 +106,9 @@ impl IceServers {
 pub(crate) fn list(text: &str) -> Result<String, String> {
     const ACCEPTED: &str = r#"a JSON array such as [{"urls":"stun:stun.example.com:3478"}], each with urls that begin with stun:, stuns:, turn: or turns:"#;
     let servers: Vec<Map<String, Value>> = serde_json::from_str(text).map_err(|_| ACCEPTED)?;
-    let is_url = |url: &Value| url.as_str().is_some_and(|url| is_url(url, &["stun:", "stuns:", "turn:", "turns:"]));
+    let is_url = |url: &Value| {
+        url.as_str().is_some_and(|url| is_url(url, &["stun:", "stuns:", "turn:", "turns:"]))
+    };
     let is_valid = |server: &Map<String, Value>| match server.get("urls") {
         Some(Value::Array(urls)) => !urls.is_empty() && urls.iter().all(is_url),
         Some(url) => is_url(url),
@@ -126,14 +132,16 @@ pub(crate) fn turn_url(text: &str) -> Result<String, String> {
     if is_url(text, &["turn:", "turns:"]) {
         Ok(text.to_owned())
     } else {
-        Err("addresses such as turn:turn.example.com:3478?transport=udp, comma-separated".to_owned())
+        Err("addresses such as turn:turn.example.com:3478?transport=udp, comma-separated"
+            .to_owned())
     }
 }
 
 fn is_url(text: &str, schemes: &[&str]) -> bool {
     let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
     rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.contains(|character: char| character.is_whitespace() || character == ',')
+        !rest.is_empty()
+            && !rest.contains(|character: char| character.is_whitespace() || character == ',')
     })
 }
 
@@ -143,7 +151,8 @@ mod tests {
 
     #[test]
     fn credential_is_as_coturn_expects() {
-        let turn = Turn::new(&["turn:turn.example.com".to_owned()], "s3cr3t", Duration::from_hours(1));
+        let turn =
+            Turn::new(&["turn:turn.example.com".to_owned()], "s3cr3t", Duration::from_hours(1));
         let servers = IceServers::new(None, Some(turn)).unwrap();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_412_345 - 3600);
         assert_eq!(
@@ -164,7 +173,8 @@ mod tests {
 
     #[test]
     fn configured_list_is_passed_on_unchanged() {
-        let given = r#"[ {"urls":["stun:a","turns:b:443"],"username":"u","credential":"c","x":1.0} ]"#;
+        let given =
+            r#"[ {"urls":["stun:a","turns:b:443"],"username":"u","credential":"c","x":1.0} ]"#;
         let peer = PeerId::new("p").unwrap();
         let servers = IceServers::new(Some(&list(given).unwrap()), None).unwrap();
         assert_eq!(
@@ -183,6 +193,10 @@ mod tests {
         ] {
             assert!(list(wrong).is_err(), "{wrong}");
         }
-        assert!(turn_url("stun:a").is_err() && turn_url("turn:").is_err() && turn_url(" turn:a ").is_ok());
+        assert!(
+            turn_url("stun:a").is_err()
+                && turn_url("turn:").is_err()
+                && turn_url(" turn:a ").is_ok()
+        );
     }
 }

@@ -189,7 +189,9 @@ mod tests {
     fn connection_id_has_one_spelling() {
         let id = ConnectionId::random();
         assert_eq!(ConnectionId::parse(&id.to_string()), Some(id));
-        for other in [id.0.to_string(), id.to_string().to_uppercase(), format!("{id} "), String::new()] {
+        for other in
+            [id.0.to_string(), id.to_string().to_uppercase(), format!("{id} "), String::new()]
+        {
             assert!(other == id.to_string() || ConnectionId::parse(&other).is_none(), "{other}");
         }
     }

@@ -114,7 +114,11 @@ impl<'a> Members<'a> {
 
     /// Returns the object's text without the members that `skip` selects, and the range of the
     /// value of `key` in it (of the last one, if the key occurs twice).
-    pub fn object_without(&self, skip: impl Fn(&str) -> bool, key: &str) -> (Box<str>, Range<usize>) {
+    pub fn object_without(
+        &self,
+        skip: impl Fn(&str) -> bool,
+        key: &str,
+    ) -> (Box<str>, Range<usize>) {
         // The exact size if nothing is skipped: the boxed text then needs no reallocation.
         let mut object = String::with_capacity(self.length().max(1) + 1);
         object.push('{');
@@ -215,10 +219,18 @@ impl<'a> Arguments<'a> {
     pub fn read(text: &'a str) -> Option<Self> {
         // Most events have an object as their first argument, which is read in the same pass. Any
         // other argument fails at its first byte, and is short.
-        if let Ok(List { name, first, second }) = serde_json::from_str::<List<'_, Members<'_>>>(text) {
-            return Some(Self { name, first: first.map(Argument::Object), second, rest: from(text, second) });
+        if let Ok(List { name, first, second }) =
+            serde_json::from_str::<List<'_, Members<'_>>>(text)
+        {
+            return Some(Self {
+                name,
+                first: first.map(Argument::Object),
+                second,
+                rest: from(text, second),
+            });
         }
-        let List { name, first, second } = serde_json::from_str::<List<'_, JsonText<'_>>>(text).ok()?;
+        let List { name, first, second } =
+            serde_json::from_str::<List<'_, JsonText<'_>>>(text).ok()?;
         Some(Self { name, first: first.map(Argument::Other), second, rest: from(text, second) })
     }
 }
@@ -227,7 +239,11 @@ impl<'a> Arguments<'a> {
 fn from<'a>(array: &'a str, value: Option<JsonText<'a>>) -> &'a str {
     let Some(value) = value else { return "" };
     let start = value.0.as_ptr() as usize - array.as_ptr() as usize;
-    array.get(start..).and_then(|text| text.trim_end().strip_suffix(']')).unwrap_or_default().trim_end()
+    array
+        .get(start..)
+        .and_then(|text| text.trim_end().strip_suffix(']'))
+        .unwrap_or_default()
+        .trim_end()
 }
 
 /// The array of an event, with its first argument parsed as `F`.
@@ -249,7 +265,8 @@ impl<'de: 'a, 'a, F: Deserialize<'de>> Deserialize<'de> for List<'a, F> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let Text(name) = seq.next_element()?.ok_or_else(|| Error::invalid_length(0, &self))?;
+                let Text(name) =
+                    seq.next_element()?.ok_or_else(|| Error::invalid_length(0, &self))?;
                 let first = seq.next_element()?;
                 let second = seq.next_element()?;
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
@@ -295,7 +312,11 @@ pub fn without<'a>(members: &'a str, names: &[&str]) -> Cow<'a, str> {
         return Cow::Borrowed(members);
     }
     let object = format!("{{{members}}}");
-    Cow::Owned(Members::parse(&object).map(|read| read.text_without(|key| names.contains(&key))).unwrap_or_default())
+    Cow::Owned(
+        Members::parse(&object)
+            .map(|read| read.text_without(|key| names.contains(&key)))
+            .unwrap_or_default(),
+    )
 }
 
 /// Parses a string; returns `None` for any other value.

@@ -39,7 +39,8 @@ impl Lifecycle {
         self.tasks.len().saturating_sub(self.lasting.load(Ordering::Relaxed))
     }
 
-    /// Asks all tasks to stop and waits for them. Returns `false` if some are still running after `limit`.
+    /// Asks all tasks to stop and waits for them. Returns `false` if some are still running after
+    /// `limit`.
     pub async fn shut_down(&self, limit: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
@@ -47,7 +48,8 @@ impl Lifecycle {
     }
 }
 
-/// Raises the limit of open files to the hard limit: each connection needs one, and shells often default to 1024.
+/// Raises the limit of open files to the hard limit: each connection needs one, and shells often
+/// default to 1024.
 pub fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => debug!(limit, "raised limit of open files"),

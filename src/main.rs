@@ -78,7 +78,9 @@ fn carry_out(mut loaded: Loaded) -> anyhow::Result<()> {
             print(&loaded.to_string());
             server::check(&loaded.config).map_err(anyhow::Error::new)
         }
-        Action::Token => token::issue(&loaded.config).map(|token| print(&token)).map_err(anyhow::Error::new),
+        Action::Token => {
+            token::issue(&loaded.config).map(|token| print(&token)).map_err(anyhow::Error::new)
+        }
         Action::Health => health::check(&loaded.config).map_err(anyhow::Error::new),
     }
 }
@@ -89,7 +91,10 @@ fn carry_out(mut loaded: Loaded) -> anyhow::Result<()> {
 struct ClusterRefused(String);
 
 #[tokio::main]
-async fn run(Loaded { config, warnings, .. }: Loaded, inherited: Option<TcpListener>) -> anyhow::Result<()> {
+async fn run(
+    Loaded { config, warnings, .. }: Loaded,
+    inherited: Option<TcpListener>,
+) -> anyhow::Result<()> {
     let _log = telemetry::init(&config);
     telemetry::log_panics();
     let mut terminate = signal(SignalKind::terminate())?;

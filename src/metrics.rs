@@ -3,8 +3,8 @@
 //! - [`Metrics`] has the metrics of the server as a whole, and renders all of them;
 //! - [`DialectMetrics`] has those per dialect. Its counters are looked up once per connection, so
 //!   that counting a message is a single addition;
-//! - [`media`] and [`cluster`] have the metrics of the media server and of a cluster, which [`copied`] sets from
-//!   snapshots of their counters.
+//! - [`media`] and [`cluster`] have the metrics of the media server and of a cluster, which
+//!   [`copied`] sets from snapshots of their counters.
 //!
 //! Current values (rooms, peers, tasks) are not counted but read when the metrics are rendered:
 //! [`Held`].
@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 pub use self::cluster::{ClusterFigures, ClusterMetrics};
@@ -55,7 +56,8 @@ pub struct Held {
 
 impl Held {
     /// A server without clients.
-    pub const NOTHING: Self = Self { rooms: 0, peers: 0, sessions: 0, away: 0, polling: 0, transports: 0, tasks: 0 };
+    pub const NOTHING: Self =
+        Self { rooms: 0, peers: 0, sessions: 0, away: 0, polling: 0, transports: 0, tasks: 0 };
 }
 
 /// Minimum average time between two renderings, each of which takes about a millisecond.
@@ -140,10 +142,12 @@ impl Metrics {
             registry.register(Box::new(counters.clone())).expect(CONSTANT);
             counters
         };
-        let connections = IntGaugeVec::new(Opts::new("parlor_connections", "Open connections."), &["dialect"]);
+        let connections =
+            IntGaugeVec::new(Opts::new("parlor_connections", "Open connections."), &["dialect"]);
         let connections = connections.expect(CONSTANT);
         registry.register(Box::new(connections.clone())).expect(CONSTANT);
-        let panics = IntCounter::new("parlor_panics_total", "Panics that were contained.").expect(CONSTANT);
+        let panics =
+            IntCounter::new("parlor_panics_total", "Panics that were contained.").expect(CONSTANT);
         registry.register(Box::new(panics.clone())).expect(CONSTANT);
         let relay_seconds = Histogram::with_opts(
             HistogramOpts::new(
@@ -164,16 +168,30 @@ impl Metrics {
         Self {
             rooms: gauge("parlor_rooms", "Rooms."),
             peers: gauge("parlor_peers", "Peers in rooms."),
-            tasks: gauge("parlor_tasks", "Tasks that serve connections, including the one of this request."),
-            polling_sessions: gauge("parlor_polling_sessions", "Engine.IO sessions that started with polling."),
+            tasks: gauge(
+                "parlor_tasks",
+                "Tasks that serve connections, including the one of this request.",
+            ),
+            polling_sessions: gauge(
+                "parlor_polling_sessions",
+                "Engine.IO sessions that started with polling.",
+            ),
             connections,
-            opened: counters("parlor_connections_opened_total", "Connections admitted.", &["dialect"]),
+            opened: counters(
+                "parlor_connections_opened_total",
+                "Connections admitted.",
+                &["dialect"],
+            ),
             closed: counters(
                 "parlor_connections_closed_total",
                 "Connections ended, by reason.",
                 &["dialect", "reason"],
             ),
-            received: counters("parlor_messages_received_total", "Messages received, by kind.", &["dialect", "kind"]),
+            received: counters(
+                "parlor_messages_received_total",
+                "Messages received, by kind.",
+                &["dialect", "kind"],
+            ),
             relayed: counters(
                 "parlor_messages_relayed_total",
                 "Signals queued for a recipient, by the sender's dialect and kind.",
@@ -184,7 +202,11 @@ impl Metrics {
                 "Messages dropped because the recipient's queue was full, by its dialect.",
                 &["dialect"],
             ),
-            errors: counters("parlor_errors_total", "Errors reported to clients, by code.", &["code"]),
+            errors: counters(
+                "parlor_errors_total",
+                "Errors reported to clients, by code.",
+                &["code"],
+            ),
             profiles: counters(
                 "parlor_event_profiles_total",
                 "Sessions for which an event profile was chosen, by its name.",
@@ -276,7 +298,9 @@ impl Metrics {
 
     /// Counts an attempt to resume a session.
     pub fn resumed(&self, recovered: bool) {
-        self.resumptions.with_label_values(&[if recovered { "recovered" } else { "refused" }]).inc();
+        self.resumptions
+            .with_label_values(&[if recovered { "recovered" } else { "refused" }])
+            .inc();
     }
 
     /// Records the time from receiving a signal to queuing it for its recipients.
@@ -301,7 +325,8 @@ impl Metrics {
     /// Renders all metrics in the Prometheus text format 0.0.4.
     pub fn render(&self, held: Held, media: &MediaStats) -> String {
         self.media.update(media);
-        let set = |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let set =
+            |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.rooms, held.rooms);
         set(&self.peers, held.peers);
         set(&self.away, held.away);

@@ -12,7 +12,9 @@ pub(crate) fn run(command: ProfileCommand) -> anyhow::Result<String> {
         ProfileCommand::List => Ok(list()),
         ProfileCommand::Show { name } => match Profile::source(&name) {
             Some(text) => Ok(text.to_owned()),
-            None => bail!("there is no built-in profile {name:?}; there are {}", names().join(", ")),
+            None => {
+                bail!("there is no built-in profile {name:?}; there are {}", names().join(", "))
+            }
         },
         ProfileCommand::Check { file } => {
             let profile = read(&file)?;
@@ -31,6 +33,8 @@ fn names() -> Vec<&'static str> {
 
 fn list() -> String {
     let width = names().iter().map(|name| name.len()).max().unwrap_or_default();
-    let lines = Profile::builtin().iter().map(|profile| format!("{:width$}  {}", profile.name(), profile.about()));
+    let lines = Profile::builtin()
+        .iter()
+        .map(|profile| format!("{:width$}  {}", profile.name(), profile.about()));
     lines.collect::<Vec<_>>().join("\n")
 }

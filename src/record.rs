@@ -1,9 +1,12 @@
 //! Learning an event profile by watching one call through an existing Socket.IO server.
 //!
-//! 1. `proxy` forwards everything unchanged between clients and the server; `recorder` decodes a copy into a [`trace`];
+//! 1. `proxy` forwards everything unchanged between clients and the server; `recorder` decodes a
+//!    copy into a [`trace`];
 //! 2. `guide` prints the next step of the call in the terminal;
-//! 3. [`infer`](mod@infer) finds the profile that explains the trace, and lists the events that no profile explains;
-//! 4. `proof` replays the recorded clients against a Parlor with that profile; `report` summarizes the reproduced events;
+//! 3. [`infer`](mod@infer) finds the profile that explains the trace, and lists the events that no
+//!    profile explains;
+//! 4. `proof` replays the recorded clients against a Parlor with that profile; `report` summarizes
+//!    the reproduced events;
 //! 5. the profile is written atomically, with the summary as a comment.
 //!
 //! Invariant: a trace stays in memory. Only `--save-trace` writes one, with `placeholders`.
@@ -141,11 +144,17 @@ pub async fn run(order: &Order) -> Result<String, RecordError> {
     }
 }
 
-/// Records a call and writes the profile; returns what to print at the end. Ends by itself, or when `interrupted` does.
-pub async fn record(order: &Record, interrupted: impl Future<Output = ()>) -> Result<String, RecordError> {
+/// Records a call and writes the profile; returns what to print at the end. Ends by itself, or when
+/// `interrupted` does.
+pub async fn record(
+    order: &Record,
+    interrupted: impl Future<Output = ()>,
+) -> Result<String, RecordError> {
     let upstream = Upstream::parse(&order.upstream, order.insecure)?;
-    let unreachable =
-        |error: io::Error| RecordError::Unreachable { url: upstream.origin.clone(), reason: error.to_string() };
+    let unreachable = |error: io::Error| RecordError::Unreachable {
+        url: upstream.origin.clone(),
+        reason: error.to_string(),
+    };
     drop(upstream.connect().await.map_err(unreachable)?);
     let bind = |source| RecordError::Bind { port: order.port, source };
     let listener = TcpListener::bind(("127.0.0.1", order.port)).await.map_err(bind)?;
@@ -173,13 +182,15 @@ pub async fn record(order: &Record, interrupted: impl Future<Output = ()>) -> Re
 pub async fn infer(order: &Infer) -> Result<String, RecordError> {
     let file = |source| RecordError::File { path: order.trace.clone(), source };
     let text = std::fs::read_to_string(&order.trace).map_err(file)?;
-    let trace = Trace::read(&text).map_err(|source| RecordError::Trace { path: order.trace.clone(), source })?;
+    let trace = Trace::read(&text)
+        .map_err(|source| RecordError::Trace { path: order.trace.clone(), source })?;
     // With a file for the profile, the folder of the trace may be read-only.
     let neighbor = order.out.as_ref().unwrap_or(&order.trace);
     conclude(&trace, order.out.as_deref(), neighbor).await
 }
 
-/// Runs the proxy until everything has been seen, the trace is full, the server ends, or the user does.
+/// Runs the proxy until everything has been seen, the trace is full, the server ends, or the user
+/// does.
 async fn watch(
     upstream: &Upstream,
     listener: TcpListener,
@@ -223,10 +234,15 @@ async fn watch(
 }
 
 /// Infers the profile, proves it and writes it. The profile is tried from a file beside `neighbor`.
-async fn conclude(trace: &Trace, out: Option<&Path>, neighbor: &Path) -> Result<String, RecordError> {
+async fn conclude(
+    trace: &Trace,
+    out: Option<&Path>,
+    neighbor: &Path,
+) -> Result<String, RecordError> {
     let inferred = infer::infer(trace)?;
     let stem = out.and_then(|out| out.file_stem()).and_then(|stem| stem.to_str()).unwrap_or(NAME);
-    let text = |comment: &str| inferred.to_toml(stem, "recorded from a call through its server", comment);
+    let text =
+        |comment: &str| inferred.to_toml(stem, "recorded from a call through its server", comment);
     let scratch = Scratch::create(neighbor, &text(""))?;
     let profiles = scratch.0.display().to_string();
     let proof = prove(trace, &settings(&profiles, inferred.relay_events.as_deref())).await?;
@@ -235,7 +251,9 @@ async fn conclude(trace: &Trace, out: Option<&Path>, neighbor: &Path) -> Result<
         && builtin.is_as_good_as(&proof)
     {
         let summary = report::summary_of_builtin(trace, &inferred, &builtin, name);
-        return Ok(format!("The built-in profile `{name}` reproduces the server: no file is needed.\n{summary}"));
+        return Ok(format!(
+            "The built-in profile `{name}` reproduces the server: no file is needed.\n{summary}"
+        ));
     }
     let shown = out.map_or_else(|| format!("{NAME}.toml"), |out| out.display().to_string());
     let summary = report::summary(trace, &inferred, &proof, &shown);
@@ -250,7 +268,10 @@ async fn conclude(trace: &Trace, out: Option<&Path>, neighbor: &Path) -> Result<
 }
 
 /// Returns the first built-in profile that no other surpasses, and its proof.
-async fn builtin(trace: &Trace, relay_events: Option<&str>) -> Result<Option<(&'static str, Proof)>, RecordError> {
+async fn builtin(
+    trace: &Trace,
+    relay_events: Option<&str>,
+) -> Result<Option<(&'static str, Proof)>, RecordError> {
     let mut best: Option<(&'static str, Proof)> = None;
     for profile in Profile::builtin() {
         let proof = prove(trace, &settings(profile.name(), relay_events)).await?;
@@ -276,7 +297,13 @@ impl Scratch {
         let path = neighbor.with_added_extension("trial.toml");
         let file = |source| RecordError::File { path: path.clone(), source };
         let mut options = std::fs::OpenOptions::new();
-        let mut created = options.write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(file)?;
+        let mut created = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(file)?;
         let scratch = Self(path.clone());
         created.write_all(text.as_bytes()).map_err(file)?;
         Ok(scratch)

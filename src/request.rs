@@ -1,5 +1,5 @@
-//! HTTP request handling shared by routes and transports: the client's address ([`proxies`]), the token ([`token`]),
-//! and error responses ([`error`]).
+//! HTTP request handling shared by routes and transports: the client's address ([`proxies`]), the
+//! token ([`token`]), and error responses ([`error`]).
 
 pub(crate) mod error;
 pub(crate) mod hop;

@@ -21,7 +21,9 @@ mod waiting;
 
 pub use command::{Command, Metadata, MetadataPatch, RoomKind, Signal, SignalKind, Target};
 pub use error::{Code, RoomError};
-pub use event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
+pub use event::{
+    Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot,
+};
 pub use limits::RoomLimits;
 pub use registry::{Admitted, Applied, JoinBounds, RoomSpec, Rooms};
 pub use state::Capacity;

@@ -113,40 +113,56 @@ impl Server {
         let tls = settings::tls(&config)?.map(Arc::new);
         let event_profiles = profiles::profiles(&config)?;
         let targets = cluster::targets(&config)?;
-        let (host, port) = (config.network.host.as_str(), config.network.port);
         let is_inherited = inherited.is_some();
-        let (listener, address) = match inherited {
-            Some(listener) => listening_on("the inherited socket for HOST:PORT", host, port, into_listener(listener))?,
-            None => listening_on("HOST:PORT", host, port, bind::bind(host, port))?,
-        };
-        let metrics = config.http.metrics_addr.as_ref();
-        let metrics = metrics
-            .map(|HostAndPort { host, port }| listening_on("METRICS_ADDR", host, *port, bind::bind(host, *port)))
-            .transpose()?;
+        let ((listener, address), metrics) = listen(&config, inherited)?;
         let (metrics_listener, metrics_address) = metrics.unzip();
         let lifecycle = Lifecycle::default();
         let metrics = Arc::new(Metrics::new());
         let rooms = Rooms::new(settings::room_limits(&config));
         let keys = access.verifier.as_ref().and_then(Verifier::key_set).cloned();
         let counting = Arc::clone(&metrics);
-        let event_profiles = event_profiles.with_count(move |profile| counting.profile_chosen(profile));
-        let hub = Arc::new(Hub::new(rooms, settings::session_limits(&config), timeouts, metrics, access));
-        let websocket = WebSocketEndpoint::new(Arc::clone(&hub), lifecycle.clone(), settings::websocket(&config));
+        let event_profiles =
+            event_profiles.with_count(move |profile| counting.profile_chosen(profile));
+        let hub =
+            Arc::new(Hub::new(rooms, settings::session_limits(&config), timeouts, metrics, access));
+        let websocket = WebSocketEndpoint::new(
+            Arc::clone(&hub),
+            lifecycle.clone(),
+            settings::websocket(&config),
+        );
         let socketio_settings = settings::socketio(&config, event_profiles);
-        let socketio = SocketIoEndpoint::new(Arc::clone(&hub), lifecycle.clone(), socketio_settings, websocket.clone());
-        let (header_timeout, shutdown_limit) = (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
-        let media = if config.media.sfu { start_media(&config, address, &hub, &lifecycle)? } else { Vec::new() };
+        let socketio = SocketIoEndpoint::new(
+            Arc::clone(&hub),
+            lifecycle.clone(),
+            socketio_settings,
+            websocket.clone(),
+        );
+        let (header_timeout, shutdown_limit) =
+            (config.times.handshake_timeout_seconds, config.times.shutdown_seconds);
+        let media = if config.media.sfu {
+            start_media(&config, address, &hub, &lifecycle)?
+        } else {
+            Vec::new()
+        };
         let now = {
-            let (hub, socketio, lifecycle) = (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
+            let (hub, socketio, lifecycle) =
+                (Arc::clone(&hub), socketio.clone(), lifecycle.clone());
             Arc::new(move || held(&hub, &socketio, &lifecycle))
         };
-        let membership = targets.map(|targets| cluster::start(&config, targets, address, &hub, &lifecycle));
+        let membership =
+            targets.map(|targets| cluster::start(&config, targets, address, &hub, &lifecycle));
         let engines = membership.as_ref().map(|membership| Arc::clone(membership.engines()));
         let proxies = Arc::new(Proxies::new(&config.http.trusted_proxies));
         if let Some(membership) = &membership {
             membership.forward_polling(&socketio, &proxies, &hub, &lifecycle);
         }
-        let shared = Shared { hub: Arc::clone(&hub), config: Arc::new(config), started: Instant::now(), now, engines };
+        let shared = Shared {
+            hub: Arc::clone(&hub),
+            config: Arc::new(config),
+            started: Instant::now(),
+            now,
+            engines,
+        };
         let handover = Handover::default();
         let acceptor = |router, tls, handover, proxies| {
             let (lifecycle, hub) = (lifecycle.clone(), Arc::clone(&hub));
@@ -154,10 +170,14 @@ impl Server {
         };
         if let Some(listener) = metrics_listener {
             let router = http::metrics_router(shared.clone());
-            lifecycle.spawn_lasting(acceptor(router, None, Handover::default(), None).serve(listener));
+            lifecycle
+                .spawn_lasting(acceptor(router, None, Handover::default(), None).serve(listener));
         }
-        let router = http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies), tls.clone());
-        lifecycle.spawn_lasting(acceptor(router, tls.clone(), handover.clone(), Some(proxies)).serve(listener));
+        let router =
+            http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies), tls.clone());
+        lifecycle.spawn_lasting(
+            acceptor(router, tls.clone(), handover.clone(), Some(proxies)).serve(listener),
+        );
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), socketio.clone(), lifecycle.clone()));
         if hub.requires_tokens() {
             lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
@@ -166,7 +186,9 @@ impl Server {
             lifecycle.spawn_lasting(keys.watch(timeouts.file_check_interval, lifecycle.clone()));
         }
         if let Some(tls) = &tls {
-            lifecycle.spawn_lasting(Arc::clone(tls).watch(timeouts.file_check_interval, lifecycle.clone()));
+            lifecycle.spawn_lasting(
+                Arc::clone(tls).watch(timeouts.file_check_interval, lifecycle.clone()),
+            );
         }
         Ok(Self {
             hub,
@@ -183,7 +205,8 @@ impl Server {
         })
     }
 
-    /// Resolves with the reason when this server may not be a node of its cluster: it is to be shut down.
+    /// Resolves with the reason when this server may not be a node of its cluster: it is to be shut
+    /// down.
     pub async fn refused(&mut self) -> String {
         match &mut self.membership {
             Some(membership) => membership.refused().await,
@@ -244,11 +267,17 @@ impl Server {
             _ = timeout(limit, self.socketio.drain_polling()).await;
             self.handover.begun.cancel();
             self.handover.pending.close();
-            _ = timeout(limit.min(self.hub.timeouts().handover), self.handover.pending.wait()).await;
+            _ = timeout(limit.min(self.hub.timeouts().handover), self.handover.pending.wait())
+                .await;
         }
         self.hub.begin_drain();
         let connections = u32::try_from(self.hub.open_connections()).unwrap_or(u32::MAX);
-        let spread = self.hub.timeouts().drain_interval.saturating_mul(connections).min(self.shutdown_limit / 2);
+        let spread = self
+            .hub
+            .timeouts()
+            .drain_interval
+            .saturating_mul(connections)
+            .min(self.shutdown_limit / 2);
         self.hub.drain(spread).await;
         _ = timeout_at(deadline, self.hub.emptied()).await;
         // Polling clients may open new connections for the rest: the port stays open until they
@@ -275,12 +304,33 @@ fn into_listener(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
+type Bound = (TcpListener, SocketAddr);
+
+/// Listens on the main port, or on an inherited socket, and on the port for metrics, if it is set.
+fn listen(
+    config: &Config,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<(Bound, Option<Bound>), BindError> {
+    let (host, port) = (config.network.host.as_str(), config.network.port);
+    let main = match inherited {
+        Some(listener) => {
+            let name = "the inherited socket for HOST:PORT";
+            listening_on(name, host, port, into_listener(listener))?
+        }
+        None => listening_on("HOST:PORT", host, port, bind::bind(host, port))?,
+    };
+    let metrics = config.http.metrics_addr.as_ref().map(|HostAndPort { host, port }| {
+        listening_on("METRICS_ADDR", host, *port, bind::bind(host, *port))
+    });
+    Ok((main, metrics.transpose()?))
+}
+
 fn listening_on(
     setting: &'static str,
     host: &str,
     port: u16,
     listener: io::Result<TcpListener>,
-) -> Result<(TcpListener, SocketAddr), BindError> {
+) -> Result<Bound, BindError> {
     let bound = listener.and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
@@ -301,14 +351,19 @@ fn start_media(
     let default = if config.network.port == 0 { 0 } else { main.port() };
     let port = config.media.sfu_port.unwrap_or(default);
     let bound = UdpSocket::bind((host, port)).and_then(|socket| Ok((socket.local_addr()?, socket)));
-    let (address, socket) =
-        bound.map_err(|source| BindError { setting: "SFU_HOST:SFU_PORT", host: host.to_owned(), port, source })?;
+    let (address, socket) = bound.map_err(|source| BindError {
+        setting: "SFU_HOST:SFU_PORT",
+        host: host.to_owned(),
+        port,
+        source,
+    })?;
     if let Some(warning) = config.media.unreachable(address) {
         warn!("{warning}");
     }
     let settings = settings::media(config, address, hub.timeouts().media_connect);
     let announced = settings.announced.clone();
-    let (media, running) = MediaServer::start(socket, settings, Arc::clone(hub) as Arc<dyn Signaling>)?;
+    let (media, running) =
+        MediaServer::start(socket, settings, Arc::clone(hub) as Arc<dyn Signaling>)?;
     hub.set_media(media);
     let stopping = lifecycle.clone();
     lifecycle.spawn_lasting(async move {

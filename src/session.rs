@@ -48,7 +48,9 @@ mod timers;
 
 pub use crate::clock::Moment;
 pub use access::AccessPolicy;
-pub use admission::{Admission, AdmissionError, ConnectionPermit, Evict, Opening, Permit, RequestGuard};
+pub use admission::{
+    Admission, AdmissionError, ConnectionPermit, Evict, Opening, Permit, RequestGuard,
+};
 pub use cluster::Joining;
 pub use handle::{Handled, Session, kind_of};
 pub use hub::{Hub, HubLimits};

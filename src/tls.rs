@@ -1,12 +1,15 @@
 //! The server's certificate, which is reloaded when its files change.
 //!
-//! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`; [`Tls::self_signed`] makes a certificate (`DEV_TLS`);
+//! - [`Tls::load`] reads the files of `TLS_CERT` and `TLS_KEY`; [`Tls::self_signed`] makes a
+//!   certificate (`DEV_TLS`);
 //! - [`Tls::accept`] performs the TLS handshake of a connection with the current certificate;
-//! - [`Tls::watch`] checks the files for changes once a second; [`Tls::reload`] reads them at once (SIGHUP);
-//! - [`local_client`] is the client side, for `parlor health`; [`remote_connector`] is that for other servers.
+//! - [`Tls::watch`] checks the files for changes once a second; [`Tls::reload`] reads them at once
+//!   (SIGHUP);
+//! - [`local_client`] is the client side, for `parlor health`; [`remote_connector`] is that for
+//!   other servers.
 //!
-//! Invariant: files that cannot be used change nothing. Certificate and key are replaced together or not at all. Open
-//! connections keep theirs.
+//! Invariant: files that cannot be used change nothing. Certificate and key are replaced together
+//! or not at all. Open connections keep theirs.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,14 +120,25 @@ impl Files {
             CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>()
         })?;
         if chain.is_empty() {
-            return Err(TlsError::Missing { setting: "TLS_CERT", path: certificate, wanted: "certificate" });
+            return Err(TlsError::Missing {
+                setting: "TLS_CERT",
+                path: certificate,
+                wanted: "certificate",
+            });
         }
-        let private = read_pem(&key, "TLS_KEY", "private key without a passphrase", PrivateKeyDer::from_pem_slice)?;
+        let private = read_pem(
+            &key,
+            "TLS_KEY",
+            "private key without a passphrase",
+            PrivateKeyDer::from_pem_slice,
+        )?;
         let unusable = |source| match source {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 TlsError::Mismatch { certificate: certificate.clone(), key: key.clone() }
             }
-            source => TlsError::Unusable { certificate: certificate.clone(), key: key.clone(), source },
+            source => {
+                TlsError::Unusable { certificate: certificate.clone(), key: key.clone(), source }
+            }
         };
         LoadedCertificate::new(chain, private).map_err(unusable)
     }
@@ -132,9 +146,13 @@ impl Files {
 
 impl LoadedCertificate {
     /// Builds the configuration for handshakes. The chain is not empty.
-    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, rustls::Error> {
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, rustls::Error> {
         let leaf = chain[0].clone();
-        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13, &TLS12])?;
         let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
         config.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1.to_vec()];
         // A new ticketer per certificate, so that sessions of an old certificate are not resumed.
@@ -160,7 +178,11 @@ fn read_pem<T>(
     wanted: &'static str,
     parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
 ) -> Result<T, TlsError> {
-    let bytes = std::fs::read(path).map_err(|source| TlsError::Unreadable { setting, path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| TlsError::Unreadable {
+        setting,
+        path: path.into(),
+        source,
+    })?;
     parse(&bytes).map_err(|_| TlsError::Missing { setting, path: path.into(), wanted })
 }
 
@@ -199,7 +221,10 @@ impl Tls {
     }
 
     /// Performs the TLS handshake of a connection.
-    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         let config = Arc::clone(&self.current.read().config);
         TlsAcceptor::from(config).accept(stream).await
     }
@@ -207,14 +232,16 @@ impl Tls {
     /// Returns whether the certificate is valid for a host name.
     pub fn covers(&self, host: &str) -> bool {
         let leaf = self.current.read().leaf.clone();
-        let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(&leaf), ServerName::try_from(host)) else {
+        let (Ok(certificate), Ok(name)) =
+            (ParsedCertificate::try_from(&leaf), ServerName::try_from(host))
+        else {
             return false;
         };
         verify_server_name(&certificate, &name).is_ok()
     }
 
-    /// Reloads certificate and key for new handshakes. If the files cannot be used, logs a warning and keeps the
-    /// current certificate. Blocks while it reads the files.
+    /// Reloads certificate and key for new handshakes. If the files cannot be used, logs a warning
+    /// and keeps the current certificate. Blocks while it reads the files.
     pub fn reload(&self) {
         let Some(files) = &self.files else {
             info!("the certificate is self-signed, ignoring SIGHUP");
@@ -227,19 +254,24 @@ impl Tls {
                 info!("certificate reloaded");
             }
             Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "cannot reload certificate, keeping the current one");
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot reload certificate, keeping the current one"
+                );
             }
         }
     }
 
-    /// Reloads the files whenever they have changed, until the server stops. Checks them once per `period`.
+    /// Reloads the files whenever they have changed, until the server stops. Checks them once per
+    /// `period`.
     pub async fn watch(self: Arc<Self>, period: Duration, lifecycle: Lifecycle) {
         let previous = Mutex::new(self.attempted.lock().clone());
         let check = move || {
             let now = self.files.as_ref().map(Files::stamps).unwrap_or_default();
             let has_changed = now != *self.attempted.lock();
             let is_stable = std::mem::replace(&mut *previous.lock(), now.clone()) == now;
-            // Waits until both files are stable: they are replaced one after the other and do not match in between.
+            // Waits until both files are stable: they are replaced one after the other and do not
+            // match in between.
             if has_changed && is_stable {
                 self.reload();
             }
@@ -271,7 +303,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let names = ["parlor.example", "*.calls.example"].map(str::to_owned);
         let issued = rcgen::generate_simple_self_signed(names).unwrap();
-        let files = Files { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+        let files =
+            Files { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
         std::fs::write(&files.certificate, issued.cert.pem()).unwrap();
         std::fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
         let tls = Tls::load(files).unwrap();

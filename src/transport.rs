@@ -1,8 +1,10 @@
 //! Network transports: the listener, TLS, HTTP, WebSocket and long-polling, up to the session of a
 //! client.
 //!
-//! - [`listener`] accepts connections, and serves HTTP over them, with TLS if there is a certificate;
-//! - [`websocket`] runs the loop of one WebSocket, for all protocols; [`polling`] serves long-polling;
+//! - [`listener`] accepts connections, and serves HTTP over them, with TLS if there is a
+//!   certificate;
+//! - [`websocket`] runs the loop of one WebSocket, for all protocols; [`polling`] serves
+//!   long-polling;
 //! - [`socketio`] has the handshakes of Socket.IO, and its upgrade from polling to WebSocket;
 //! - [`executor`] executes the steps of a client's conversation, on either transport;
 //! - [`queue`] is the send queue of a connection, which survives an upgrade.

@@ -1,7 +1,8 @@
 //! The whole benchmark: every server with every work, in rounds.
 //!
-//! One server runs at a time, on a core of its own. In each round all servers take turns, so that other activity of the
-//! machine affects all of them; each turn starts a fresh process and warms it up.
+//! One server runs at a time, on a core of its own. In each round all servers take turns, so that
+//! other activity of the machine affects all of them; each turn starts a fresh process and warms it
+//! up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use crate::joining::disconnect_all;
 use crate::pinning::Cores;
 use crate::results::{Record, Results};
 use crate::server::{
-    BUN, Contestant, ENVELOPE, EXPRESS, FLOOR, JANUS, MATCHBOX, PARLOR, PARLOR_FORWARDING, PARLOR_WITHOUT_RECOVERY,
-    PEERJS, Programs, SESSION, Server, TOPIC, WS,
+    BUN, Contestant, ENVELOPE, EXPRESS, FLOOR, JANUS, MATCHBOX, PARLOR, PARLOR_FORWARDING,
+    PARLOR_WITHOUT_RECOVERY, PEERJS, Programs, SESSION, Server, TOPIC, WS,
 };
 use crate::work::call;
 use crate::work::cores;
@@ -109,22 +110,30 @@ const CALLS: usize = 16;
 pub(crate) const CORES_IN_FLIGHT: [usize; 2] = [1, 32];
 
 /// Signals in flight, and number of cores.
-pub(crate) const CORES: [(usize, usize); 4] =
-    [(CORES_IN_FLIGHT[0], 1), (CORES_IN_FLIGHT[0], 2), (CORES_IN_FLIGHT[1], 1), (CORES_IN_FLIGHT[1], 2)];
+pub(crate) const CORES: [(usize, usize); 4] = [
+    (CORES_IN_FLIGHT[0], 1),
+    (CORES_IN_FLIGHT[0], 2),
+    (CORES_IN_FLIGHT[1], 1),
+    (CORES_IN_FLIGHT[1], 2),
+];
 
-/// Servers that relay everything, and those that relay only candidates of fifty pairs. The first sets the pace.
+/// Servers that relay everything, and those that relay only candidates of fifty pairs. The first
+/// sets the pace.
 const RELAYING: [Contestant; 6] = [EXPRESS, BUN, PARLOR, WS, PEERJS, FLOOR];
-const RELAYING_CANDIDATES: [Contestant; 5] = [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+const RELAYING_CANDIDATES: [Contestant; 5] =
+    [PARLOR_WITHOUT_RECOVERY, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 const CALLING: [Contestant; 7] = [EXPRESS, BUN, PARLOR, WS, PEERJS, TOPIC, MATCHBOX];
 const WITH_ROOMS: [Contestant; 4] = [EXPRESS, BUN, PARLOR, WS];
 const WITH_MANY_ROOMS: [Contestant; 4] = [EXPRESS, BUN, PARLOR, FLOOR];
 const IDLE_WITH_REST: [Contestant; 3] = [EXPRESS, BUN, PARLOR];
-const IDLE: [Contestant; 7] = [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+const IDLE: [Contestant; 7] =
+    [PARLOR_WITHOUT_RECOVERY, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
 
 /// Servers whose throughput is measured on one core and on two.
 pub(crate) const SCALING: [Contestant; 2] = [PARLOR, FLOOR];
 
-pub(crate) const WORKS: [&str; 8] = ["relay", "user", "call", "rooms", "many-rooms", "cores", "idle", "media"];
+pub(crate) const WORKS: [&str; 8] =
+    ["relay", "user", "call", "rooms", "many-rooms", "cores", "idle", "media"];
 
 pub(crate) struct Campaign<'a> {
     pub(crate) plan: Plan,
@@ -144,7 +153,12 @@ impl Campaign<'_> {
             for work in works {
                 let began = Instant::now();
                 self.work(work).with_context(|| format!("{work}, round {}", round + 1))?;
-                eprintln!("bench: round {} of {}: {work}, {:.0?}", round + 1, self.plan.rounds, began.elapsed());
+                eprintln!(
+                    "bench: round {} of {}: {work}, {:.0?}",
+                    round + 1,
+                    self.plan.rounds,
+                    began.elapsed()
+                );
             }
         }
         Ok(())
@@ -166,17 +180,23 @@ impl Campaign<'_> {
             "call" => self.each(&CALLING, Self::calls),
             "rooms" => self.each(&WITH_ROOMS, Self::rooms),
             "many-rooms" => self.plan.room_pairs.iter().try_for_each(|pairs| {
-                self.each(&WITH_MANY_ROOMS, |this, contestant, server| this.many_rooms(contestant, server, *pairs))
+                self.each(&WITH_MANY_ROOMS, |this, contestant, server| {
+                    this.many_rooms(contestant, server, *pairs)
+                })
             }),
             "cores" => self.cores(),
             "idle" => {
                 // Memory is the same from round to round, and heartbeats take their time.
                 let rest = if self.round == 0 { self.plan.rest } else { Duration::ZERO };
-                self.each(&IDLE_WITH_REST, |this, contestant, server| this.idle(contestant, server, rest))?;
+                self.each(&IDLE_WITH_REST, |this, contestant, server| {
+                    this.idle(contestant, server, rest)
+                })?;
                 if self.round > 0 {
                     return Ok(());
                 }
-                self.each(&IDLE, |this, contestant, server| this.idle(contestant, server, Duration::ZERO))
+                self.each(&IDLE, |this, contestant, server| {
+                    this.idle(contestant, server, Duration::ZERO)
+                })
             }
             "media" => self.media(),
             other => anyhow::bail!("no work is called {other}; there are {}", WORKS.join(", ")),
@@ -201,12 +221,14 @@ impl Campaign<'_> {
     }
 
     fn note(&mut self, work: &str, case: &str, contestant: &Contestant, figures: &[(&str, f64)]) {
-        let figures: BTreeMap<String, f64> = figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let figures: BTreeMap<String, f64> =
+            figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         let (work, case, server) = (work.to_owned(), case.to_owned(), contestant.key.to_owned());
         self.results.records.push(Record { work, case, server, round: self.round, figures });
     }
 
-    /// Returns the rate at which the first server was half busy in the first round, which applies to all.
+    /// Returns the rate at which the first server was half busy in the first round, which applies
+    /// to all.
     fn pace(&mut self, case: &str, closed: &Outcome) -> f64 {
         *self.paces.entry(case.to_owned()).or_insert(0.5e6 / closed.cpu_micros())
     }
@@ -221,7 +243,12 @@ impl Campaign<'_> {
         // Gives JIT compilers time to compile.
         let mut clients = Self::clients(contestant, server)?;
         let warm_up = Window { length: self.plan.call.warm_up, ..self.plan.relay };
-        Pairs::join(&mut clients, 50, CANDIDATE)?.relay(&mut clients, server, 1, relay::Mode::Closed(warm_up))?;
+        Pairs::join(&mut clients, 50, CANDIDATE)?.relay(
+            &mut clients,
+            server,
+            1,
+            relay::Mode::Closed(warm_up),
+        )?;
         disconnect_all(&mut clients)?;
         for payload in payloads {
             for (pairs, in_flight) in RELAYS {
@@ -231,7 +258,12 @@ impl Campaign<'_> {
                 let case = relay_case(*payload, pairs, in_flight);
                 let mut clients = Self::clients(contestant, server)?;
                 let mut pairs = Pairs::join(&mut clients, pairs, *payload)?;
-                let closed = pairs.relay(&mut clients, server, in_flight, relay::Mode::Closed(self.plan.relay))?;
+                let closed = pairs.relay(
+                    &mut clients,
+                    server,
+                    in_flight,
+                    relay::Mode::Closed(self.plan.relay),
+                )?;
                 let pace = self.pace(&case, &closed);
                 let mode = relay::Mode::Paced(self.plan.relay, pace);
                 let paced = pairs.relay(&mut clients, server, in_flight, mode)?;
@@ -272,7 +304,8 @@ impl Campaign<'_> {
             let rooms = Rooms::join(&mut clients, rooms, size)?;
             for (name, work) in [("join", Work::Join), ("broadcast", Work::Broadcast)] {
                 let outcome = rooms.run(&mut clients, server, work, self.plan.rooms)?;
-                let figures = [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
+                let figures =
+                    [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
                 self.note("rooms", &format!("{name}/{size}"), contestant, &figures);
             }
             disconnect_all(&mut clients)?;
@@ -280,10 +313,17 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    fn many_rooms(&mut self, contestant: &Contestant, server: &Server, pairs: usize) -> anyhow::Result<()> {
+    fn many_rooms(
+        &mut self,
+        contestant: &Contestant,
+        server: &Server,
+        pairs: usize,
+    ) -> anyhow::Result<()> {
         let mut clients = Self::clients(contestant, server)?;
-        let mut many_rooms = ManyRooms::join(&mut clients, pairs, rooms_each(contestant), CANDIDATE)?;
-        let outcome = many_rooms.relay(&mut clients, server, MANY_ROOMS_IN_FLIGHT, self.plan.many_rooms)?;
+        let mut many_rooms =
+            ManyRooms::join(&mut clients, pairs, rooms_each(contestant), CANDIDATE)?;
+        let outcome =
+            many_rooms.relay(&mut clients, server, MANY_ROOMS_IN_FLIGHT, self.plan.many_rooms)?;
         let figures = [("cpu_us", outcome.cpu_micros()), ("per_second", outcome.per_second())];
         self.note("many-rooms", &pairs.to_string(), contestant, &figures);
         Ok(())
@@ -293,12 +333,21 @@ impl Campaign<'_> {
         let both = [self.cores.server, self.cores.load];
         for contestant in SCALING {
             for (in_flight, used) in CORES {
-                let throughput =
-                    cores::run(&contestant, self.programs, self.cores, &both[..used], in_flight, self.plan.cores)?;
+                let throughput = cores::run(
+                    &contestant,
+                    self.programs,
+                    self.cores,
+                    &both[..used],
+                    in_flight,
+                    self.plan.cores,
+                )?;
                 let outcome = &throughput.outcome;
                 let figures = [
                     ("cpu_us", outcome.cpu_micros()),
-                    ("load_cpu_us", outcome.span.load_cpu.as_secs_f64() * 1e6 / outcome.count as f64),
+                    (
+                        "load_cpu_us",
+                        outcome.span.load_cpu.as_secs_f64() * 1e6 / outcome.count as f64,
+                    ),
                     ("per_second", outcome.per_second()),
                     ("unused", throughput.unused.as_secs_f64() / outcome.span.time.as_secs_f64()),
                 ];
@@ -326,11 +375,15 @@ impl Campaign<'_> {
         }
         self.each(&[PARLOR], |this, contestant, server| {
             let round = this.round;
-            for (turn, (silent, forwarding)) in media::beside(contestant, server, this.plan.beside)?.iter().enumerate()
+            for (turn, (silent, forwarding)) in
+                media::beside(contestant, server, this.plan.beside)?.iter().enumerate()
             {
                 this.round = round * TURNS + turn;
                 for (case, outcome) in [("silent", silent), ("forwarding", forwarding)] {
-                    let figures = [("p50_us", outcome.latency_micros(0.5)), ("p99_us", outcome.latency_micros(0.99))];
+                    let figures = [
+                        ("p50_us", outcome.latency_micros(0.5)),
+                        ("p99_us", outcome.latency_micros(0.99)),
+                    ];
                     this.note("media", case, contestant, &figures);
                 }
             }
@@ -343,7 +396,9 @@ impl Campaign<'_> {
     fn forwarding(&mut self) -> anyhow::Result<()> {
         let is_compared = janus::is_installed();
         if !is_compared && self.round == 0 {
-            eprintln!("bench: Janus is not installed, or there is no network: forwarding is not compared");
+            eprintln!(
+                "bench: Janus is not installed, or there is no network: forwarding is not compared"
+            );
         }
         let peers = [PARLOR_FORWARDING, JANUS];
         for case in forwarding::CASES {
@@ -361,7 +416,12 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    fn idle(&mut self, contestant: &Contestant, server: &Server, rest: Duration) -> anyhow::Result<()> {
+    fn idle(
+        &mut self,
+        contestant: &Contestant,
+        server: &Server,
+        rest: Duration,
+    ) -> anyhow::Result<()> {
         let mut clients = Self::clients(contestant, server)?;
         let idle = Idle { connections: self.plan.connections, rest, settling: self.plan.settling };
         let outcome = idle.run(&mut clients, server)?;

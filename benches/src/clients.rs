@@ -1,17 +1,19 @@
 //! Many clients in one thread: their sockets and frames, driven by epoll.
 //!
-//! This loop is the benchmark's own: it sends prebuilt frames and reads without copying or decoding, at the cost of a
-//! few system calls per signal. The shared test client allocates, and decodes each message in a task of its own, which
-//! would dominate the measurement. Messages, frame headers and handshakes are shared with it.
+//! This loop is the benchmark's own: it sends prebuilt frames and reads without copying or
+//! decoding, at the cost of a few system calls per signal. The shared test client allocates, and
+//! decodes each message in a task of its own, which would dominate the measurement. Messages, frame
+//! headers and handshakes are shared with it.
 //!
-//! - [`Clients`] owns the connections. It performs handshakes, answers heartbeats, joins clients to their rooms, and
-//!   passes everything else to [`Load`].
-//! - [`Load`] is a piece of work: it receives messages, sends others through [`Clients::send_text`], and is asked in each
-//!   round what is due.
+//! - [`Clients`] owns the connections. It performs handshakes, answers heartbeats, joins clients to
+//!   their rooms, and passes everything else to [`Load`].
+//! - [`Load`] is a piece of work: it receives messages, sends others through
+//!   [`Clients::send_text`], and is asked in each round what is due.
 //! - [`Clients::run`] loops until the load is done, or its time is over.
 //!
-//! Messages sent while one received message is handled leave together, in one write per connection, before the next is
-//! read. Events are edge-triggered: a read that fills less than the buffer has drained the socket.
+//! Messages sent while one received message is handled leave together, in one write per connection,
+//! before the next is read. Events are edge-triggered: a read that fills less than the buffer has
+//! drained the socket.
 
 mod request;
 
@@ -118,10 +120,23 @@ const SOURCES: u32 = 16;
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
 impl Clients {
-    pub(crate) fn new(dialect: &'static dyn Dialect, server: SocketAddr, waiting: Waiting) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        dialect: &'static dyn Dialect,
+        server: SocketAddr,
+        waiting: Waiting,
+    ) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let (connections, writers) = (Slab::new(), Vec::new());
-        Ok(Self { poll, connections, dialect, server, waiting, writers, opened: 0, idle: Duration::ZERO })
+        Ok(Self {
+            poll,
+            connections,
+            dialect,
+            server,
+            waiting,
+            writers,
+            opened: 0,
+            idle: Duration::ZERO,
+        })
     }
 
     pub(crate) fn dialect(&self) -> &'static dyn Dialect {
@@ -137,7 +152,9 @@ impl Clients {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 1 + self.opened % SOURCES);
         self.opened += 1;
-        socket.bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into()).context("no source address available")?;
+        socket
+            .bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into())
+            .context("no source address available")?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&self.server.into()) {
             Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
@@ -148,9 +165,20 @@ impl Clients {
         let mut stream = TcpStream::from_std(socket.into());
         let entry = self.connections.vacant_entry();
         let id = entry.key();
-        self.poll.registry().register(&mut stream, Token(id), Interest::READABLE | Interest::WRITABLE)?;
+        self.poll.registry().register(
+            &mut stream,
+            Token(id),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
         let (rest, out) = (Vec::new(), Vec::new());
-        entry.insert(Connection { stream, seat, stage: Stage::Connecting, rest, out, is_talking: false });
+        entry.insert(Connection {
+            stream,
+            seat,
+            stage: Stage::Connecting,
+            rest,
+            out,
+            is_talking: false,
+        });
         Ok(id)
     }
 
@@ -228,14 +256,21 @@ impl Clients {
         }
     }
 
-    fn handle(&mut self, load: &mut impl Load, event: &Event, buffer: &mut [u8]) -> anyhow::Result<()> {
+    fn handle(
+        &mut self,
+        load: &mut impl Load,
+        event: &Event,
+        buffer: &mut [u8],
+    ) -> anyhow::Result<()> {
         let Token(id) = event.token();
         // The connection may have ended in the same round.
         let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
         if connection.stage == Stage::Connecting && !self.connected(load, id)? {
             return Ok(());
         }
-        if event.is_writable() && self.connections.get(id).is_some_and(|connection| connection.is_talking) {
+        if event.is_writable()
+            && self.connections.get(id).is_some_and(|connection| connection.is_talking)
+        {
             self.write(id)?;
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -278,7 +313,13 @@ impl Clients {
     }
 
     /// Reads all available data, and the end of the stream, which is not reported again.
-    fn read(&mut self, load: &mut impl Load, id: Id, buffer: &mut [u8], has_ended: bool) -> anyhow::Result<()> {
+    fn read(
+        &mut self,
+        load: &mut impl Load,
+        id: Id,
+        buffer: &mut [u8],
+        has_ended: bool,
+    ) -> anyhow::Result<()> {
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Ok(()) };
             let length = match connection.stream.read(buffer) {
@@ -313,11 +354,21 @@ impl Clients {
     }
 
     /// Handles complete frames, and returns how many bytes they took.
-    fn take(&mut self, load: &mut impl Load, id: Id, bytes: &[u8], at: Instant) -> anyhow::Result<usize> {
+    fn take(
+        &mut self,
+        load: &mut impl Load,
+        id: Id,
+        bytes: &[u8],
+        at: Instant,
+    ) -> anyhow::Result<usize> {
         let mut used = 0;
         if self.connections[id].stage == Stage::Upgrading {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(0) };
-            ensure!(bytes.starts_with(b"HTTP/1.1 101"), "the handshake is answered {}", excerpt(bytes));
+            ensure!(
+                bytes.starts_with(b"HTTP/1.1 101"),
+                "the handshake is answered {}",
+                excerpt(bytes)
+            );
             used = end + 4;
             self.opened(load, id)?;
         }
@@ -336,7 +387,13 @@ impl Clients {
         Ok(used)
     }
 
-    fn handle_text(&mut self, load: &mut impl Load, id: Id, text: &[u8], at: Instant) -> anyhow::Result<()> {
+    fn handle_text(
+        &mut self,
+        load: &mut impl Load,
+        id: Id,
+        text: &[u8],
+        at: Instant,
+    ) -> anyhow::Result<()> {
         let connection = &self.connections[id];
         if connection.stage == Stage::Closing {
             return Ok(());
@@ -354,7 +411,12 @@ impl Clients {
         Ok(())
     }
 
-    fn end(&mut self, load: &mut impl Load, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
+    fn end(
+        &mut self,
+        load: &mut impl Load,
+        id: Id,
+        error: Option<io::Error>,
+    ) -> anyhow::Result<()> {
         self.connections.remove(id);
         load.ended(self, id, error)
     }
@@ -378,7 +440,12 @@ impl Clients {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 // The reading side reports the failure.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+                    ) =>
+                {
                     written = connection.out.len();
                 }
                 Err(error) => return Err(error).context("a connection failed"),

@@ -1,7 +1,8 @@
-//! Conferences through the media server: complete clients with ICE, DTLS and SRTP, one socket per transport.
+//! Conferences through the media server: complete clients with ICE, DTLS and SRTP, one socket per
+//! transport.
 //!
-//! One thread runs all clients; requests are made one by one, before the measurement. Sent packets must arrive:
-//! [`Conference::stop`] compares.
+//! One thread runs all clients; requests are made one by one, before the measurement. Sent packets
+//! must arrive: [`Conference::stop`] compares.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use str0m::media::MediaKind;
 use tokio::runtime::{Builder, Runtime};
 
 /// 50 audio packets and 100 video packets per second.
-const SOURCE: Source = Source { interval: Duration::from_millis(20), packets: 2, bytes: 1000, layers: 1 };
+const SOURCE: Source =
+    Source { interval: Duration::from_millis(20), packets: 2, bytes: 1000, layers: 1 };
 
 /// One of this many packets may be lost.
 const LOST: u64 = 1000;
@@ -55,7 +57,11 @@ pub(crate) struct Conference {
 impl Meeting {
     pub(crate) fn name(self) -> String {
         let Self { rooms, people, speakers } = self;
-        if people == speakers { format!("{rooms}x{people}") } else { format!("{speakers}+{}", people - speakers) }
+        if people == speakers {
+            format!("{rooms}x{people}")
+        } else {
+            format!("{speakers}+{}", people - speakers)
+        }
     }
 
     pub(crate) fn transports(self) -> usize {
@@ -66,13 +72,17 @@ impl Meeting {
     pub(crate) fn join(self, server: SocketAddr) -> anyhow::Result<Participants> {
         let mut runtime = Builder::new_multi_thread();
         // Signals that are measured at the same time must not wait for media.
-        runtime.worker_threads(1).enable_all().on_thread_start(|| _ = setpriority_process(None, NICENESS));
+        runtime
+            .worker_threads(1)
+            .enable_all()
+            .on_thread_start(|| _ = setpriority_process(None, NICENESS));
         let runtime = runtime.build()?;
         let requesters = runtime.block_on(async {
             let mut requesters = Vec::new();
             for room in 0..self.rooms {
                 for person in 0..self.people {
-                    let (room, name) = (format!("conference-{room}"), format!("participant-{person}"));
+                    let (room, name) =
+                        (format!("conference-{room}"), format!("participant-{person}"));
                     requesters.push(Requester::join(server, &room, &name).await?);
                 }
             }
@@ -85,22 +95,35 @@ impl Meeting {
 impl Participants {
     /// Connects a receiving transport per peer, and a sending one per sender.
     pub(crate) fn connect(mut self) -> anyhow::Result<Conference> {
-        let (senders, receivers) = self.runtime.block_on(connect(self.meeting, &mut self.requesters))?;
-        Ok(Conference { senders, receivers, audience: self.meeting.people as u64 - 1, _participants: self })
+        let (senders, receivers) =
+            self.runtime.block_on(connect(self.meeting, &mut self.requesters))?;
+        Ok(Conference {
+            senders,
+            receivers,
+            audience: self.meeting.people as u64 - 1,
+            _participants: self,
+        })
     }
 }
 
-async fn connect(meeting: Meeting, requesters: &mut [Requester]) -> anyhow::Result<(Vec<Media>, Vec<Media>)> {
+async fn connect(
+    meeting: Meeting,
+    requesters: &mut [Requester],
+) -> anyhow::Result<(Vec<Media>, Vec<Media>)> {
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
-    let capabilities = requesters[0].request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
+    let capabilities =
+        requesters[0].request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
     for room in requesters.chunks_mut(meeting.people) {
         let mut producers = Vec::new();
         for (person, requester) in room.iter_mut().enumerate().take(meeting.speakers) {
             let media = transport(requester, "send", &capabilities, Some(SOURCE)).await?;
             media.pause(true);
-            for (number, kind, name) in [(0, MediaKind::Audio, "audio"), (1, MediaKind::Video, "video")] {
+            for (number, kind, name) in
+                [(0, MediaKind::Audio, "audio"), (1, MediaKind::Video, "video")]
+            {
                 let parameters = media.send(kind, number);
-                let request = json!({ "transportId": media.id, "kind": name, "rtpParameters": parameters });
+                let request =
+                    json!({ "transportId": media.id, "kind": name, "rtpParameters": parameters });
                 producers.push((person, requester.request("produce", request).await?["id"].take()));
             }
             senders.push(media);
@@ -108,11 +131,12 @@ async fn connect(meeting: Meeting, requesters: &mut [Requester]) -> anyhow::Resu
         for (person, requester) in room.iter_mut().enumerate() {
             let media = transport(requester, "recv", &capabilities, None).await?;
             for (_, producer) in producers.iter().filter(|(sender, _)| *sender != person) {
-                let request =
-                    json!({ "transportId": media.id, "producerId": producer, "rtpCapabilities": capabilities });
+                let request = json!({ "transportId": media.id, "producerId": producer, "rtpCapabilities": capabilities });
                 let consumer = requester.request("consume", request).await?;
                 media.receive(&consumer)?;
-                requester.request("consumer:resume", json!({ "consumerId": consumer["id"] })).await?;
+                requester
+                    .request("consumer:resume", json!({ "consumerId": consumer["id"] }))
+                    .await?;
             }
             receivers.push(media);
         }
@@ -132,7 +156,8 @@ pub(crate) async fn transport(
 ) -> anyhow::Result<Media> {
     let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
     let created = requester.request("transport:create", request).await?;
-    let media = Media::new(&created, source).await.with_context(|| format!("a transport of {created}"))?;
+    let media =
+        Media::new(&created, source).await.with_context(|| format!("a transport of {created}"))?;
     requester.request("transport:connect", media.connect_request()).await?;
     Ok(media)
 }

@@ -1,10 +1,11 @@
-//! The protocols of the measured servers: joining a room, sending signals, recognizing received messages.
+//! The protocols of the measured servers: joining a room, sending signals, recognizing received
+//! messages.
 //!
 //! - [`Dialect`]: one per protocol, without state.
 //! - [`Seat`]: the room and name of a client.
-//! - [`Received`]: the meaning of a received message. Signals are recognized by their first bytes, since a load reads a
-//!   hundred thousand of them per second; others are decoded as JSON. The decoder of the shared test client would parse
-//!   each.
+//! - [`Received`]: the meaning of a received message. Signals are recognized by their first bytes,
+//!   since a load reads a hundred thousand of them per second; others are decoded as JSON. The
+//!   decoder of the shared test client would parse each.
 //! - [`Kind`], [`body`]: the signals. Each holds a [`MARK`], a number that identifies it.
 
 use anyhow::Context;
@@ -85,7 +86,8 @@ pub(crate) trait Dialect: Sync {
         None
     }
 
-    /// Returns a signal with this body to one peer or, if the protocol allows it, to all others in the room.
+    /// Returns a signal with this body to one peer or, if the protocol allows it, to all others in
+    /// the room.
     fn signal(&self, kind: Kind, room: &str, to: Option<&str>, body: &str) -> String;
 }
 
@@ -104,7 +106,9 @@ pub(crate) fn body(kind: Kind, bytes: usize) -> String {
             r#""}"#,
         ),
         Kind::Candidate => (
-            format!(r#"{{"candidate":"candidate:{MARK} 1 udp 1677729535 203.0.113.7 54400 typ srflx "#),
+            format!(
+                r#"{{"candidate":"candidate:{MARK} 1 udp 1677729535 203.0.113.7 54400 typ srflx "#
+            ),
             "raddr 192.0.2.17 rport 61665 generation 0 ufrag EsAw network-id 1 network-cost 10 ",
             r#"","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"EsAw"}"#,
         ),
@@ -146,7 +150,8 @@ mod tests {
 
     #[test]
     fn every_signal_is_json_with_the_room_the_target_and_the_body() {
-        let dialects: [&dyn Dialect; 7] = [&SocketIo, &Topic, &Session, &Envelope, &Ws, &PeerJs, &Matchbox];
+        let dialects: [&dyn Dialect; 7] =
+            [&SocketIo, &Topic, &Session, &Envelope, &Ws, &PeerJs, &Matchbox];
         for dialect in dialects {
             for kind in [Kind::Offer, Kind::Answer, Kind::Candidate] {
                 let signal = dialect.signal(kind, "some-room", Some("some-peer"), &body(kind, 400));

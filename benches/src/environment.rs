@@ -9,21 +9,36 @@ use serde_json::Value;
 
 use crate::server::{FLAGS, Programs, peers, root};
 
-/// Returns names and values in display order, including the versions of other servers if they were measured.
+/// Returns names and values in display order, including the versions of other servers if they were
+/// measured.
 pub(crate) fn all(programs: &Programs, has_peers: bool) -> anyhow::Result<Vec<(String, String)>> {
-    let commit = output("git", &["describe", "--always", "--dirty"]).unwrap_or_else(|_| "not from git".to_owned());
+    let commit = output("git", &["describe", "--always", "--dirty"])
+        .unwrap_or_else(|_| "not from git".to_owned());
     let mut all = vec![
         ("command", std::env::args().skip(1).collect::<Vec<_>>().join(" ")),
         ("date", output("date", &["-u", "+%F"])?),
         ("machine", machine()?),
-        ("its load before", fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned()),
+        (
+            "its load before",
+            fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default().to_owned(),
+        ),
         ("system", format!("{}, Linux {}", distribution(), output("uname", &["-r"])?)),
-        ("Parlor", format!("{}, {commit}, {}", version(&programs.parlor)?, output("rustc", &["--version"])?)),
+        (
+            "Parlor",
+            format!(
+                "{}, {commit}, {}",
+                version(&programs.parlor)?,
+                output("rustc", &["--version"])?
+            ),
+        ),
         ("its settings", format!("`{}`", FLAGS.join(" "))),
     ];
     if has_peers {
         all.push(("Node", output("node", &["--version"])?));
-        all.push(("matchbox_server", matchbox(&programs.matchbox).unwrap_or_else(|| "not known".to_owned())));
+        all.push((
+            "matchbox_server",
+            matchbox(&programs.matchbox).unwrap_or_else(|| "not known".to_owned()),
+        ));
         for package in ["express", "socket.io", "ws", "peer"] {
             all.push((package, package_version(package)?));
         }
@@ -50,7 +65,8 @@ fn matchbox(program: &Path) -> Option<String> {
 
 fn package_version(package: &str) -> anyhow::Result<String> {
     let path = peers().join("node_modules").join(package).join("package.json");
-    let text = fs::read_to_string(&path).with_context(|| format!("{} is missing: npm ci", path.display()))?;
+    let text = fs::read_to_string(&path)
+        .with_context(|| format!("{} is missing: npm ci", path.display()))?;
     let described: Value = serde_json::from_str(&text)?;
     Ok(described["version"].as_str().context("a package has a version")?.to_owned())
 }
@@ -61,10 +77,12 @@ fn machine() -> anyhow::Result<String> {
         let line = text.lines().find(|line| line.starts_with(name))?;
         line.split_once(':').map(|(_, value)| value.trim().to_owned())
     };
-    let model = field(&processors, "model name").unwrap_or_else(|| "processor not known".to_owned());
+    let model =
+        field(&processors, "model name").unwrap_or_else(|| "processor not known".to_owned());
     // This process may be pinned to fewer.
     let cores = processors.lines().filter(|line| line.starts_with("processor")).count();
-    let memory = field(&fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal is missing")?;
+    let memory =
+        field(&fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal is missing")?;
     let memory: f64 = memory.trim_end_matches(" kB").parse()?;
     Ok(format!("{model}, {cores} cores, {:.0} GiB", memory / 1024.0 / 1024.0))
 }
@@ -72,5 +90,8 @@ fn machine() -> anyhow::Result<String> {
 fn distribution() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
-    name.map_or_else(|| "a distribution not known".to_owned(), |name| name.trim_matches('"').to_owned())
+    name.map_or_else(
+        || "a distribution not known".to_owned(),
+        |name| name.trim_matches('"').to_owned(),
+    )
 }

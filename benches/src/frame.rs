@@ -1,5 +1,5 @@
-//! The few kinds of WebSocket frames that a load reads and writes. Clients must mask what they send; the key here is zero,
-//! so that the payload stays as it is.
+//! The few kinds of WebSocket frames that a load reads and writes. Clients must mask what they
+//! send; the key here is zero, so that the payload stays as it is.
 
 use anyhow::{bail, ensure};
 use parlor_testing::frame::{CLOSE, FIN, PING, PONG, TEXT, ZERO_KEY, read_head, write_unchanged};
@@ -31,7 +31,10 @@ pub(crate) fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
 /// A frame may be masked with zero: the copying server forwards what clients sent, unchanged.
 pub(crate) fn read(bytes: &[u8]) -> anyhow::Result<Option<(Frame<'_>, usize)>> {
     let Some(head) = read_head(bytes) else { return Ok(None) };
-    ensure!(head.key.is_none_or(|key| key == ZERO_KEY), "a frame is masked with a key other than zero");
+    ensure!(
+        head.key.is_none_or(|key| key == ZERO_KEY),
+        "a frame is masked with a key other than zero"
+    );
     let end = head.length + head.payload;
     let Some(payload) = bytes.get(head.length..end) else { return Ok(None) };
     ensure!(head.first & FIN != 0, "a frame is a fragment");

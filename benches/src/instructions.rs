@@ -1,7 +1,8 @@
 //! Instructions per signal: a figure that does not depend on the load of the machine.
 //!
-//! The server runs under `valgrind --tool=callgrind`, which counts the instructions executed outside the kernel. It
-//! runs twice, with few signals and with many; the difference excludes startup and shutdown.
+//! The server runs under `valgrind --tool=callgrind`, which counts the instructions executed
+//! outside the kernel. It runs twice, with few signals and with many; the difference excludes
+//! startup and shutdown.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,9 +34,13 @@ const MANY: u64 = 5000;
 /// Maximum ratio of a figure to the recorded one.
 const TOLERANCE: f64 = 1.1;
 
-/// Counts instructions and compares them with the recorded ones. Fails on large increases; with `record`, records them.
+/// Counts instructions and compares them with the recorded ones. Fails on large increases; with
+/// `record`, records them.
 pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Result<()> {
-    ensure!(Command::new("valgrind").arg("--version").output().is_ok(), "there is no valgrind here");
+    ensure!(
+        Command::new("valgrind").arg("--version").output().is_ok(),
+        "there is no valgrind here"
+    );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
     let recorded: BTreeMap<String, f64> = match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)?,
@@ -46,11 +51,15 @@ pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Re
     let mut grown = Vec::new();
     println!("instructions per signal, outside the kernel:");
     for (name, contestant, payload, in_flight) in CASES {
-        let few = count(&contestant, programs, cores, payload, in_flight, FEW).with_context(|| name)?;
-        let many = count(&contestant, programs, cores, payload, in_flight, MANY).with_context(|| name)?;
+        let few =
+            count(&contestant, programs, cores, payload, in_flight, FEW).with_context(|| name)?;
+        let many =
+            count(&contestant, programs, cores, payload, in_flight, MANY).with_context(|| name)?;
         let each = (many as f64 - few as f64) / (MANY - FEW) as f64;
         let before = recorded.get(name).copied();
-        let compared = before.map_or_else(String::new, |before| format!(" ({:+.1} %)", (each / before - 1.0) * 100.0));
+        let compared = before.map_or_else(String::new, |before| {
+            format!(" ({:+.1} %)", (each / before - 1.0) * 100.0)
+        });
         println!("  {name}: {each:.0}{compared}");
         if before.is_some_and(|before| each > before * TOLERANCE) {
             grown.push(name);
@@ -62,7 +71,11 @@ pub(crate) fn run(programs: &Programs, cores: Cores, record: bool) -> anyhow::Re
         return report::instructions(&counted, root());
     }
     if !grown.is_empty() {
-        bail!("much more than in {}: {}; if it is worth it, `make bench-record`", path.display(), grown.join(", "));
+        bail!(
+            "much more than in {}: {}; if it is worth it, `make bench-record`",
+            path.display(),
+            grown.join(", ")
+        );
     }
     Ok(())
 }
@@ -77,7 +90,12 @@ fn count(
     signals: u64,
 ) -> anyhow::Result<u64> {
     let out = root().join("target/callgrind.out");
-    let under = ["valgrind", "--quiet", "--tool=callgrind", &format!("--callgrind-out-file={}", out.display())];
+    let under = [
+        "valgrind",
+        "--quiet",
+        "--tool=callgrind",
+        &format!("--callgrind-out-file={}", out.display()),
+    ];
     let server = Server::start(contestant, programs, &[cores.server], &under.map(str::to_owned))?;
     let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
     let mut pairs = Pairs::join(&mut clients, 1, payload)?;
@@ -85,6 +103,9 @@ fn count(
     disconnect_all(&mut clients)?;
     server.stop()?;
     let profile = fs::read_to_string(&out).context("callgrind writes a profile")?;
-    let line = profile.lines().find_map(|line| line.strip_prefix("summary: ")).context("a profile has a summary")?;
+    let line = profile
+        .lines()
+        .find_map(|line| line.strip_prefix("summary: "))
+        .context("a profile has a summary")?;
     Ok(line.trim().parse()?)
 }

@@ -1,7 +1,9 @@
-//! Janus Gateway as a peer of the media benchmark: its settings, and requests to its plugin `VideoRoom`.
+//! Janus Gateway as a peer of the media benchmark: its settings, and requests to its plugin
+//! `VideoRoom`.
 //!
-//! Requests and responses are JSON over a Unix datagram socket: one session, and a handle of the plugin for each client.
-//! Janus gathers no candidates on loopback interfaces, so media runs over another address of this machine.
+//! Requests and responses are JSON over a Unix datagram socket: one session, and a handle of the
+//! plugin for each client. Janus gathers no candidates on loopback interfaces, so media runs over
+//! another address of this machine.
 
 use std::collections::HashSet;
 use std::fs;
@@ -55,7 +57,8 @@ pub(crate) fn is_listening() -> bool {
 
 /// Returns an address of this machine that is not a loopback one, if there is a route to elsewhere.
 pub(crate) fn address() -> Option<IpAddr> {
-    // Connecting a UDP socket sends nothing, it only looks up the route. The address is one of RFC 5737.
+    // Connecting a UDP socket sends nothing, it only looks up the route. The address is one of RFC
+    // 5737.
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("198.51.100.1:9").ok()?;
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
@@ -66,15 +69,17 @@ pub(crate) fn is_installed() -> bool {
     Path::new("/usr/bin/janus").exists() && address().is_some()
 }
 
-/// Writes the settings of a server with this number of event loops. Returns the command that starts it.
+/// Writes the settings of a server with this number of event loops. Returns the command that starts
+/// it.
 pub(crate) fn command(event_loops: usize) -> anyhow::Result<Vec<String>> {
     let folder = folder();
     fs::create_dir_all(&folder)?;
     // Left over from a server that was killed.
     fs::remove_file(socket()).ok();
     let ip = address().context("this machine has no address but loopback ones")?;
-    let libraries =
-        |names: &[&str]| names.iter().map(|name| format!("libjanus_{name}.so")).collect::<Vec<_>>().join(",");
+    let libraries = |names: &[&str]| {
+        names.iter().map(|name| format!("libjanus_{name}.so")).collect::<Vec<_>>().join(",")
+    };
     let plugins = libraries(&OTHER_PLUGINS);
     let transports = libraries(&OTHER_TRANSPORTS);
     let settings = format!(
@@ -112,7 +117,9 @@ impl Session {
         socket.connect(self::socket())?;
         socket.set_read_timeout(Some(LIMIT))?;
         let mut session = Self { socket, id: 0, transactions: 0, connected: HashSet::new() };
-        session.id = session.request(json!({ "janus": "create" }))?["data"]["id"].as_u64().context("a session")?;
+        session.id = session.request(json!({ "janus": "create" }))?["data"]["id"]
+            .as_u64()
+            .context("a session")?;
         let handle = session.attach()?;
         let room = json!({
             "request": "create", "room": ROOM, "publishers": 1, "bitrate": 0, "videocodec": "vp8", "notify_joining": false,
@@ -126,7 +133,8 @@ impl Session {
         let handle = self.attach()?;
         let mut endpoint = Endpoint::bind(address().context("an address")?).await?;
         let stream = parameters(MediaKind::Video, 0, 1);
-        let offer = json!({ "type": "offer", "sdp": describe(&mut endpoint, "sendonly", &stream, &[]) });
+        let offer =
+            json!({ "type": "offer", "sdp": describe(&mut endpoint, "sendonly", &stream, &[]) });
         let join = json!({
             "request": "joinandconfigure", "ptype": "publisher", "room": ROOM, "audio": false, "video": true,
         });
@@ -151,7 +159,8 @@ impl Session {
         });
         let offer = self.message(handle, &join, None)?["jsep"].take();
         let lines = Lines::of(&offer)?;
-        let extensions: Vec<&str> = lines.0.iter().copied().filter(|line| line.starts_with("a=extmap:")).collect();
+        let extensions: Vec<&str> =
+            lines.0.iter().copied().filter(|line| line.starts_with("a=extmap:")).collect();
         let mut stream = parameters(MediaKind::Video, 0, 1);
         stream["mid"] = json!(lines.value("a=mid:")?);
         let ssrc: u32 = lines.value("a=ssrc:")?.split(' ').next().unwrap_or_default().parse()?;
@@ -160,23 +169,36 @@ impl Session {
         let answer = describe(&mut endpoint, "recvonly", &stream, &extensions);
         let media = endpoint.connect(&transport(&offer)?, None)?;
         media.receive(&json!({ "kind": "video", "rtpParameters": stream }))?;
-        self.message(handle, &json!({ "request": "start" }), Some(&json!({ "type": "answer", "sdp": answer })))?;
+        self.message(
+            handle,
+            &json!({ "request": "start" }),
+            Some(&json!({ "type": "answer", "sdp": answer })),
+        )?;
         media.connected().await?;
         Ok(media)
     }
 
     fn attach(&mut self) -> anyhow::Result<u64> {
-        let attached = self.request(json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" }))?;
+        let attached =
+            self.request(json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" }))?;
         attached["data"]["id"].as_u64().context("a handle")
     }
 
-    fn message(&mut self, handle: u64, body: &Value, jsep: Option<&Value>) -> anyhow::Result<Value> {
+    fn message(
+        &mut self,
+        handle: u64,
+        body: &Value,
+        jsep: Option<&Value>,
+    ) -> anyhow::Result<Value> {
         let mut request = json!({ "janus": "message", "handle_id": handle, "body": body });
         if let Some(jsep) = jsep {
             request["jsep"] = jsep.clone();
         }
         let response = self.request(request)?;
-        ensure!(response["plugindata"]["data"]["error"].is_null(), "{body} is answered with {response}");
+        ensure!(
+            response["plugindata"]["data"]["error"].is_null(),
+            "{body} is answered with {response}"
+        );
         Ok(response)
     }
 
@@ -233,7 +255,9 @@ fn transport(jsep: &Value) -> anyhow::Result<Value> {
     let lines = Lines::of(jsep)?;
     // RFC 8839, section 5.1: foundation, component, transport, priority, address, port.
     let candidate: Vec<&str> = lines.value("a=candidate:")?.split(' ').collect();
-    let (Some(ip), Some(port)) = (candidate.get(4), candidate.get(5)) else { bail!("a candidate of {candidate:?}") };
+    let (Some(ip), Some(port)) = (candidate.get(4), candidate.get(5)) else {
+        bail!("a candidate of {candidate:?}")
+    };
     let fingerprint = lines.value("a=fingerprint:")?.rsplit(' ').next();
     Ok(json!({
         "id": "janus",
@@ -246,10 +270,16 @@ fn transport(jsep: &Value) -> anyhow::Result<Value> {
 }
 
 /// Returns the session description of a client with one video stream.
-fn describe(endpoint: &mut Endpoint, direction: &str, stream: &Value, extensions: &[&str]) -> String {
+fn describe(
+    endpoint: &mut Endpoint,
+    direction: &str,
+    stream: &Value,
+    extensions: &[&str],
+) -> String {
     let credentials = endpoint.credentials();
     let (mid, ip) = (stream["mid"].as_str().unwrap_or_default(), endpoint.address.ip());
-    let [vp8, rtx] = [0, 1].map(|codec| stream["codecs"][codec]["payloadType"].as_u64().unwrap_or_default());
+    let [vp8, rtx] =
+        [0, 1].map(|codec| stream["codecs"][codec]["payloadType"].as_u64().unwrap_or_default());
     let mut lines = vec![
         "v=0".to_owned(),
         format!("o=- 1 1 IN IP4 {ip}"),

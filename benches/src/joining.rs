@@ -1,4 +1,5 @@
-//! Opening of connections and joining of rooms before the measured work, and closing them afterwards.
+//! Opening of connections and joining of rooms before the measured work, and closing them
+//! afterwards.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -52,8 +53,13 @@ struct Joining {
     expected: usize,
 }
 
-/// Opens a connection for every seat, and waits until all have joined and received the announcements of each other.
-pub(crate) fn join_all(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> anyhow::Result<Vec<Member>> {
+/// Opens a connection for every seat, and waits until all have joined and received the
+/// announcements of each other.
+pub(crate) fn join_all(
+    clients: &mut Clients,
+    seats: Vec<Seat>,
+    rush: Rush,
+) -> anyhow::Result<Vec<Member>> {
     // If all connect at once, a client that fails after its announcement is announced again.
     let are_announced = rush == Rush::Some && clients.dialect().announces_peers();
     let expected = if are_announced { announcement_count(&seats) } else { 0 };
@@ -71,7 +77,10 @@ pub(crate) fn join_all(clients: &mut Clients, seats: Vec<Seat>, rush: Rush) -> a
     let done = clients.run(&mut joining, LIMIT);
     let Joining { members, entered, announced, .. } = joining;
     done.with_context(|| {
-        format!("{entered} of {} have joined, {announced} of {expected} joins announced", members.len())
+        format!(
+            "{entered} of {} have joined, {announced} of {expected} joins announced",
+            members.len()
+        )
     })?;
     members.into_iter().collect::<Option<_>>().context("all clients have joined")
 }
@@ -97,7 +106,14 @@ pub(crate) fn disconnect_all(clients: &mut Clients) -> anyhow::Result<()> {
             Ok(if clients.is_empty() { Due::Done } else { Due::Nothing })
         }
 
-        fn received(&mut self, _: &mut Clients, _: Id, _: Received, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        fn received(
+            &mut self,
+            _: &mut Clients,
+            _: Id,
+            _: Received,
+            _: &[u8],
+            _: Instant,
+        ) -> anyhow::Result<()> {
             Ok(())
         }
 
@@ -131,7 +147,9 @@ impl Load for Joining {
     /// If all connect at once, the kernel's accept queue may overflow. Clients reconnect.
     fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
         let seat = self.slot_of.remove(&id).context("every connection has a slot")?;
-        if self.rush != Rush::All || self.members[seat].as_ref().is_some_and(|member| member.has_joined) {
+        if self.rush != Rush::All
+            || self.members[seat].as_ref().is_some_and(|member| member.has_joined)
+        {
             bail!("a connection ended: {error:?}");
         }
         self.members[seat] = None;
@@ -139,7 +157,14 @@ impl Load for Joining {
         Ok(())
     }
 
-    fn received(&mut self, _: &mut Clients, id: Id, message: Received, _: &[u8], _: Instant) -> anyhow::Result<()> {
+    fn received(
+        &mut self,
+        _: &mut Clients,
+        id: Id,
+        message: Received,
+        _: &[u8],
+        _: Instant,
+    ) -> anyhow::Result<()> {
         let (name, has_joined) = match message {
             Received::Id { id, .. } => (id, false),
             Received::Joined { id } => (id, true),

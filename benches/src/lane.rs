@@ -28,11 +28,20 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(dialect: &dyn Dialect, payload: Payload, from: &Member, to: &Member) -> Self {
         let target = (!to.name.is_empty()).then_some(to.name.as_str());
-        let text = dialect.signal(payload.kind, &from.room, target, &body(payload.kind, payload.bytes));
+        let text =
+            dialect.signal(payload.kind, &from.room, target, &body(payload.kind, payload.bytes));
         let mut frame = Vec::new();
         frame::write_text(text.as_bytes(), &mut frame);
         let digits = memchr::memmem::find(&frame, MARK.as_bytes()).expect("a body has a mark") + 1;
-        Self { from: from.id, frame, digits, sent: 0, received: 0, mark_at: 0, in_flight: VecDeque::new() }
+        Self {
+            from: from.id,
+            frame,
+            digits,
+            sent: 0,
+            received: 0,
+            mark_at: 0,
+            in_flight: VecDeque::new(),
+        }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -64,7 +73,9 @@ impl Lane {
         write_digits(self.received, &mut mark[1..]);
         if text.get(self.mark_at..self.mark_at + mark.len()) != Some(&mark) {
             let found = memchr::memmem::find(text, &mark);
-            self.mark_at = found.with_context(|| format!("number {} is next, not {}", self.received, excerpt(text)))?;
+            self.mark_at = found.with_context(|| {
+                format!("number {} is next, not {}", self.received, excerpt(text))
+            })?;
         }
         self.in_flight.pop_front().context("nothing was sent")
     }

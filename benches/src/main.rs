@@ -1,4 +1,5 @@
-//! Measures the costs of Parlor and of comparable servers: `make bench`, with results in `docs/performance.md`.
+//! Measures the costs of Parlor and of comparable servers: `make bench`, with results in
+//! `docs/performance.md`.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -113,10 +114,18 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             cores.apart()?;
             let has_peers = works.iter().any(|work| work != "media");
             let matchbox = &programs.matchbox;
-            ensure!(!has_peers || matchbox.exists(), "{} is missing: `make bench` installs it", matchbox.display());
-            let mut results = Results { environment: environment::all(&programs, has_peers)?, records: Vec::new() };
+            ensure!(
+                !has_peers || matchbox.exists(),
+                "{} is missing: `make bench` installs it",
+                matchbox.display()
+            );
+            let mut results = Results {
+                environment: environment::all(&programs, has_peers)?,
+                records: Vec::new(),
+            };
             let (paces, results_of) = (HashMap::new(), &mut results);
-            Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }.run(&works)?;
+            Campaign { plan, programs: &programs, cores, results: results_of, paces, round: 0 }
+                .run(&works)?;
             results.write(&path)
         }
         Action::Report { results } => report::write(&Results::read(&results)?, server::root()),

@@ -12,17 +12,22 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Returns the given cores, or the first two that this process may use, which are equal if there is only one.
+    /// Returns the given cores, or the first two that this process may use, which are equal if
+    /// there is only one.
     pub(crate) fn choose(server: Option<usize>, load: Option<usize>) -> anyhow::Result<Self> {
         let usable = sched_getaffinity(Pid::from_raw(0))?;
-        let usable: Vec<usize> = (0..CpuSet::count()).filter(|core| usable.is_set(*core).unwrap_or(false)).collect();
+        let usable: Vec<usize> =
+            (0..CpuSet::count()).filter(|core| usable.is_set(*core).unwrap_or(false)).collect();
         let (first, second) = (usable[0], *usable.get(1).unwrap_or(&usable[0]));
         Ok(Self { server: server.unwrap_or(first), load: load.unwrap_or(second) })
     }
 
     /// Pins this process to its own core.
     pub(crate) fn apart(self) -> anyhow::Result<()> {
-        ensure!(self.server != self.load, "two cores are needed, one for a server and one for the load");
+        ensure!(
+            self.server != self.load,
+            "two cores are needed, one for a server and one for the load"
+        );
         stay_on(&[self.load])
     }
 }

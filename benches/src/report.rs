@@ -49,7 +49,8 @@ pub(crate) fn write(results: &Results, root: &Path) -> anyhow::Result<()> {
         ("media", "media-targets", targets::media(results)),
         ("media", "media-environment", tables::media_environment(results)),
     ];
-    let measured = parts.into_iter().filter(|(work, ..)| has(work)).map(|(_, name, text)| (name, text));
+    let measured =
+        parts.into_iter().filter(|(work, ..)| has(work)).map(|(_, name, text)| (name, text));
     put(&root.join(DOCUMENT), &measured.collect::<Vec<_>>())?;
     if has("relay") {
         let headline = [("headline", tables::headline(results))];
@@ -72,7 +73,8 @@ pub(crate) fn instructions(counted: &BTreeMap<String, f64>, root: &Path) -> anyh
 
 /// Inserts each part into a document.
 fn put(path: &Path, parts: &[(&str, String)]) -> anyhow::Result<()> {
-    let mut document = fs::read_to_string(path).with_context(|| format!("{} is to be written into", path.display()))?;
+    let mut document = fs::read_to_string(path)
+        .with_context(|| format!("{} is to be written into", path.display()))?;
     for (name, text) in parts {
         document = replace(&document, name, text).with_context(|| path.display().to_string())?;
     }
@@ -108,7 +110,8 @@ fn number(value: f64) -> String {
         _ => 2,
     };
     let text = format!("{value:.decimals$}");
-    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, fraction) =
+        text.split_once('.').map_or((text.as_str(), None), |(whole, rest)| (whole, Some(rest)));
     let digits = whole.len();
     let mut out = String::new();
     for (index, digit) in whole.chars().enumerate() {
@@ -135,7 +138,11 @@ fn spread(figure: Option<Figure>) -> String {
         || "–".to_owned(),
         |Figure { median, least, most }| {
             let (least, most) = (number(least), number(most));
-            if least == most { number(median) } else { format!("{} ({least}–{most})", number(median)) }
+            if least == most {
+                number(median)
+            } else {
+                format!("{} ({least}–{most})", number(median))
+            }
         },
     )
 }

@@ -36,7 +36,8 @@ pub(crate) struct Figure {
 
 impl Results {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("no results at {}", path.display()))?;
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("no results at {}", path.display()))?;
         Ok(serde_json::from_str(&text)?)
     }
 
@@ -46,9 +47,21 @@ impl Results {
     }
 
     /// Returns a figure of a server in a case; `None` if it was not measured.
-    pub(crate) fn figure(&self, work: &str, case: &str, server: &str, name: &str) -> Option<Figure> {
-        let is_meant = |record: &&Record| (&*record.work, &*record.case, &*record.server) == (work, case, server);
-        let values = self.records.iter().filter(is_meant).filter_map(|record| record.figures.get(name).copied());
+    pub(crate) fn figure(
+        &self,
+        work: &str,
+        case: &str,
+        server: &str,
+        name: &str,
+    ) -> Option<Figure> {
+        let is_meant = |record: &&Record| {
+            (&*record.work, &*record.case, &*record.server) == (work, case, server)
+        };
+        let values = self
+            .records
+            .iter()
+            .filter(is_meant)
+            .filter_map(|record| record.figures.get(name).copied());
         Figure::of(values.collect())
     }
 
@@ -56,12 +69,15 @@ impl Results {
     pub(crate) fn ratio(&self, of: [&str; 4], to: [&str; 4]) -> Option<Figure> {
         let find = |[work, case, server, name]: [&str; 4], round: usize| {
             let is_meant = |record: &&Record| {
-                (&*record.work, &*record.case, &*record.server, record.round) == (work, case, server, round)
+                (&*record.work, &*record.case, &*record.server, record.round)
+                    == (work, case, server, round)
             };
             self.records.iter().find(is_meant)?.figures.get(name).copied()
         };
         let rounds = self.records.iter().map(|record| record.round + 1).max().unwrap_or_default();
-        Figure::of((0..rounds).filter_map(|round| Some(find(of, round)? / find(to, round)?)).collect())
+        Figure::of(
+            (0..rounds).filter_map(|round| Some(find(of, round)? / find(to, round)?)).collect(),
+        )
     }
 }
 
@@ -90,7 +106,13 @@ mod tests {
 
     fn record(server: &str, round: usize, value: f64) -> Record {
         let figures = BTreeMap::from([("f".to_owned(), value)]);
-        Record { work: "w".to_owned(), case: "c".to_owned(), server: server.to_owned(), round, figures }
+        Record {
+            work: "w".to_owned(),
+            case: "c".to_owned(),
+            server: server.to_owned(),
+            round,
+            figures,
+        }
     }
 
     #[test]

@@ -52,10 +52,18 @@ pub(crate) const FLAGS: [&str; 8] = [
     "--max-rooms-per-connection=1000",
 ];
 
-pub(crate) const FLOOR: Contestant =
-    Contestant { key: "floor", label: "floor: copying over TCP", dialect: &dialect::Copying, program: Program::Floor };
-pub(crate) const PARLOR: Contestant =
-    Contestant { key: "parlor", label: "Parlor", dialect: &dialect::SocketIo, program: Program::Parlor(&[]) };
+pub(crate) const FLOOR: Contestant = Contestant {
+    key: "floor",
+    label: "floor: copying over TCP",
+    dialect: &dialect::Copying,
+    program: Program::Floor,
+};
+pub(crate) const PARLOR: Contestant = Contestant {
+    key: "parlor",
+    label: "Parlor",
+    dialect: &dialect::SocketIo,
+    program: Program::Parlor(&[]),
+};
 pub(crate) const PARLOR_WITHOUT_RECOVERY: Contestant = Contestant {
     key: "parlor-no-recovery",
     label: "Parlor, `RESUME_SECONDS=0`",
@@ -68,29 +76,63 @@ pub(crate) const EXPRESS: Contestant = Contestant {
     dialect: &dialect::SocketIo,
     program: Program::Node("express.js"),
 };
-pub(crate) const BUN: Contestant =
-    Contestant { key: "bun", label: "Socket.IO on Bun", dialect: &dialect::SocketIo, program: Program::Bun("bun.js") };
-pub(crate) const WS: Contestant =
-    Contestant { key: "ws", label: "bare `ws`", dialect: &dialect::Ws, program: Program::Node("ws.js") };
-pub(crate) const PEERJS: Contestant =
-    Contestant { key: "peerjs", label: "PeerJS", dialect: &dialect::PeerJs, program: Program::Node("peer.js") };
+pub(crate) const BUN: Contestant = Contestant {
+    key: "bun",
+    label: "Socket.IO on Bun",
+    dialect: &dialect::SocketIo,
+    program: Program::Bun("bun.js"),
+};
+pub(crate) const WS: Contestant = Contestant {
+    key: "ws",
+    label: "bare `ws`",
+    dialect: &dialect::Ws,
+    program: Program::Node("ws.js"),
+};
+pub(crate) const PEERJS: Contestant = Contestant {
+    key: "peerjs",
+    label: "PeerJS",
+    dialect: &dialect::PeerJs,
+    program: Program::Node("peer.js"),
+};
 pub(crate) const TOPIC: Contestant =
     Contestant { key: "topic", label: "Parlor, `/ws/{topic}`", dialect: &dialect::Topic, ..PARLOR };
 pub(crate) const SESSION: Contestant =
     Contestant { key: "session", label: "Parlor, `/signal`", dialect: &dialect::Session, ..PARLOR };
 pub(crate) const ENVELOPE: Contestant =
     Contestant { key: "envelope", label: "Parlor, `/ws`", dialect: &dialect::Envelope, ..PARLOR };
-pub(crate) const MATCHBOX: Contestant =
-    Contestant { key: "matchbox", label: "`matchbox_server`", dialect: &dialect::Matchbox, program: Program::Matchbox };
+pub(crate) const MATCHBOX: Contestant = Contestant {
+    key: "matchbox",
+    label: "`matchbox_server`",
+    dialect: &dialect::Matchbox,
+    program: Program::Matchbox,
+};
 /// Not in [`ALL`]: it takes no signals, and is reached by [`janus`].
-pub(crate) const JANUS: Contestant =
-    Contestant { key: "janus", label: "Janus, one event loop", dialect: &dialect::Copying, program: Program::Janus(1) };
+pub(crate) const JANUS: Contestant = Contestant {
+    key: "janus",
+    label: "Janus, one event loop",
+    dialect: &dialect::Copying,
+    program: Program::Janus(1),
+};
 /// Parlor as it is compared with Janus.
-pub(crate) const PARLOR_FORWARDING: Contestant =
-    Contestant { key: "parlor-forwarding", program: Program::Parlor(&["--sfu-max-bitrate-kbps=40000"]), ..ENVELOPE };
+pub(crate) const PARLOR_FORWARDING: Contestant = Contestant {
+    key: "parlor-forwarding",
+    program: Program::Parlor(&["--sfu-max-bitrate-kbps=40000"]),
+    ..ENVELOPE
+};
 
-pub(crate) const ALL: [Contestant; 11] =
-    [FLOOR, PARLOR, PARLOR_WITHOUT_RECOVERY, EXPRESS, BUN, WS, PEERJS, TOPIC, SESSION, ENVELOPE, MATCHBOX];
+pub(crate) const ALL: [Contestant; 11] = [
+    FLOOR,
+    PARLOR,
+    PARLOR_WITHOUT_RECOVERY,
+    EXPRESS,
+    BUN,
+    WS,
+    PEERJS,
+    TOPIC,
+    SESSION,
+    ENVELOPE,
+    MATCHBOX,
+];
 
 pub(crate) fn find(key: &str) -> anyhow::Result<Contestant> {
     let keys: Vec<&str> = ALL.iter().map(|contestant| contestant.key).collect();
@@ -107,7 +149,9 @@ pub(crate) struct Programs {
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is in a folder of the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this package is in a folder of the repository")
 }
 
 /// Returns the folder of the npm peers.
@@ -154,7 +198,10 @@ impl Server {
             .env("RUST_LOG", "error")
             .current_dir(peers())
             .stdin(Stdio::null())
-            .stdout(File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?)
+            .stdout(
+                File::create(&log)
+                    .with_context(|| format!("{} cannot be written", log.display()))?,
+            )
             .stderr(Stdio::inherit())
             .spawn()
             .with_context(|| format!("{} does not start", words.join(" ")))?;
@@ -180,7 +227,9 @@ impl Server {
 
     pub(crate) fn id(&self) -> Pid {
         match &self.process {
-            Process::Ours(child) => Pid::from_raw(i32::try_from(child.id()).expect("an id of a process is positive")),
+            Process::Ours(child) => {
+                Pid::from_raw(i32::try_from(child.id()).expect("an id of a process is positive"))
+            }
             Process::Theirs(id) => *id,
         }
     }
@@ -193,17 +242,24 @@ impl Server {
 
     /// Returns the user time of all its threads, in steps of 10 ms.
     pub(crate) fn user_cpu(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).context("the server has ended")?;
-        // After the name, which may contain spaces, comes field 3 of proc_pid_stat(5); `utime` is field 14.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))
+            .context("the server has ended")?;
+        // After the name, which may contain spaces, comes field 3 of proc_pid_stat(5); `utime` is
+        // field 14.
         let (_, fields) = stat.rsplit_once(')').context("stat names its process")?;
-        let ticks: u64 = fields.split_ascii_whitespace().nth(11).context("stat has user time")?.parse()?;
+        let ticks: u64 =
+            fields.split_ascii_whitespace().nth(11).context("stat has user time")?.parse()?;
         Ok(Duration::from_millis(ticks * 10))
     }
 
     /// Returns its resident memory, in KiB.
     pub(crate) fn memory(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).context("the server has ended")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS is missing")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))
+            .context("the server has ended")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("VmRSS is missing")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -238,18 +294,24 @@ impl Program {
 
     fn command(self, programs: &Programs, address: SocketAddr) -> anyhow::Result<Vec<String>> {
         let path = |path: &Path| {
-            let path = path.canonicalize().with_context(|| format!("no program at {}", path.display()))?;
+            let path =
+                path.canonicalize().with_context(|| format!("no program at {}", path.display()))?;
             anyhow::Ok(path.to_string_lossy().into_owned())
         };
         Ok(match self {
             Self::Parlor(flags) => {
-                let own = [format!("--host={}", address.ip()), format!("--port={}", address.port())];
+                let own =
+                    [format!("--host={}", address.ip()), format!("--port={}", address.port())];
                 let flags = FLAGS.iter().chain(flags).map(|flag| (*flag).to_owned());
                 [path(&programs.parlor)?].into_iter().chain(own).chain(flags).collect()
             }
             Self::Node(file) => vec!["node".to_owned(), path(&peers().join(file))?],
             Self::Bun(file) => {
-                vec![path(&peers().join("node_modules/.bin/bun"))?, "run".to_owned(), path(&peers().join(file))?]
+                vec![
+                    path(&peers().join("node_modules/.bin/bun"))?,
+                    "run".to_owned(),
+                    path(&peers().join(file))?,
+                ]
             }
             Self::Janus(event_loops) => janus::command(event_loops)?,
             Self::Matchbox => vec![path(&programs.matchbox)?, address.to_string()],

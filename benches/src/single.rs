@@ -110,10 +110,16 @@ impl Target {
         Window { warm_up: Duration::from_secs(1), length: Duration::from_secs_f64(self.seconds) }
     }
 
-    fn start(&self, programs: &Programs, cores: Cores) -> anyhow::Result<(Contestant, Server, Clients)> {
+    fn start(
+        &self,
+        programs: &Programs,
+        cores: Cores,
+    ) -> anyhow::Result<(Contestant, Server, Clients)> {
         let contestant = server::find(&self.server)?;
         let server = match self.attach.as_deref() {
-            Some([address, process]) => Server::attach(address.parse::<SocketAddr>()?, process.parse()?),
+            Some([address, process]) => {
+                Server::attach(address.parse::<SocketAddr>()?, process.parse()?)
+            }
             _ => Server::start(&contestant, programs, &[cores.server], &[])?,
         };
         let clients = Clients::new(contestant.dialect, server.address, Waiting::Spins)?;
@@ -154,7 +160,9 @@ impl Single {
         match self {
             Self::Relay { pairs, in_flight, offer, .. } => {
                 let payload = offer.map_or(CANDIDATE, |bytes| Payload { kind: Kind::Offer, bytes });
-                let mode = target.rate.map_or(relay::Mode::Closed(window), |rate| relay::Mode::Paced(window, rate));
+                let mode = target
+                    .rate
+                    .map_or(relay::Mode::Closed(window), |rate| relay::Mode::Paced(window, rate));
                 let case = relay_case(payload, *pairs, *in_flight);
                 let mut pairs = Pairs::join(&mut clients, *pairs, payload)?;
                 tell(&contestant, &case, &pairs.relay(&mut clients, &server, *in_flight, mode)?);
@@ -169,8 +177,13 @@ impl Single {
                 tell(&contestant, "deliveries", &rooms.run(&mut clients, &server, work, window)?);
             }
             Self::ManyRooms { pairs, .. } => {
-                let mut many_rooms = ManyRooms::join(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
-                tell(&contestant, "candidates", &many_rooms.relay(&mut clients, &server, 50, window)?);
+                let mut many_rooms =
+                    ManyRooms::join(&mut clients, *pairs, rooms_each(&contestant), CANDIDATE)?;
+                tell(
+                    &contestant,
+                    "candidates",
+                    &many_rooms.relay(&mut clients, &server, 50, window)?,
+                );
             }
             Self::Meeting { rooms, people, speakers, .. } => {
                 let meeting = Meeting { rooms: *rooms, people: *people, speakers: *speakers };
@@ -188,9 +201,14 @@ impl Single {
             }
             Self::Forwarding { .. } => unreachable!("has returned"),
             Self::Idle { connections, .. } => {
-                let idle = Idle { connections: *connections, rest: window.length, settling: Duration::from_secs(12) };
+                let idle = Idle {
+                    connections: *connections,
+                    rest: window.length,
+                    settling: Duration::from_secs(12),
+                };
                 let outcome = idle.run(&mut clients, &server)?;
-                let each = (outcome.with_all as f64 - outcome.before as f64) / outcome.connections as f64;
+                let each =
+                    (outcome.with_all as f64 - outcome.before as f64) / outcome.connections as f64;
                 println!(
                     "{}: {each:.1} KiB a connection; {} KiB before, {} with all, {} after; \
                      {:.1} µs CPU per join, {:.2} µs a second while idle; {:.2} s to join all at once",
@@ -199,7 +217,9 @@ impl Single {
                     outcome.with_all,
                     outcome.after,
                     outcome.join_cpu.as_secs_f64() * 1e6 / outcome.connections as f64,
-                    outcome.rest_cpu.as_secs_f64() * 1e6 / outcome.rest.as_secs_f64() / outcome.connections as f64,
+                    outcome.rest_cpu.as_secs_f64() * 1e6
+                        / outcome.rest.as_secs_f64()
+                        / outcome.connections as f64,
                     outcome.rush.as_secs_f64(),
                 );
             }

@@ -60,14 +60,22 @@ pub(crate) struct Span {
 impl Moment {
     pub(crate) fn now(server: &Server, clients: &Clients) -> anyhow::Result<Self> {
         let load_cpu = ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into();
-        Ok(Self { at: Instant::now(), cpu: server.cpu()?, user: server.user_cpu()?, load_cpu, idle: clients.idle() })
+        Ok(Self {
+            at: Instant::now(),
+            cpu: server.cpu()?,
+            user: server.user_cpu()?,
+            load_cpu,
+            idle: clients.idle(),
+        })
     }
 
     /// Returns the difference from an earlier reading.
     pub(crate) fn since(self, start: Self) -> Span {
         let time = self.at - start.at;
-        let load_busy = 1.0 - self.idle.saturating_sub(start.idle).as_secs_f64() / time.as_secs_f64();
-        let (cpu, load_cpu) = (self.cpu.saturating_sub(start.cpu), self.load_cpu.saturating_sub(start.load_cpu));
+        let load_busy =
+            1.0 - self.idle.saturating_sub(start.idle).as_secs_f64() / time.as_secs_f64();
+        let (cpu, load_cpu) =
+            (self.cpu.saturating_sub(start.cpu), self.load_cpu.saturating_sub(start.load_cpu));
         Span { time, cpu, user: self.user.saturating_sub(start.user), load_cpu, load_busy }
     }
 }
@@ -94,7 +102,9 @@ impl Stage {
         // A window that begins late, since the load had to wait for its core, has the same length.
         match *self {
             Self::WarmUp if now >= began + window.warm_up => *self = Self::Counting(moment()?),
-            Self::Counting(start) if now >= start.at + window.length => *self = Self::Ending(moment()?.since(start)),
+            Self::Counting(start) if now >= start.at + window.length => {
+                *self = Self::Ending(moment()?.since(start));
+            }
             _ => {}
         }
         Ok(match self {
@@ -142,7 +152,13 @@ mod tests {
         let began = Instant::now();
         let after = |seconds: u64| began + Duration::from_secs(seconds);
         let at = |at: Instant| {
-            Ok(Moment { at, cpu: at - began, user: Duration::ZERO, load_cpu: Duration::ZERO, idle: Duration::ZERO })
+            Ok(Moment {
+                at,
+                cpu: at - began,
+                user: Duration::ZERO,
+                load_cpu: Duration::ZERO,
+                idle: Duration::ZERO,
+            })
         };
         let mut stage = Stage::WarmUp;
         let mut next = |now: Instant| {

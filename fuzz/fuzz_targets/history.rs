@@ -1,4 +1,5 @@
-//! Any sequence of events of a peer that drops and resumes, compared with a naive model of its replay buffer.
+//! Any sequence of events of a peer that drops and resumes, compared with a naive model of its
+//! replay buffer.
 
 #![no_main]
 

@@ -32,7 +32,12 @@ impl Label {
     /// A session description with the label, of about `bytes` bytes.
     pub(crate) fn description(&self, bytes: usize) -> String {
         let line = "a=candidate:1 1 udp 2113937151 192.0.2.1 54400 typ host \"é\"\r\n";
-        format!("v=0\r\ns=soak {} {}\r\n{}", self.stream, self.sequence, line.repeat(bytes / line.len()))
+        format!(
+            "v=0\r\ns=soak {} {}\r\n{}",
+            self.stream,
+            self.sequence,
+            line.repeat(bytes / line.len())
+        )
     }
 
     pub(crate) fn candidate(&self) -> String {
@@ -40,21 +45,24 @@ impl Label {
     }
 
     pub(crate) fn read(text: &str) -> anyhow::Result<Self> {
-        let (_, label) = text.split_once("soak ").with_context(|| format!("a signal of ours, not {text}"))?;
+        let (_, label) =
+            text.split_once("soak ").with_context(|| format!("a signal of ours, not {text}"))?;
         let mut words = label.split_whitespace();
         let stream = words.next().context("a stream")?.to_owned();
         Ok(Self { stream, sequence: words.next().context("a sequence number")?.parse()? })
     }
 }
 
-/// Waits until both peers of a room have received the join of each other, if their protocols announce joins.
+/// Waits until both peers of a room have received the join of each other, if their protocols
+/// announce joins.
 pub(crate) async fn await_joins(first: &mut Peer, second: &mut Peer) -> anyhow::Result<()> {
     if first.route.protocol().announces_peers() {
         let id = joined(first).await?;
         learn(&mut second.id, &id)?;
     }
     if second.route.protocol().announces_peers() {
-        // A session client gets no confirmation of its join, and may join after a peer that connected later.
+        // A session client gets no confirmation of its join, and may join after a peer that
+        // connected later.
         let id = match second.list.as_slice() {
             [] => joined(second).await?,
             [id] => id.clone(),
@@ -68,7 +76,9 @@ pub(crate) async fn await_joins(first: &mut Peer, second: &mut Peer) -> anyhow::
 async fn joined(peer: &mut Peer) -> anyhow::Result<String> {
     match peer.next().await?.1 {
         Event::Joined(id) => Ok(id),
-        event => bail!("{:?} expected a join of the other peer, and received {event:?}", peer.route),
+        event => {
+            bail!("{:?} expected a join of the other peer, and received {event:?}", peer.route)
+        }
     }
 }
 
@@ -110,16 +120,29 @@ struct Side<'a> {
 impl Side<'_> {
     async fn send(&mut self, kind: SignalKind, bytes: usize) -> anyhow::Result<()> {
         let label = Label::new(self.stream.as_str(), self.sent.len() as u64 + 1);
-        let text = if kind == SignalKind::Candidate { label.candidate() } else { label.description(bytes) };
+        let text = if kind == SignalKind::Candidate {
+            label.candidate()
+        } else {
+            label.description(bytes)
+        };
         self.sent.push(Instant::now());
         self.peer.signal(Some(&self.other), kind, &text).await
     }
 
     /// Expects this signal next; returns its latency.
-    async fn expect(&mut self, sender: &Side<'_>, kind: SignalKind, sequence: u64) -> anyhow::Result<Duration> {
+    async fn expect(
+        &mut self,
+        sender: &Side<'_>,
+        kind: SignalKind,
+        sequence: u64,
+    ) -> anyhow::Result<Duration> {
         let (came, event) = self.peer.next().await?;
         let Some((received_kind, from, text)) = event.signal() else {
-            bail!("{:?} expected number {sequence} of {}, and received {event:?}", self.peer.route, sender.stream);
+            bail!(
+                "{:?} expected number {sequence} of {}, and received {event:?}",
+                self.peer.route,
+                sender.stream
+            );
         };
         let label = Label::read(text)?;
         ensure!(
@@ -128,18 +151,33 @@ impl Side<'_> {
             self.peer.route,
             sender.stream
         );
-        let expected = if self.peer.route.protocol().announces_peers() { self.other.as_str() } else { "" };
-        ensure!(from == expected, "{:?} received a signal of {expected} with the sender {from}", self.peer.route);
+        let expected =
+            if self.peer.route.protocol().announces_peers() { self.other.as_str() } else { "" };
+        ensure!(
+            from == expected,
+            "{:?} received a signal of {expected} with the sender {from}",
+            self.peer.route
+        );
         Ok(came - sender.sent[usize::try_from(sequence - 1)?])
     }
 }
 
 /// Exchanges offer, answer and candidates; returns the latency of each signal.
-pub(crate) async fn talk(first: &mut Peer, second: &mut Peer, talk: Talk) -> anyhow::Result<Vec<Duration>> {
+pub(crate) async fn talk(
+    first: &mut Peer,
+    second: &mut Peer,
+    talk: Talk,
+) -> anyhow::Result<Vec<Duration>> {
     let room = first.room.clone();
     let (first_id, second_id) = (first.id.clone(), second.id.clone());
-    let mut answerer = Side { peer: first, other: second_id, stream: format!("{room}/answerer"), sent: Vec::new() };
-    let mut offerer = Side { peer: second, other: first_id, stream: format!("{room}/offerer"), sent: Vec::new() };
+    let mut answerer = Side {
+        peer: first,
+        other: second_id,
+        stream: format!("{room}/answerer"),
+        sent: Vec::new(),
+    };
+    let mut offerer =
+        Side { peer: second, other: first_id, stream: format!("{room}/offerer"), sent: Vec::new() };
     let mut times = Vec::new();
     offerer.send(SignalKind::Offer, talk.description_bytes).await?;
     times.push(answerer.expect(&offerer, SignalKind::Offer, 1).await?);
@@ -168,9 +206,14 @@ pub(crate) enum Parting {
     TooLate,
 }
 
-/// Expects the announcement that the other peer has left. A peer that could have resumed is announced as away first, and
-/// as left when its session expires.
-pub(crate) async fn expect_leave(world: &World, stays: &mut Peer, gone: &str, parting: Parting) -> anyhow::Result<()> {
+/// Expects the announcement that the other peer has left. A peer that could have resumed is
+/// announced as away first, and as left when its session expires.
+pub(crate) async fn expect_leave(
+    world: &World,
+    stays: &mut Peer,
+    gone: &str,
+    parting: Parting,
+) -> anyhow::Result<()> {
     let mut away = None;
     let left = if stays.route.protocol().announces_peers() {
         let (mut came, mut event) = stays.next().await?;
@@ -181,7 +224,9 @@ pub(crate) async fn expect_leave(world: &World, stays: &mut Peer, gone: &str, pa
                     (came, event) = stays.next().await?;
                 }
                 Event::Left(_) if parting == Parting::TooLate => {}
-                event => bail!("{:?} expected that {gone} is away, and received {event:?}", stays.route),
+                event => {
+                    bail!("{:?} expected that {gone} is away, and received {event:?}", stays.route)
+                }
             }
         }
         ensure!(
@@ -195,10 +240,18 @@ pub(crate) async fn expect_leave(world: &World, stays: &mut Peer, gone: &str, pa
         Instant::now()
     };
     if let Parting::Lost(since) = parting {
-        ensure!(left - since >= RESUME_TIME, "{gone} lost its connection, and left {:?} after that", left - since);
+        ensure!(
+            left - since >= RESUME_TIME,
+            "{gone} lost its connection, and left {:?} after that",
+            left - since
+        );
     }
     if let Some(away) = away {
-        ensure!(left - away <= RESUME_TIME + LATENESS, "{gone} was away for {:?} before it left", left - away);
+        ensure!(
+            left - away <= RESUME_TIME + LATENESS,
+            "{gone} was away for {:?} before it left",
+            left - away
+        );
     }
     world.tally.add_many(Count::Expired, u64::from(parting != Parting::Final));
     Ok(())

@@ -1,7 +1,8 @@
 //! A client on any route: it joins a room, signals, and receives events.
 //!
-//! Each has a task for its connection, which reads whether or not the events are consumed, answers heartbeats, and notes
-//! when each event arrived. Dropping a [`Peer`] drops its connection without a close frame.
+//! Each has a task for its connection, which reads whether or not the events are consumed, answers
+//! heartbeats, and notes when each event arrived. Dropping a [`Peer`] drops its connection without
+//! a close frame.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,7 +32,8 @@ const SMALL_BUFFER: u32 = 4096;
 pub(crate) struct Peer {
     pub(crate) route: Route,
     pub(crate) room: String,
-    /// The id among peers. A session client does not know its own: empty until another peer learns it.
+    /// The id among peers. A session client does not know its own: empty until another peer learns
+    /// it.
     pub(crate) id: String,
     /// The peers that were in the room when it joined.
     pub(crate) list: Vec<String>,
@@ -65,7 +67,12 @@ pub(crate) struct Dropped {
 }
 
 impl Peer {
-    pub(crate) async fn join(world: &Arc<World>, route: Route, room: &str, name: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn join(
+        world: &Arc<World>,
+        route: Route,
+        room: &str,
+        name: &str,
+    ) -> anyhow::Result<Self> {
         Self::join_with(world, route, room, name, Options::default()).await
     }
 
@@ -95,11 +102,26 @@ impl Peer {
             .with_context(|| format!("{name} joins {room} by {route:?}"))?;
         let (commands, events, connection) = spawn(connection);
         let (room, world) = (room.to_owned(), Arc::clone(world));
-        Ok(Self { route, room, id, list: peers, world, commands, events, early: VecDeque::new(), connection })
+        Ok(Self {
+            route,
+            room,
+            id,
+            list: peers,
+            world,
+            commands,
+            events,
+            early: VecDeque::new(),
+            connection,
+        })
     }
 
     /// Sends a signal to one peer, or to all others.
-    pub(crate) async fn signal(&self, to: Option<&str>, kind: SignalKind, text: &str) -> anyhow::Result<()> {
+    pub(crate) async fn signal(
+        &self,
+        to: Option<&str>,
+        kind: SignalKind,
+        text: &str,
+    ) -> anyhow::Result<()> {
         self.world.tally.add(Count::Sent);
         self.send(vec![self.route.protocol().signal(kind, &self.room, to, Some(text))]).await
     }
@@ -110,17 +132,24 @@ impl Peer {
     }
 
     async fn command(&self, command: Command) -> anyhow::Result<()> {
-        let sent = timeout(LIMIT, self.commands.send(command)).await.context("the connection accepts nothing more")?;
+        let sent = timeout(LIMIT, self.commands.send(command))
+            .await
+            .context("the connection accepts nothing more")?;
         sent.context("the connection is gone")
     }
 
     /// Returns the next event, and when it arrived.
     pub(crate) async fn next(&mut self) -> anyhow::Result<(Instant, Event)> {
-        self.next_within(LIMIT).await?.with_context(|| format!("{:?} received nothing in time", self.route))
+        self.next_within(LIMIT)
+            .await?
+            .with_context(|| format!("{:?} received nothing in time", self.route))
     }
 
     /// Returns the next event, and when it arrived; `None` if there is none in that time.
-    pub(crate) async fn next_within(&mut self, limit: Duration) -> anyhow::Result<Option<(Instant, Event)>> {
+    pub(crate) async fn next_within(
+        &mut self,
+        limit: Duration,
+    ) -> anyhow::Result<Option<(Instant, Event)>> {
         let event = match self.early.pop_front() {
             Some(event) => event,
             None => match timeout(limit, self.events.recv()).await {
@@ -138,7 +167,10 @@ impl Peer {
     pub(crate) async fn stall(&self) -> anyhow::Result<ResumeState> {
         let (sender, state) = oneshot::channel();
         self.command(Command::Stall(sender)).await?;
-        timeout(LIMIT, state).await.context("the connection does not stall")?.context("the connection is gone")
+        timeout(LIMIT, state)
+            .await
+            .context("the connection does not stall")?
+            .context("the connection is gone")
     }
 
     /// Disconnects; returns the events that were not consumed.
@@ -168,7 +200,10 @@ impl Peer {
 
     /// Loses its connection.
     pub(crate) async fn lose(mut self, how: Disconnect) -> anyhow::Result<Dropped> {
-        ensure!(matches!(how, Disconnect::Drop | Disconnect::Reset), "{how:?} does not lose a connection");
+        ensure!(
+            matches!(how, Disconnect::Drop | Disconnect::Reset),
+            "{how:?} does not lose a connection"
+        );
         self.world.tally.add(Count::Drops);
         let since = Instant::now();
         self.command(Command::End(how)).await?;
@@ -207,14 +242,23 @@ impl Peer {
 }
 
 impl Dropped {
-    /// Resumes on a new connection. `None` if the session has expired, which it may after [`RESUME_TIME`].
+    /// Resumes on a new connection. `None` if the session has expired, which it may after
+    /// [`RESUME_TIME`].
     pub(crate) async fn resume(mut self) -> anyhow::Result<Option<Peer>> {
         let Self { peer, state, since } = &mut self;
-        let resuming = timeout(LIMIT, Connection::resume(peer.world.address, peer.route, state)).await;
-        let (connection, is_resumed) =
-            resuming.context("timed out").flatten().with_context(|| format!("{} resumes", peer.id))?;
+        let resuming =
+            timeout(LIMIT, Connection::resume(peer.world.address, peer.route, state)).await;
+        let (connection, is_resumed) = resuming
+            .context("timed out")
+            .flatten()
+            .with_context(|| format!("{} resumes", peer.id))?;
         if !is_resumed {
-            ensure!(since.elapsed() >= RESUME_TIME, "{:?} lost its session in {:?}", peer.route, since.elapsed());
+            ensure!(
+                since.elapsed() >= RESUME_TIME,
+                "{:?} lost its session in {:?}",
+                peer.route,
+                since.elapsed()
+            );
             peer.world.tally.add(Count::TooLate);
             connection.end(Disconnect::Close).await;
             return Ok(None);
@@ -236,7 +280,8 @@ fn spawn(connection: Connection) -> Task {
     (commands, events, task)
 }
 
-/// Runs one connection until a command ends it or its peer is dropped; returns what its client needs to resume.
+/// Runs one connection until a command ends it or its peer is dropped; returns what its client
+/// needs to resume.
 async fn run(
     mut connection: Connection,
     mut commands: mpsc::Receiver<Command>,

@@ -1,12 +1,14 @@
 //! The soak test: mixed traffic against a real server for minutes or hours, then a check for leaks.
 //!
-//! `cargo run --release -p parlor-soak -- --minutes 20`. The server is a process of its own, so that its memory and open files
-//! are its alone. All [`actors`] run at once: calls over every route that end in every way, group rooms, conferences through
-//! the media server, clients that drop and resume, slow consumers, floods, invalid input, REST, and well-behaved bystanders
-//! that must not notice. Violations are collected in the [`tally`]; the exit code is 1 if there are any.
+//! `cargo run --release -p parlor-soak -- --minutes 20`. The server is a process of its own, so
+//! that its memory and open files are its alone. All [`actors`] run at once: calls over every route
+//! that end in every way, group rooms, conferences through the media server, clients that drop and
+//! resume, slow consumers, floods, invalid input, REST, and well-behaved bystanders that must not
+//! notice. Violations are collected in the [`tally`]; the exit code is 1 if there are any.
 //!
-//! Memory: the warm-up ends with an idle phase without clients. The server's memory then is the baseline for the end of the
-//! run: an allocator keeps pages that were used once, so a server that was never under load is not comparable.
+//! Memory: the warm-up ends with an idle phase without clients. The server's memory then is the
+//! baseline for the end of the run: an allocator keeps pages that were used once, so a server that
+//! was never under load is not comparable.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,8 +29,8 @@ mod tally;
 mod verdict;
 mod world;
 
-/// The warm-up's share of the run, and its minimum length: memory peaks with stalls and floods, so that each kind should
-/// complete in it.
+/// The warm-up's share of the run, and its minimum length: memory peaks with stalls and floods, so
+/// that each kind should complete in it.
 const WARM_UP: f64 = 0.2;
 const SHORTEST_WARM_UP: Duration = Duration::from_secs(30);
 
@@ -73,7 +75,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         None => beside_this_one()?,
     };
     let server = Server::start(&program)?;
-    println!("soak: {} minutes of {} at {}, --seed {seed}", arguments.minutes, program.display(), server.address);
+    println!(
+        "soak: {} minutes of {} at {}, --seed {seed}",
+        arguments.minutes,
+        program.display(),
+        server.address
+    );
     let world = Arc::new(World::new(server.address, seed)?);
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
 
@@ -84,7 +91,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     verdict::nothing_held(&world.tally, "after the warm-up", &start, &after_warm_up);
     let plateau = server.memory().await?;
     println!("soak: warmed up, {plateau} KiB");
-    let end = traffic(&world, &server, &start, Phase::begin("main part", length.saturating_sub(warm_up))).await?;
+    let end =
+        traffic(&world, &server, &start, Phase::begin("main part", length.saturating_sub(warm_up)))
+            .await?;
     verdict::nothing_held(&world.tally, "at the end", &start, &end);
     verdict::noted(&world.tally, &end);
     let memory = Memory { start: start_memory, plateau, end: server.memory().await? };
@@ -101,13 +110,20 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let Memory { start: first, plateau, end: last } = memory;
     println!("soak: {} minutes, --seed {seed}", arguments.minutes);
     print!("{}", world.tally.report());
-    println!("  memory                {first} KiB at the start, {plateau} KiB warmed up, {last} KiB at the end");
+    println!(
+        "  memory                {first} KiB at the start, {plateau} KiB warmed up, {last} KiB at the end"
+    );
     println!("  open files            {} at the start, {} at the end", start.files, end.files);
     Ok(world.tally.violated() == 0)
 }
 
 /// Runs one phase and waits until the server is idle; returns what it still holds.
-async fn traffic(world: &Arc<World>, server: &Server, start: &Held, phase: Phase) -> anyhow::Result<Held> {
+async fn traffic(
+    world: &Arc<World>,
+    server: &Server,
+    start: &Held,
+    phase: Phase,
+) -> anyhow::Result<Held> {
     actors::all(world, &phase).await;
     server.settled(world, start).await.with_context(|| format!("after the {}", phase.name))
 }

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 
-/// The settings of the server: short timeouts, so that the run does not wait long for abandoned connections.
+/// The settings of the server: short timeouts, so that the run does not wait long for abandoned
+/// connections.
 const FLAGS: [&str; 9] = [
     "--host=127.0.0.1",
     "--port=0",
@@ -48,7 +49,9 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
-        let program = program.canonicalize().with_context(|| format!("no server at {}", program.display()))?;
+        let program = program
+            .canonicalize()
+            .with_context(|| format!("no server at {}", program.display()))?;
         // No settings from the environment, nor from a file in the working directory.
         let mut child = Command::new(&program)
             .args(FLAGS)
@@ -61,8 +64,10 @@ impl Server {
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log: None };
         let mut first = String::new();
         out.read_line(&mut first)?;
-        let address = first.trim_end().split_once("listening on http://").map(|(_, address)| address.parse());
-        server.address = address.with_context(|| format!("the first line says the address, not {first}"))??;
+        let address =
+            first.trim_end().split_once("listening on http://").map(|(_, address)| address.parse());
+        server.address =
+            address.with_context(|| format!("the first line says the address, not {first}"))??;
         server.log = Some(std::thread::spawn(move || errors(out)));
         Ok(server)
     }
@@ -72,14 +77,19 @@ impl Server {
         let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status()?;
         ensure!(killed.success(), "cannot stop the server");
         let status = self.child.wait()?;
-        let log =
-            self.log.take().map(JoinHandle::join).and_then(Result::ok).context("cannot read the log to its end")?;
+        let log = self
+            .log
+            .take()
+            .map(JoinHandle::join)
+            .and_then(Result::ok)
+            .context("cannot read the log to its end")?;
         Ok((status, log))
     }
 
     fn memory_now(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
@@ -98,7 +108,8 @@ impl Server {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// Waits until the server holds as little as at the start, at most [`SETTLING`]; returns what it holds then.
+    /// Waits until the server holds as little as at the start, at most [`SETTLING`]; returns what
+    /// it holds then.
     pub(crate) async fn settled(&self, world: &World, start: &Held) -> anyhow::Result<Held> {
         let until = Instant::now() + SETTLING;
         loop {
@@ -121,11 +132,18 @@ impl Drop for Server {
 
 /// Reads the log to its end, so that the server never blocks on it.
 fn errors(out: BufReader<ChildStdout>) -> Vec<String> {
-    let lines = out.lines().map_while(Result::ok).filter(|line| line.contains("WARN") || line.contains("ERROR"));
-    lines.inspect(|line| eprintln!("server: {line}")).filter(|line| line.contains("ERROR")).collect()
+    let lines = out
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line.contains("WARN") || line.contains("ERROR"));
+    lines
+        .inspect(|line| eprintln!("server: {line}"))
+        .filter(|line| line.contains("ERROR"))
+        .collect()
 }
 
-/// The resources that the server holds for clients, according to `/health`, `/metrics` and the kernel.
+/// The resources that the server holds for clients, according to `/health`, `/metrics` and the
+/// kernel.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     health: [(&'static str, u64); 3],
@@ -151,7 +169,8 @@ const FILES: usize = 2;
 impl Held {
     pub(crate) async fn ask(world: &World, server: &Server) -> anyhow::Result<Self> {
         let health: Value = world.http.get(world.url("/health")).send().await?.json().await?;
-        let figure = |key: &'static str| anyhow::Ok((key, health[key].as_u64().context("a figure")?));
+        let figure =
+            |key: &'static str| anyhow::Ok((key, health[key].as_u64().context("a figure")?));
         let health = [figure("rooms")?, figure("participants")?, figure("connections")?];
         let answer = world.http.get(world.url("/metrics")).send().await?;
         ensure!(answer.status() == 200, "GET /metrics answers {}", answer.status());
@@ -181,7 +200,9 @@ impl Held {
         // The request for the metrics is a task itself in both samples.
         match (self.metrics.sum("parlor_tasks", ""), start.metrics.sum("parlor_tasks", "")) {
             (Some(now), Some(then)) if now <= then => {}
-            (now, then) => found.push(format!("parlor_tasks is {now:?}, was {then:?} at the start")),
+            (now, then) => {
+                found.push(format!("parlor_tasks is {now:?}, was {then:?} at the start"));
+            }
         }
         if self.files.abs_diff(start.files) > FILES {
             found.push(format!("{} open files, {} at the start", self.files, start.files));
@@ -198,7 +219,8 @@ impl Metrics {
     fn read(text: &str) -> anyhow::Result<Self> {
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let series = lines.map(|line| {
-            let (series, value) = line.rsplit_once(' ').with_context(|| format!("no value in {line}"))?;
+            let (series, value) =
+                line.rsplit_once(' ').with_context(|| format!("no value in {line}"))?;
             let (name, labels) = series.split_once('{').unwrap_or((series, ""));
             Ok((name.to_owned(), labels.trim_end_matches('}').to_owned(), value.parse()?))
         });
@@ -212,7 +234,10 @@ impl Metrics {
 
     /// Returns the labels and values of all series of a name with a label, written `key="value"`.
     fn series(&self, name: &str, label: &str) -> impl Iterator<Item = (&str, f64)> {
-        let of_name = self.0.iter().filter(move |(known, labels, _)| known == name && has_label(labels, label));
+        let of_name = self
+            .0
+            .iter()
+            .filter(move |(known, labels, _)| known == name && has_label(labels, label));
         of_name.map(|(_, labels, value)| (labels.as_str(), *value))
     }
 

@@ -147,6 +147,12 @@ fn percentiles(times: &Mutex<Vec<Duration>>) -> String {
     let mut times = times.lock().clone();
     times.sort_unstable();
     let Some(max) = times.last() else { return "none".to_owned() };
-    let percentile = |hundredths: usize| times[(times.len() * hundredths / 100).min(times.len() - 1)];
-    format!("p50 {:.2?}, p99 {:.2?}, max {max:.2?}, of {}", percentile(50), percentile(99), times.len())
+    let percentile =
+        |hundredths: usize| times[(times.len() * hundredths / 100).min(times.len() - 1)];
+    format!(
+        "p50 {:.2?}, p99 {:.2?}, max {max:.2?}, of {}",
+        percentile(50),
+        percentile(99),
+        times.len()
+    )
 }

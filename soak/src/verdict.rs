@@ -40,7 +40,9 @@ pub(crate) fn nothing_held(tally: &Tally, when: &str, start: &Held, held: &Held)
         let opened = held.metrics.sum("parlor_connections_opened_total", &label);
         let closed = held.metrics.sum("parlor_connections_closed_total", &label);
         if opened.is_none_or(|opened| opened == 0.0) || opened != closed {
-            tally.violation(format!("{when}: of {dialect}, {opened:?} were opened and {closed:?} closed"));
+            tally.violation(format!(
+                "{when}: of {dialect}, {opened:?} were opened and {closed:?} closed"
+            ));
         }
     }
     match held.metrics.sum("parlor_panics_total", "") {
@@ -66,8 +68,11 @@ pub(crate) fn noted(tally: &Tally, held: &Held) {
     }
     #[expect(clippy::cast_precision_loss, reason = "no run has 2^52 resumptions")]
     let (resumed, late) = (tally.of(Count::Resumed) as f64, tally.of(Count::TooLate) as f64);
-    let resumptions = |outcome| held.metrics.sum("parlor_resumptions_total", &format!("outcome=\"{outcome}\""));
-    if resumptions("recovered") != Some(resumed) || resumptions("refused").is_none_or(|refused| refused < late) {
+    let resumptions =
+        |outcome| held.metrics.sum("parlor_resumptions_total", &format!("outcome=\"{outcome}\""));
+    if resumptions("recovered") != Some(resumed)
+        || resumptions("refused").is_none_or(|refused| refused < late)
+    {
         let (recovered, refused) = (resumptions("recovered"), resumptions("refused"));
         tally.violation(format!(
             "{resumed} resumed and {late} were too late, the metrics say {recovered:?} and {refused:?}"

@@ -29,7 +29,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(address: SocketAddr, seed: u64) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(LIMIT).build()?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(LIMIT)
+            .build()?;
         Ok(Self { address, http, tally: Tally::default(), seed, names: AtomicU64::new(0) })
     }
 
@@ -69,7 +73,9 @@ impl World {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(LIMIT, waiting).await.with_context(|| format!("{room} does not come to have {peers} peers"))?
+        timeout(LIMIT, waiting)
+            .await
+            .with_context(|| format!("{room} does not come to have {peers} peers"))?
     }
 }
 
@@ -87,7 +93,8 @@ impl Phase {
         Self { name, begun, ends: begun + length }
     }
 
-    /// Whether there is time left for an action of this length. At the very beginning there always is.
+    /// Whether there is time left for an action of this length. At the very beginning there always
+    /// is.
     pub(crate) fn has_time_for(&self, length: Duration) -> bool {
         let now = Instant::now();
         now + length <= self.ends || (now < self.ends && now - self.begun < Duration::from_secs(1))

@@ -72,7 +72,8 @@ impl Claims {
         if self.capacity == Some(0) {
             return Err(TokenError::Malformed);
         }
-        let (metadata, reserved) = claimed_metadata(self.name.as_deref(), self.metadata.as_deref())?;
+        let (metadata, reserved) =
+            claimed_metadata(self.name.as_deref(), self.metadata.as_deref())?;
         Ok(Grant {
             subject: PeerId::exact(&self.sub).map_err(|_| TokenError::Malformed)?,
             // A token that has expired by the server's clock is valid only within the leeway.
@@ -115,7 +116,10 @@ fn rooms(claims: Vec<OneOrMany>) -> Result<Option<BTreeSet<RoomId>>, TokenError>
     Ok(Some(rooms))
 }
 
-fn claimed_metadata(name: Option<&str>, metadata: Option<&RawValue>) -> Result<(String, Vec<String>), TokenError> {
+fn claimed_metadata(
+    name: Option<&str>,
+    metadata: Option<&RawValue>,
+) -> Result<(String, Vec<String>), TokenError> {
     // Clients must not pose as the subject of another token.
     let mut reserved = vec![SUBJECT.to_owned()];
     let mut out = String::from("{");
@@ -147,8 +151,8 @@ impl Grant {
         self.rooms.as_ref().is_none_or(|rooms| rooms.contains(room))
     }
 
-    /// Returns a peer's metadata: the metadata of the client, overridden by the claims of the token; with the `sub`, if the
-    /// server assigns peer ids.
+    /// Returns a peer's metadata: the metadata of the client, overridden by the claims of the
+    /// token; with the `sub`, if the server assigns peer ids.
     pub fn metadata(&self, client: &Metadata, with_subject: bool) -> Metadata {
         let reserved: Vec<&str> = self.reserved.iter().map(String::as_str).collect();
         let mut metadata = format!("{{{}", json::without(client.as_str(), &reserved));

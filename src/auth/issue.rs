@@ -54,7 +54,11 @@ struct Claims<'a> {
 }
 
 /// Signs a token with HS256.
-pub fn sign(request: &TokenRequest<'_>, secret: &str, now: SystemTime) -> Result<String, IssueError> {
+pub fn sign(
+    request: &TokenRequest<'_>,
+    secret: &str,
+    now: SystemTime,
+) -> Result<String, IssueError> {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let claims = Claims {
         sub: request.subject.as_str(),
@@ -65,5 +69,9 @@ pub fn sign(request: &TokenRequest<'_>, secret: &str, now: SystemTime) -> Result
         iss: request.issuer,
         aud: request.audience,
     };
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes())?)?)
+    Ok(jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes())?,
+    )?)
 }

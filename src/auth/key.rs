@@ -1,7 +1,8 @@
 //! Public keys, and the signature algorithm of each.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    VerificationAlgorithm,
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
 
@@ -29,15 +30,20 @@ pub enum KeyError {
     #[error("a PEM public key: RSA of 2048 to 8192 bits, EC on the curve P-256, or Ed25519")]
     Unusable,
     /// The file holds no supported key.
-    #[error("a file with a JWK set (RFC 7517) that holds at least one public key: RSA, EC on P-256, or Ed25519")]
+    #[error(
+        "a file with a JWK set (RFC 7517) that holds at least one public key: RSA, EC on P-256, or Ed25519"
+    )]
     EmptySet,
     /// The file holds a symmetric key, with which everyone who can read the file could sign.
-    #[error("a file with public keys; one of these is a secret (kty oct), for which there is JWT_SECRET")]
+    #[error(
+        "a file with public keys; one of these is a secret (kty oct), for which there is JWT_SECRET"
+    )]
     SecretInSet,
 }
 
 impl PublicKey {
-    /// Parses PEM, or reads the PEM file at a path. A literal `\n`, as in many `.env` files, is a line break.
+    /// Parses PEM, or reads the PEM file at a path. A literal `\n`, as in many `.env` files, is a
+    /// line break.
     pub fn read(text: &str) -> Result<Self, KeyError> {
         let is_pem = text.trim_start().starts_with("-----BEGIN");
         let pem = if is_pem { text.replace("\\n", "\n") } else { std::fs::read_to_string(text)? };
@@ -50,7 +56,8 @@ impl PublicKey {
             (Algorithm::ES256, DecodingKey::from_ec_pem(pem)),
             (Algorithm::EdDSA, DecodingKey::from_ed_pem(pem)),
         ];
-        let keys = candidates.into_iter().filter_map(|(algorithm, key)| Key::new(algorithm, key.ok()?));
+        let keys =
+            candidates.into_iter().filter_map(|(algorithm, key)| Key::new(algorithm, key.ok()?));
         keys.into_iter().next().map(Self).ok_or(KeyError::Unusable)
     }
 }
@@ -62,7 +69,8 @@ impl Key {
     ///
     /// If the secret is empty.
     pub fn secret(secret: &str) -> Self {
-        let decoding = DecodingKey::from_secret(secret.as_bytes()).expect("a secret setting is never empty");
+        let decoding =
+            DecodingKey::from_secret(secret.as_bytes()).expect("a secret setting is never empty");
         Self { algorithm: Algorithm::HS256, decoding }
     }
 

@@ -1,8 +1,8 @@
 //! The issuer's public keys in a file, which is reloaded when it changes.
 //!
-//! This allows rotating keys without a restart: publish the new key, sign with it, then remove the old one. Replace the
-//! file atomically (write another file, then rename it). A file that cannot be read, or that holds no key, changes
-//! nothing; a warning is logged.
+//! This allows rotating keys without a restart: publish the new key, sign with it, then remove the
+//! old one. Replace the file atomically (write another file, then rename it). A file that cannot be
+//! read, or that holds no key, changes nothing; a warning is logged.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,14 +44,20 @@ impl KeySet {
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let attempted = FileStamp::of(path);
         let keys = load(path)?;
-        Ok(Self { path: path.to_owned(), keys: RwLock::new(Arc::new(keys)), attempted: Mutex::new(attempted) })
+        Ok(Self {
+            path: path.to_owned(),
+            keys: RwLock::new(Arc::new(keys)),
+            attempted: Mutex::new(attempted),
+        })
     }
 
     /// Returns the key for a token: the one with its `kid`, or the only one if it has none.
     pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Key> {
         let keys = Arc::clone(&self.keys.read());
         let listed = match id {
-            Some(id) => keys.iter().find(|it| it.id.as_deref() == Some(id) && it.key.algorithm == algorithm),
+            Some(id) => {
+                keys.iter().find(|it| it.id.as_deref() == Some(id) && it.key.algorithm == algorithm)
+            }
             None if keys.len() == 1 => keys.first(),
             None => None,
         };
@@ -71,7 +77,9 @@ impl KeySet {
                 info!(keys = keys.len(), "JWT_JWKS reloaded");
                 *self.keys.write() = Arc::new(keys);
             }
-            Err(error) => warn!("cannot reload JWT_JWKS, keeping the current keys: expected {error}"),
+            Err(error) => {
+                warn!("cannot reload JWT_JWKS, keeping the current keys: expected {error}");
+            }
         }
     }
 
@@ -99,8 +107,12 @@ fn load(path: &Path) -> Result<Vec<ListedKey>, KeyError> {
 fn supported(jwk: &Jwk) -> Option<Key> {
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            Algorithm::EdDSA
+        }
         _ => return None,
     };
     let is_for_algorithm = jwk.common.key_algorithm.is_none_or(|named| named == algorithm.into());

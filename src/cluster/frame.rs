@@ -1,7 +1,7 @@
 //! Messages that arrive in an inbox, to bytes and back.
 //!
-//! Pure. Messages are decoded as hostile input: no bytes make [`decode`] panic, and it allocates no more than a small multiple
-//! of their length.
+//! Pure. Messages are decoded as hostile input: no bytes make [`decode`] panic, and it allocates no
+//! more than a small multiple of their length.
 
 mod entry;
 mod fields;
@@ -57,7 +57,8 @@ pub enum Body {
     },
     /// A frame that its sender has withdrawn.
     Withdrawn,
-    /// The session of a connection is about to move: the receiver is to hold signals to it, and to answer.
+    /// The session of a connection is about to move: the receiver is to hold signals to it, and to
+    /// answer.
     Hold {
         /// The connection.
         connection: ConnectionId,
@@ -73,7 +74,8 @@ pub enum Body {
     Claim {
         /// The connection that the session has had from its beginning.
         connection: ConnectionId,
-        /// Contents that the session layer of the receiver checks: the resume token, and the last frame received.
+        /// Contents that the session layer of the receiver checks: the resume token, and the last
+        /// frame received.
         request: Bytes,
     },
     /// A claim is refused.
@@ -99,8 +101,8 @@ pub enum Body {
         /// Whether the peer was there.
         is_done: bool,
     },
-    /// Not numbered: the sender expects this number next, and will itself send `sent` next. A frame that the receiver misses
-    /// is requested by it.
+    /// Not numbered: the sender expects this number next, and will itself send `sent` next. A frame
+    /// that the receiver misses is requested by it.
     Have {
         /// Number of the frame that the sender expects next from the receiver.
         next: u64,
@@ -209,7 +211,8 @@ const FLAG: u8 = 20;
 const REQUEST: u8 = 21;
 const ID: u8 = 22;
 
-const KINDS: [SignalKind; 4] = [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
+const KINDS: [SignalKind; 4] =
+    [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
 
 /// Writes a frame.
 pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
@@ -234,10 +237,15 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         Body::Signal(signal) => encode_signal(&mut writer, signal),
         Body::Bounce(Bounce { room, from, to, failure, note }) => {
             writer.text(ROOM, room.as_str()).membership(FROM, *from).membership(TO, *to);
-            writer.number(FAILURE, u64::from(*failure == SignalFailure::NotDelivered)).number(NOTE, *note);
+            writer
+                .number(FAILURE, u64::from(*failure == SignalFailure::NotDelivered))
+                .number(NOTE, *note);
         }
         Body::Presence { room, from, is_away } => {
-            writer.text(ROOM, room.as_str()).membership(FROM, *from).number(IS_AWAY, u64::from(*is_away));
+            writer
+                .text(ROOM, room.as_str())
+                .membership(FROM, *from)
+                .number(IS_AWAY, u64::from(*is_away));
         }
         Body::Have { next, sent } => _ = writer.number(NEXT, *next).number(SENT, *sent),
         Body::Gap { first } => _ = writer.number(NEXT, *first),
@@ -247,7 +255,9 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
                 writer.text(ROOM, room.as_str());
             }
         }
-        Body::Held { connection } | Body::Refused { connection } => _ = writer.connection(CONNECTION, *connection),
+        Body::Held { connection } | Body::Refused { connection } => {
+            _ = writer.connection(CONNECTION, *connection);
+        }
         Body::Claim { connection, request } => {
             writer.connection(CONNECTION, *connection).bytes(REQUEST, request);
         }
@@ -264,16 +274,27 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
 /// Reads a message. Returns `None` if it is of a kind that this version does not know.
 pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
     let (kind, fields) = Fields::of_message(message)?;
-    if [entry::SNAPSHOT, entry::JOIN, entry::LEAVE, entry::MOVE, entry::UPDATE, entry::CLOSE].contains(&kind) {
+    if [entry::SNAPSHOT, entry::JOIN, entry::LEAVE, entry::MOVE, entry::UPDATE, entry::CLOSE]
+        .contains(&kind)
+    {
         return entry::decode_entry(kind, &fields).map(InboxMessage::Entry).map(Some);
     }
     let body = match kind {
         SIGNAL => Body::Signal(decode_signal(&fields)?),
         BOUNCE => {
-            let failure =
-                if fields.number(FAILURE)? == 0 { SignalFailure::TargetNotFound } else { SignalFailure::NotDelivered };
+            let failure = if fields.number(FAILURE)? == 0 {
+                SignalFailure::TargetNotFound
+            } else {
+                SignalFailure::NotDelivered
+            };
             let (room, note) = (fields.room(ROOM)?, fields.number(NOTE)?);
-            Body::Bounce(Bounce { room, from: fields.membership(FROM)?, to: fields.membership(TO)?, failure, note })
+            Body::Bounce(Bounce {
+                room,
+                from: fields.membership(FROM)?,
+                to: fields.membership(TO)?,
+                failure,
+                note,
+            })
         }
         PRESENCE => {
             let is_away = fields.number(IS_AWAY)? != 0;
@@ -306,7 +327,19 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
 }
 
 fn encode_signal(writer: &mut Writer, signal: &RemoteSignal) {
-    let RemoteSignal { room, from, to, found_by, kind, name, origin, body, content, note, attachments } = signal;
+    let RemoteSignal {
+        room,
+        from,
+        to,
+        found_by,
+        kind,
+        name,
+        origin,
+        body,
+        content,
+        note,
+        attachments,
+    } = signal;
     writer.text(ROOM, room.as_str()).membership(FROM, *from);
     for to in to {
         writer.membership(TO, *to);
@@ -319,14 +352,19 @@ fn encode_signal(writer: &mut Writer, signal: &RemoteSignal) {
     }
     let position = |position: usize| u64::try_from(position).unwrap_or(u64::MAX);
     writer.text(ORIGIN, origin).text(TEXT, body).number(NOTE, *note);
-    writer.number(CONTENT_START, position(content.start)).number(CONTENT_END, position(content.end));
+    writer
+        .number(CONTENT_START, position(content.start))
+        .number(CONTENT_END, position(content.end));
     for attachment in attachments {
         writer.bytes(ATTACHMENT, attachment);
     }
 }
 
 fn decode_signal(fields: &Fields) -> Result<RemoteSignal, Malformed> {
-    let kind = usize::try_from(fields.number(SIGNAL_KIND)?).ok().and_then(|kind| KINDS.get(kind)).ok_or(Malformed)?;
+    let kind = usize::try_from(fields.number(SIGNAL_KIND)?)
+        .ok()
+        .and_then(|kind| KINDS.get(kind))
+        .ok_or(Malformed)?;
     let position = |tag| usize::try_from(fields.number(tag)?).map_err(|_| Malformed);
     let (body, content) = (fields.text(TEXT)?, position(CONTENT_START)?..position(CONTENT_END)?);
     body.get(content.clone()).ok_or(Malformed)?;

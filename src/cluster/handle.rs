@@ -41,10 +41,12 @@ enum Outgoing {
     },
 }
 
-/// This process as a part of the cluster: a node on each engine. Rooms are spread over the engines by their ids.
+/// This process as a part of the cluster: a node on each engine. Rooms are spread over the engines
+/// by their ids.
 ///
-/// Locks, in the order in which they are taken: the nodes, then sessions and rooms, then `outgoing`. What is done under
-/// the lock of a session or a room only adds to `outgoing`, which every call to the nodes empties first.
+/// Locks, in the order in which they are taken: the nodes, then sessions and rooms, then
+/// `outgoing`. What is done under the lock of a session or a room only adds to `outgoing`, which
+/// every call to the nodes empties first.
 pub struct Cluster {
     nodes: Mutex<Option<Nodes>>,
     outgoing: Mutex<VecDeque<Outgoing>>,
@@ -76,9 +78,20 @@ pub struct Status {
 
 impl Cluster {
     /// Creates the cluster of a process, with a function for each engine that wakes the task of it.
-    pub fn new(nodes: Nodes, wakes: Vec<Box<dyn Fn() + Send + Sync>>, clock: fn() -> Moment) -> Arc<Self> {
-        let incarnations = nodes.nodes().iter().map(|node| AtomicU64::new(node.incarnation().0)).collect();
-        Arc::new(Self { nodes: Mutex::new(Some(nodes)), outgoing: Mutex::default(), wakes, incarnations, clock })
+    pub fn new(
+        nodes: Nodes,
+        wakes: Vec<Box<dyn Fn() + Send + Sync>>,
+        clock: fn() -> Moment,
+    ) -> Arc<Self> {
+        let incarnations =
+            nodes.nodes().iter().map(|node| AtomicU64::new(node.incarnation().0)).collect();
+        Arc::new(Self {
+            nodes: Mutex::new(Some(nodes)),
+            outgoing: Mutex::default(),
+            wakes,
+            incarnations,
+            clock,
+        })
     }
 
     /// Returns the number of engines.
@@ -107,7 +120,8 @@ impl Cluster {
         let now = (self.clock)();
         self.empty(nodes, now);
         let reported = report(nodes, now);
-        // What a report delivers may be for other nodes: signals that waited for a peer of another node.
+        // What a report delivers may be for other nodes: signals that waited for a peer of another
+        // node.
         self.empty(nodes, now);
         for (incarnation, node) in self.incarnations.iter().zip(nodes.nodes()) {
             incarnation.store(node.incarnation().0, Ordering::Relaxed);
@@ -152,11 +166,15 @@ impl Cluster {
         self.incarnations[self.engine_of(room)].load(Ordering::Relaxed) == holder.0
     }
 
-    /// Tells that a peer has left a room, which the rooms of this node know already. Peers of other nodes are ignored.
+    /// Tells that a peer has left a room, which the rooms of this node know already. Peers of other
+    /// nodes are ignored.
     pub fn left(&self, room: &RoomId, connection: ConnectionId, mut reason: LeaveReason) {
         {
             let mut outgoing = self.outgoing.lock();
-            if outgoing.pop_back_if(|last| matches!(last, Outgoing::HungUp { room: last } if last == room)).is_some() {
+            if outgoing
+                .pop_back_if(|last| matches!(last, Outgoing::HungUp { room: last } if last == room))
+                .is_some()
+            {
                 reason = LeaveReason::HungUp;
             }
             outgoing.push_back(Outgoing::Left { room: room.clone(), connection, reason });
@@ -171,11 +189,21 @@ impl Cluster {
 
     /// Tells that a peer has other metadata, which the rooms of this node know already.
     pub fn updated(&self, room: &RoomId, connection: ConnectionId, metadata: &Metadata) {
-        self.add(room, Outgoing::Updated { room: room.clone(), connection, metadata: metadata.clone() });
+        self.add(
+            room,
+            Outgoing::Updated { room: room.clone(), connection, metadata: metadata.clone() },
+        );
     }
 
     /// Sends a signal to a peer of another node. The room may be locked.
-    pub fn send(&self, room: &RoomId, from: ConnectionId, to: ConnectionId, found_by: FoundBy, signal: &Arc<Signal>) {
+    pub fn send(
+        &self,
+        room: &RoomId,
+        from: ConnectionId,
+        to: ConnectionId,
+        found_by: FoundBy,
+        signal: &Arc<Signal>,
+    ) {
         {
             let mut outgoing = self.outgoing.lock();
             if let Some(Outgoing::Signal(last)) = outgoing.back_mut()
@@ -185,7 +213,13 @@ impl Cluster {
                 return;
             }
             let (room, signal) = (room.clone(), Arc::clone(signal));
-            outgoing.push_back(Outgoing::Signal(OutgoingSignal { room, from, to: vec![to], found_by, signal }));
+            outgoing.push_back(Outgoing::Signal(OutgoingSignal {
+                room,
+                from,
+                to: vec![to],
+                found_by,
+                signal,
+            }));
         }
         (self.wakes[self.engine_of(room)])();
     }
@@ -230,7 +264,9 @@ impl Cluster {
             let next = self.outgoing.lock().pop_front();
             match next {
                 Some(Outgoing::Join(request)) => nodes.join(now, request),
-                Some(Outgoing::Left { room, connection, reason }) => nodes.left(now, &room, connection, reason),
+                Some(Outgoing::Left { room, connection, reason }) => {
+                    nodes.left(now, &room, connection, reason);
+                }
                 // Its peer was one of another node.
                 Some(Outgoing::HungUp { .. }) => {}
                 Some(Outgoing::Updated { room, connection, metadata }) => {

@@ -1,7 +1,8 @@
 //! Links: numbered frames from one node to another over a channel that loses what a reader misses.
 //!
-//! Pure: no clock and no socket. The sender keeps its frames for some time; the reader delivers each number once and in order,
-//! and requests what it misses. Numbers never restart while either end may live.
+//! Pure: no clock and no socket. The sender keeps its frames for some time; the reader delivers
+//! each number once and in order, and requests what it misses. Numbers never restart while either
+//! end may live.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -85,7 +86,8 @@ impl SendingLink {
         }
     }
 
-    /// Returns the frames that the reader has not received. Frames that wait are left out, they are published anyway.
+    /// Returns the frames that the reader has not received. Frames that wait are left out, they are
+    /// published anyway.
     pub fn resend(&mut self, next: u64) -> Resent {
         let first = self.kept.front().map_or(self.next, |kept| kept.number);
         let (start, end) = (self.index(next), self.index(self.unpublished));
@@ -127,7 +129,8 @@ impl SendingLink {
     /// Returns the number of frames that wait, and how long the oldest has waited.
     pub fn waiting(&self, now: Instant) -> (usize, Duration) {
         let index = self.index(self.unpublished);
-        let oldest = self.kept.get(index).map_or(Duration::ZERO, |kept| now.duration_since(kept.since));
+        let oldest =
+            self.kept.get(index).map_or(Duration::ZERO, |kept| now.duration_since(kept.since));
         (self.kept.len() - index, oldest)
     }
 
@@ -187,14 +190,16 @@ impl ReceivingLink {
 
     /// Returns whether to request the missing frames now.
     pub fn request(&mut self, now: Instant) -> bool {
-        if self.requested.is_some_and(|requested| now.duration_since(requested) < REQUEST_INTERVAL) {
+        if self.requested.is_some_and(|requested| now.duration_since(requested) < REQUEST_INTERVAL)
+        {
             return false;
         }
         self.requested = Some(now);
         true
     }
 
-    /// Notes that frames before a number are lost for good. Returns whether this node misses any of them.
+    /// Notes that frames before a number are lost for good. Returns whether this node misses any of
+    /// them.
     pub fn skip_to(&mut self, first: u64) -> bool {
         let misses = first > self.next;
         self.next = self.next.max(first);

@@ -1,16 +1,20 @@
-//! The state of session moves. A client may resume its session on any node, and the session moves there:
+//! The state of session moves. A client may resume its session on any node, and the session moves
+//! there:
 //!
-//! 1. The node that the client has reached *claims* the session from the node that has it ([`Claim`]).
-//! 2. That node asks every node with a peer in the rooms of the session to *hold* signals to it ([`Departure`], [`Hold`]).
-//! 3. When all of them hold, no signal to the session is on its way any more, and its replay buffer is complete. The node hands
-//!    the session over, and has no such connection any more.
-//! 4. The claiming node takes over the membership of each room. The log of the rooms tells all nodes, which release what they
-//!    hold to the new node.
+//! 1. The node that the client has reached *claims* the session from the node that has it
+//!    ([`Claim`]).
+//! 2. That node asks every node with a peer in the rooms of the session to *hold* signals to it
+//!    ([`Departure`], [`Hold`]).
+//! 3. When all of them hold, no signal to the session is on its way any more, and its replay buffer
+//!    is complete. The node hands the session over, and has no such connection any more.
+//! 4. The claiming node takes over the membership of each room. The log of the rooms tells all
+//!    nodes, which release what they hold to the new node.
 //!
 //! Pure: no clock and no socket. [`Nodes`](super::Nodes) carries the steps out.
 //!
-//! Every wait is bounded. If the node that has the session does not answer, the claim is refused and the client joins afresh;
-//! if the claiming node does not take a session that was handed over, the node that had it removes its peer.
+//! Every wait is bounded. If the node that has the session does not answer, the claim is refused
+//! and the client joins afresh; if the claiming node does not take a session that was handed over,
+//! the node that had it removes its peer.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -22,8 +26,8 @@ use crate::id::{ConnectionId, RoomId};
 /// How long a client waits for the node that has its session.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long the node that has a session waits until all nodes hold. Shorter than [`CLAIM_TIMEOUT`], so that no session is
-/// handed over to a node that has just given up.
+/// How long the node that has a session waits until all nodes hold. Shorter than [`CLAIM_TIMEOUT`],
+/// so that no session is handed over to a node that has just given up.
 const HOLD_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long the claiming node waits for the log, after the handover.
@@ -70,8 +74,8 @@ impl Hold {
         self.rooms.extend(rooms);
     }
 
-    /// Notes that the log says where the session is in a room. Returns whether the logs of all rooms
-    /// do, so that the hold is over.
+    /// Notes that the log says where the session is in a room. Returns whether the logs of all
+    /// rooms do, so that the hold is over.
     pub fn settle(&mut self, room: &RoomId) -> bool {
         self.rooms.remove(room);
         self.rooms.is_empty() && !self.is_claim
@@ -88,7 +92,9 @@ impl Hold {
 
     /// Takes out the signals of a sender, whose own session is moving.
     pub fn take_from(&mut self, sender: ConnectionId) -> Vec<RemoteSignal> {
-        let (taken, kept) = std::mem::take(&mut self.signals).into_iter().partition(|s| s.from.connection == sender);
+        let (taken, kept) = std::mem::take(&mut self.signals)
+            .into_iter()
+            .partition(|s| s.from.connection == sender);
         self.signals = kept;
         taken
     }
@@ -159,8 +165,8 @@ impl Departure {
         }
     }
 
-    /// Returns what to do now, with the nodes that have peers in the rooms of the session now, or `None` if this node does not
-    /// know. Nodes that enter a room meanwhile are asked, too.
+    /// Returns what to do now, with the nodes that have peers in the rooms of the session now, or
+    /// `None` if this node does not know. Nodes that enter a room meanwhile are asked, too.
     pub fn step(&mut self, now: Instant, present: Option<&BTreeSet<NodeAt>>) -> DepartureStep {
         if let Some(handed_over) = &mut self.handed_over {
             if now.duration_since(handed_over.since) < UNTAKEN_TIMEOUT {
@@ -175,7 +181,8 @@ impl Departure {
         if now.duration_since(self.since) >= HOLD_TIMEOUT {
             return DepartureStep::GiveUp;
         }
-        let new: Vec<NodeAt> = present.into_iter().flatten().filter(|at| !self.asked.contains(at)).copied().collect();
+        let new: Vec<NodeAt> =
+            present.into_iter().flatten().filter(|at| !self.asked.contains(at)).copied().collect();
         self.asked.extend(&new);
         DepartureStep::Ask(new)
     }
@@ -185,7 +192,8 @@ impl Departure {
         self.handed_over = Some(HandedOver { since: now, rooms });
     }
 
-    /// Notes that the log says where the peer of a room is now. Returns whether this was the last room.
+    /// Notes that the log says where the peer of a room is now. Returns whether this was the last
+    /// room.
     pub fn settle(&mut self, room: &RoomId) -> bool {
         self.handed_over.as_mut().is_some_and(|handed_over| {
             handed_over.rooms.remove(room);
@@ -215,7 +223,8 @@ impl Claim {
         Self { from, since: now, taking: None }
     }
 
-    /// Returns whether an answer of this node counts: it was asked, and has not handed the session over.
+    /// Returns whether an answer of this node counts: it was asked, and has not handed the session
+    /// over.
     pub fn is_asked(&self, node: NodeAt) -> bool {
         self.from == node && self.taking.is_none()
     }

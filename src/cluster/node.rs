@@ -1,11 +1,13 @@
-//! One node's part in the cluster, for one engine: joins, leaves and signals of its peers, and the messages of the engine.
+//! One node's part in the cluster, for one engine: joins, leaves and signals of its peers, and the
+//! messages of the engine.
 //!
 //! - [`joins`]: joins, by the engine or by this node alone;
 //! - [`repair`]: a new connection to the engine, from the first call until the node is ready;
 //! - [`log`]: entries and snapshots, which change the replicas and the rooms of this node;
 //! - [`frames`]: frames to and from other nodes, of which most are signals;
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
-//! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead itself.
+//! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
+//!   itself.
 
 mod frames;
 mod joins;
@@ -87,7 +89,8 @@ pub struct Node {
     last_call: CallId,
     replicas: BTreeMap<RoomId, Replica>,
     joins: BTreeMap<(RoomId, ConnectionId), Waiting>,
-    /// Rooms of which the engine may count a member that this node does not have: they are synced with the next connection.
+    /// Rooms of which the engine may count a member that this node does not have: they are synced
+    /// with the next connection.
     unsettled: BTreeSet<RoomId>,
     /// Leaves that the engine has not answered.
     leaves: BTreeSet<(RoomId, ConnectionId)>,
@@ -95,7 +98,8 @@ pub struct Node {
     /// Bytes of the frames that all outgoing links keep.
     kept_bytes: usize,
     incoming: BTreeMap<Incarnation, ReceivingLink>,
-    /// Frames that were received while rooms were being synced. They count as received: they outlive a lost connection.
+    /// Frames that were received while rooms were being synced. They count as received: they
+    /// outlive a lost connection.
     aside: VecDeque<(Incarnation, Body)>,
     moves: Moves,
     members: NodeList,
@@ -201,15 +205,25 @@ impl Node {
     pub fn leave_all(&mut self, now: Moment, reason: LeaveReason) {
         let me = self.me;
         let own = self.replicas.iter().flat_map(|(room, replica)| {
-            replica.held_by(me).map(|member| (room.clone(), member.connection())).collect::<Vec<_>>()
+            replica
+                .held_by(me)
+                .map(|member| (room.clone(), member.connection()))
+                .collect::<Vec<_>>()
         });
         for (room, connection) in own.collect::<Vec<_>>() {
             self.left(now, &room, connection, reason);
         }
     }
 
-    /// Tells the cluster that a peer of this node has left a room. Does nothing for a peer that the cluster does not have.
-    pub fn left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+    /// Tells the cluster that a peer of this node has left a room. Does nothing for a peer that the
+    /// cluster does not have.
+    pub fn left(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        reason: LeaveReason,
+    ) {
         let is_waiting = self.joins.remove(&(room.clone(), connection)).is_some();
         let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
         if !is_waiting && member.is_none_or(|member| member.holder != self.me) {
@@ -233,7 +247,13 @@ impl Node {
     }
 
     /// Tells the engine that a peer has left, now or with the next connection.
-    fn tell_left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+    fn tell_left(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        reason: LeaveReason,
+    ) {
         self.leaves.insert((room.clone(), connection));
         if self.can_call() {
             self.call(now.instant, Call::Leave { room: room.clone(), connection, reason });
@@ -243,13 +263,22 @@ impl Node {
         self.drop_unused(now, room);
     }
 
-    /// Tells the cluster that a peer of this node has other metadata, which the session layer has applied already.
-    pub fn updated(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, metadata: Metadata) {
-        let member = self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&connection));
+    /// Tells the cluster that a peer of this node has other metadata, which the session layer has
+    /// applied already.
+    pub fn updated(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        metadata: Metadata,
+    ) {
+        let member =
+            self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&connection));
         let Some(member) = member.filter(|member| member.holder == self.me) else { return };
         member.metadata = metadata.clone();
         let membership = member.membership;
-        // If the call is not possible now, the room is synced before it is: a sync carries the metadata.
+        // If the call is not possible now, the room is synced before it is: a sync carries the
+        // metadata.
         if self.can_call() {
             self.call(now.instant, Call::Update { room: room.clone(), membership, metadata });
         }
@@ -261,12 +290,16 @@ impl Node {
         match (call, reply) {
             (_, ScriptReply::Fenced) => self.fence(now),
             (_, ScriptReply::Stale) => self.reconnect(now),
-            (Call::Hello { .. }, ScriptReply::Welcome { epoch, living }) => self.welcomed(now, epoch, living),
+            (Call::Hello { .. }, ScriptReply::Welcome { epoch, living }) => {
+                self.welcomed(now, epoch, living);
+            }
             (Call::Beat, ScriptReply::Alive { living, expired }) => {
                 self.beat_answered(now, called, living, &expired);
             }
             (Call::Join(join), ScriptReply::Denied(denial)) => self.denied(now, &join, denial),
-            (Call::Sync(sync), ScriptReply::Synced { record, out }) => self.synced(now, &sync, record.as_ref(), &out),
+            (Call::Sync(sync), ScriptReply::Synced { record, out }) => {
+                self.synced(now, &sync, record.as_ref(), &out);
+            }
             (Call::Reap { dead }, ScriptReply::Reaped { is_over: false }) => {
                 self.call(now.instant, Call::Reap { dead });
             }
@@ -283,7 +316,8 @@ impl Node {
 
     /// Does what is due. Call it several times a second.
     pub fn tick(&mut self, now: Moment) {
-        self.away_since = if self.is_ready() { None } else { self.away_since.or(Some(now.instant)) };
+        self.away_since =
+            if self.is_ready() { None } else { self.away_since.or(Some(now.instant)) };
         self.tend_connection(now);
         self.admit_provisionally(now);
         self.expire_holds(now);
@@ -301,17 +335,24 @@ impl Node {
         self.calls.insert(self.last_call, (call, now));
     }
 
-    /// Drops the replica of a room that the engine counts no member of this node in, and with it the members of other nodes.
+    /// Drops the replica of a room that the engine counts no member of this node in, and with it
+    /// the members of other nodes.
     fn drop_unused(&mut self, now: Moment, room: &RoomId) {
         let is_waiting = self.joins.range((room.clone(), ConnectionId::from_u128(0))..).next();
         let is_waiting = is_waiting.is_some_and(|((waiting, _), _)| waiting == room);
-        let is_unused = self.replicas.get(room).is_some_and(|replica| replica.held_by(self.me).next().is_none());
+        let is_unused = self
+            .replicas
+            .get(room)
+            .is_some_and(|replica| replica.held_by(self.me).next().is_none());
         if !is_unused || is_waiting || self.moves.is_arriving_in(room) {
             return;
         }
         let Some(replica) = self.replicas.remove(room) else { return };
-        let leaving: Vec<_> =
-            replica.members.keys().map(|connection| (*connection, LeaveReason::Disconnected)).collect();
+        let leaving: Vec<_> = replica
+            .members
+            .keys()
+            .map(|connection| (*connection, LeaveReason::Disconnected))
+            .collect();
         let applied = self.host.rooms().adopt(now, &replica.spec, &leaving, Vec::new());
         self.host.deliver(&applied, now);
     }

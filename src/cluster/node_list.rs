@@ -1,7 +1,7 @@
 //! Which nodes live, and whether this node may declare others dead.
 //!
-//! Pure. Only a node that was itself served well for a whole lease declares others dead, so that no node is removed because
-//! the engine was away, paused or slow.
+//! Pure. Only a node that was itself served well for a whole lease declares others dead, so that no
+//! node is removed because the engine was away, paused or slow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -62,8 +62,8 @@ impl NodeList {
         self.steady_since.is_some_and(|since| now.duration_since(since) >= lease)
     }
 
-    /// Notes the incarnations whose lease is over, and returns those that this node is to remove now. The living node with the
-    /// smallest incarnation begins.
+    /// Notes the incarnations whose lease is over, and returns those that this node is to remove
+    /// now. The living node with the smallest incarnation begins.
     pub fn to_reap(
         &mut self,
         now: Instant,
@@ -78,14 +78,19 @@ impl NodeList {
         if !self.is_steady(now, lease) {
             return Vec::new();
         }
-        let smaller = self.living.iter().filter(|living| **living < me && !expired.contains(living)).count();
+        let smaller =
+            self.living.iter().filter(|living| **living < me && !expired.contains(living)).count();
         let turn = TURN.saturating_mul(u32::try_from(smaller).unwrap_or(u32::MAX));
         let is_due = |since: &Instant| now.duration_since(*since) >= turn;
-        self.expired.iter().filter(|(_, since)| is_due(since)).map(|(incarnation, _)| *incarnation).collect()
+        self.expired
+            .iter()
+            .filter(|(_, since)| is_due(since))
+            .map(|(incarnation, _)| *incarnation)
+            .collect()
     }
 
-    /// Returns those of the linked incarnations that are dead: they have been missing from the list for a whole lease, in
-    /// which this node was ready. A wiped engine lists no one at first.
+    /// Returns those of the linked incarnations that are dead: they have been missing from the list
+    /// for a whole lease, in which this node was ready. A wiped engine lists no one at first.
     pub fn dead(
         &mut self,
         now: Instant,

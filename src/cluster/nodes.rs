@@ -1,7 +1,8 @@
 //! This process as a node of the cluster, on each of the engines among which rooms are spread.
 //!
-//! A room is on one engine, which its id decides. Engines know nothing of each other; only a session that moves may have rooms
-//! on several of them, see [`moves`]. It is claimed on the engine that the id of its connection decides, and leaves and arrives on all.
+//! A room is on one engine, which its id decides. Engines know nothing of each other; only a
+//! session that moves may have rooms on several of them, see [`moves`]. It is claimed on the engine
+//! that the id of its connection decides, and leaves and arrives on all.
 
 mod moves;
 
@@ -42,8 +43,8 @@ pub struct MoveCounts {
 }
 
 impl Nodes {
-    /// Creates a process that is not connected to its engines, of which there is at least one. Their order is the same on
-    /// all nodes.
+    /// Creates a process that is not connected to its engines, of which there is at least one.
+    /// Their order is the same on all nodes.
     pub fn new(host: &Arc<dyn Host>, engines: Vec<Box<dyn Engine>>, settings: Settings) -> Self {
         let node = |engine| Node::new(Arc::clone(host), engine, settings);
         Self {
@@ -99,14 +100,26 @@ impl Nodes {
     }
 
     /// Calls [`Node::left`] on the engine of the room.
-    pub fn left(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
+    pub fn left(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        reason: LeaveReason,
+    ) {
         let engine = self.engine_of(room);
         self.on_engines[engine].left(now, room, connection, reason);
         self.advance(now);
     }
 
     /// Calls [`Node::updated`] on the engine of the room.
-    pub fn updated(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, metadata: Metadata) {
+    pub fn updated(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        metadata: Metadata,
+    ) {
         let engine = self.engine_of(room);
         self.on_engines[engine].updated(now, room, connection, metadata);
     }
@@ -126,7 +139,13 @@ impl Nodes {
     }
 
     /// Tells the other nodes that a local peer of a room is away, or back.
-    pub fn announce_in(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, is_away: bool) {
+    pub fn announce_in(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        is_away: bool,
+    ) {
         let engine = self.engine_of(room);
         self.on_engines[engine].announce(now, room, connection, is_away);
     }
@@ -143,7 +162,14 @@ impl Nodes {
     }
 
     /// Calls [`Node::kick`] on the engine of the room.
-    pub fn kick(&mut self, now: Moment, holder: Incarnation, room: RoomId, connection: ConnectionId, id: u64) {
+    pub fn kick(
+        &mut self,
+        now: Moment,
+        holder: Incarnation,
+        room: RoomId,
+        connection: ConnectionId,
+        id: u64,
+    ) {
         let engine = self.engine_of(&room);
         self.on_engines[engine].kick(now, holder, room, connection, id);
     }
@@ -181,17 +207,27 @@ impl Nodes {
     pub fn tick(&mut self, now: Moment) {
         self.on_engines.iter_mut().for_each(|node| node.tick(now));
         let is_overdue = |claim: &Claim| claim.is_overdue(now.instant);
-        let overdue = self.claims.iter().filter(|(_, claim)| is_overdue(claim)).map(|(connection, _)| *connection);
+        let overdue = self
+            .claims
+            .iter()
+            .filter(|(_, claim)| is_overdue(claim))
+            .map(|(connection, _)| *connection);
         for connection in overdue.collect::<Vec<_>>() {
             self.refuse(now, connection);
         }
         self.advance(now);
     }
 
-    /// Claims the session of another node for a client that resumes it here. `from` is that of its resume token, and `request`
-    /// is what [`Host::claimed`] of that node checks. Reported by [`Host::resumed`] or [`Host::refused`]; returns `false` if
-    /// the claim is refused at once.
-    pub fn claim(&mut self, now: Moment, connection: ConnectionId, from: Incarnation, request: Bytes) -> bool {
+    /// Claims the session of another node for a client that resumes it here. `from` is that of its
+    /// resume token, and `request` is what [`Host::claimed`] of that node checks. Reported by
+    /// [`Host::resumed`] or [`Host::refused`]; returns `false` if the claim is refused at once.
+    pub fn claim(
+        &mut self,
+        now: Moment,
+        connection: ConnectionId,
+        from: Incarnation,
+        request: Bytes,
+    ) -> bool {
         let engine = self.home_of(connection);
         let node = &self.on_engines[engine];
         if from == node.incarnation() || !node.is_ready() || self.claims.contains_key(&connection) {
@@ -208,8 +244,8 @@ impl Nodes {
 
 /// Chooses one of some engines by a hash (FNV-1a), the same on all nodes and in all versions.
 pub(super) fn choose(bytes: &[u8], count: usize) -> usize {
-    let hash = bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     usize::try_from(hash % u64::try_from(count.max(1)).unwrap_or(1)).unwrap_or_default()
 }

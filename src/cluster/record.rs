@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Admitted, Capacity, Metadata, Peer, RoomSpec};
 
-/// One life of a node as the cluster knows it: random, drawn at the start and again after the node was declared dead.
+/// One life of a node as the cluster knows it: random, drawn at the start and again after the node
+/// was declared dead.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Incarnation(pub u64);
 
@@ -22,7 +23,8 @@ impl fmt::Debug for Incarnation {
     }
 }
 
-/// A random number drawn for each join, so that leaving and joining again is never mistaken for staying.
+/// A random number drawn for each join, so that leaving and joining again is never mistaken for
+/// staying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Nonce(pub u64);
 
@@ -42,7 +44,8 @@ pub struct Member {
     pub membership: Membership,
     /// The node that has its session.
     pub holder: Incarnation,
-    /// The room's version when the holder took it, by a join or a move. Of two records of one member the later is right.
+    /// The room's version when the holder took it, by a join or a move. Of two records of one
+    /// member the later is right.
     pub since: u64,
     /// When it joined, in milliseconds since 1970.
     pub joined_at: u64,
@@ -93,7 +96,8 @@ impl RoomRecord {
 
     /// Returns the maximum number of peers for one that joins over `/signal`, or not.
     pub fn capacity(&self, joins_pair: bool) -> usize {
-        let is_for_two = joins_pair || self.spec.is_pair || self.members.iter().any(|member| member.is_paired);
+        let is_for_two =
+            joins_pair || self.spec.is_pair || self.members.iter().any(|member| member.is_paired);
         let Capacity { peers, .. } = self.spec.capacity;
         if is_for_two { peers.min(2) } else { peers }
     }
@@ -110,7 +114,8 @@ pub fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the time of a number of milliseconds since 1970; a time that cannot be represented is 1970.
+/// Returns the time of a number of milliseconds since 1970; a time that cannot be represented is
+/// 1970.
 pub fn time(milliseconds: u64) -> SystemTime {
     let since = Duration::from_millis(milliseconds);
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)

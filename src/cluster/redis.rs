@@ -1,14 +1,17 @@
 //! One engine over the network: the only place that names the `redis` crate.
 //!
 //! - [`link`]: what a [`Node`](super::Node) calls only puts requests into a queue;
-//! - [`serve`]: one connection at a time, which takes the queue in batches and reports replies and messages to the node;
-//! - [`codec`] turns calls and replies into values of the engine; the scripts are the `.lua` files beside it;
+//! - [`serve`]: one connection at a time, which takes the queue in batches and reports replies and
+//!   messages to the node;
+//! - [`codec`] turns calls and replies into values of the engine; the scripts are the `.lua` files
+//!   beside it;
 //! - [`connect`] opens a connection, and checks that the engine is one that can be used;
 //! - [`node_table`]: the living nodes with their names, addresses and loads;
 //! - [`engines`]: all engines together, for requests that concern no session.
 //!
-//! The guarantee that is easy to break: nothing is sent on a new connection that the node did not ask for since it asked for
-//! that connection, and nothing that an old connection still reports reaches the node.
+//! The guarantee that is easy to break: nothing is sent on a new connection that the node did not
+//! ask for since it asked for that connection, and nothing that an old connection still reports
+//! reaches the node.
 
 mod codec;
 mod connect;
@@ -50,7 +53,12 @@ pub struct NodeIdentity {
 impl NodeIdentity {
     fn info(&self) -> String {
         // Names and addresses need no escapes: the settings take none that would.
-        format!(r#"{{"name":"{}","address":"{}","version":"{}"}}"#, self.name, self.address, env!("CARGO_PKG_VERSION"))
+        format!(
+            r#"{{"name":"{}","address":"{}","version":"{}"}}"#,
+            self.name,
+            self.address,
+            env!("CARGO_PKG_VERSION")
+        )
     }
 
     fn keys(&self) -> String {

@@ -1,7 +1,8 @@
-//! This node's copy of a shared room: its members, their holders, and the version that the copy is at.
+//! This node's copy of a shared room: its members, their holders, and the version that the copy is
+//! at.
 //!
-//! Pure. A node alone decides which local members it has: records of others and of the engine cannot add one, and
-//! remove one only in a snapshot that is later than its join.
+//! Pure. A node alone decides which local members it has: records of others and of the engine
+//! cannot add one, and remove one only in a snapshot that is later than its join.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -25,7 +26,8 @@ pub struct Replica {
     pub members: IndexMap<ConnectionId, Member>,
     /// Members of this node that it admitted alone.
     pub provisional: BTreeSet<Membership>,
-    /// Whether the copy is known to be that of the engine, since the connection was made. Entries are applied only then.
+    /// Whether the copy is known to be that of the engine, since the connection was made. Entries
+    /// are applied only then.
     pub is_synced: bool,
 }
 
@@ -58,7 +60,8 @@ pub enum Standing {
 /// The steps from a replica to a record.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Members of other nodes that are not in the record, and members whose session did not arrive here.
+    /// Members of other nodes that are not in the record, and members whose session did not arrive
+    /// here.
     pub gone: Vec<ConnectionId>,
     /// Members of this node that are not in the record.
     pub lost: Vec<Membership>,
@@ -109,9 +112,15 @@ impl Replica {
     }
 
     /// Compares the replica with a record of the room.
-    pub fn diff(&self, record: &RoomRecord, me: Incarnation, standing: impl Fn(&Member) -> Standing) -> Diff {
+    pub fn diff(
+        &self,
+        record: &RoomRecord,
+        me: Incarnation,
+        standing: impl Fn(&Member) -> Standing,
+    ) -> Diff {
         let mut diff = Diff::default();
-        let listed: BTreeSet<Membership> = record.members.iter().map(|member| member.membership).collect();
+        let listed: BTreeSet<Membership> =
+            record.members.iter().map(|member| member.membership).collect();
         for known in self.members.values().filter(|known| !listed.contains(&known.membership)) {
             if known.holder == me && standing(known) != Standing::Departed {
                 diff.lost.push(known.membership);
@@ -121,7 +130,8 @@ impl Replica {
         }
         for member in &record.members {
             match self.member(member.membership) {
-                // The later record is right: an engine that has lost some seconds is about to learn of it.
+                // The later record is right: an engine that has lost some seconds is about to learn
+                // of it.
                 Some(known) if known == member || member.since < known.since => {}
                 Some(known) if member.holder == me && known.holder != me => {
                     if standing(member) == Standing::Arriving {

@@ -1,5 +1,5 @@
-//! Requests to the engine. Each is one script, which the engine runs as one step, and which begins by checking the caller's
-//! incarnation and generation.
+//! Requests to the engine. Each is one script, which the engine runs as one step, and which begins
+//! by checking the caller's incarnation and generation.
 
 use super::record::{Incarnation, Member, Membership, Nonce, RoomRecord};
 use crate::id::{ConnectionId, RoomId};
@@ -49,8 +49,8 @@ pub enum Call {
     },
     /// Makes the engine's record of a room and this node's replica agree.
     Sync(Sync),
-    /// Removes the members of a dead incarnation, some rooms at a time. Does nothing if it is not dead, which the script
-    /// decides as for [`ScriptReply::Alive`].
+    /// Removes the members of a dead incarnation, some rooms at a time. Does nothing if it is not
+    /// dead, which the script decides as for [`ScriptReply::Alive`].
     Reap {
         /// The incarnation.
         dead: Incarnation,
@@ -62,7 +62,9 @@ impl Call {
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Join(join) => Some(&join.spec.room),
-            Self::Leave { room, .. } | Self::Update { room, .. } | Self::Move { room, .. } => Some(room),
+            Self::Leave { room, .. } | Self::Update { room, .. } | Self::Move { room, .. } => {
+                Some(room)
+            }
             Self::Sync(sync) => Some(&sync.spec.room),
             Self::Hello { .. } | Self::Beat | Self::Reap { .. } => None,
         }
@@ -87,10 +89,11 @@ pub struct Join {
 pub struct Listed {
     /// The member.
     pub member: Member,
-    /// Whether the cluster has admitted it. A join that waits and a provisional one are admitted by the script.
+    /// Whether the cluster has admitted it. A join that waits and a provisional one are admitted by
+    /// the script.
     pub is_admitted: bool,
-    /// Whether its session is just moving to this node. It is kept if this node has taken it over already; otherwise the
-    /// script neither adds nor changes it.
+    /// Whether its session is just moving to this node. It is kept if this node has taken it over
+    /// already; otherwise the script neither adds nor changes it.
     pub is_arriving: bool,
 }
 
@@ -149,8 +152,8 @@ pub enum ScriptReply {
     Alive {
         /// All incarnations with a lease.
         living: Vec<Incarnation>,
-        /// Those that may be dead: their lease is over, or they have been silent for three seconds and no connection
-        /// subscribes to their inbox.
+        /// Those that may be dead: their lease is over, or they have been silent for three seconds
+        /// and no connection subscribes to their inbox.
         expired: Vec<Incarnation>,
     },
     /// To calls whose effect arrives as a log entry.

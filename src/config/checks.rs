@@ -19,8 +19,11 @@ impl Tokens {
 impl Config {
     /// Returns a description of settings that contradict each other, in one line.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let Tokens { jwt_secret, jwt_public_key, jwt_jwks, jwt_issuer, jwt_audience } = &self.tokens;
-        let is_empty = |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| secret.as_str().is_empty());
+        let Tokens { jwt_secret, jwt_public_key, jwt_jwks, jwt_issuer, jwt_audience } =
+            &self.tokens;
+        let is_empty = |secret: &Option<Secret>| {
+            secret.as_ref().is_some_and(|secret| secret.as_str().is_empty())
+        };
         if is_empty(jwt_secret) || is_empty(&self.ice.turn_secret) {
             return Some("JWT_SECRET and TURN_SECRET must not be empty if they are set");
         }
@@ -31,7 +34,9 @@ impl Config {
             );
         }
         if !self.tokens.is_required() && (jwt_issuer.is_some() || !jwt_audience.is_empty()) {
-            return Some("JWT_ISSUER and JWT_AUDIENCE need one of JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS");
+            return Some(
+                "JWT_ISSUER and JWT_AUDIENCE need one of JWT_SECRET, JWT_PUBLIC_KEY and JWT_JWKS",
+            );
         }
         if self.ice.turn_secret.is_some() == self.ice.turn_urls.is_empty() {
             return Some("TURN_URLS and TURN_SECRET go together: set both or neither");
@@ -42,13 +47,17 @@ impl Config {
         None
     }
 
-    /// Returns a warning if only this machine reaches the media server. In production that is an error.
+    /// Returns a warning if only this machine reaches the media server. In production that is an
+    /// error.
     pub fn local_media(&self) -> Option<String> {
         let media = &self.media;
-        let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let is_local = |host: &str| {
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        };
         // A server for this machine alone, such as a test's.
-        let is_all_local =
-            is_local(&self.network.host) && self.http.trusted_proxies.is_empty() && !self.is_production();
+        let is_all_local = is_local(&self.network.host)
+            && self.http.trusted_proxies.is_empty()
+            && !self.is_production();
         if !media.sfu || is_all_local {
             return None;
         }
@@ -59,8 +68,10 @@ impl Config {
             }
         } else {
             let announced = media.sfu_announced_address.iter();
-            let mut others = announced.clone().map(|announced| announced.ip).filter(|ip| !ip.is_loopback());
-            let first = announced.map(|announced| announced.ip.to_string()).next().unwrap_or_default();
+            let mut others =
+                announced.clone().map(|announced| announced.ip).filter(|ip| !ip.is_loopback());
+            let first =
+                announced.map(|announced| announced.ip.to_string()).next().unwrap_or_default();
             ("SFU_ANNOUNCED_ADDRESS", others.next().map_or(first, |ip| ip.to_string()))
         };
         is_local(&value).then(|| {
@@ -73,11 +84,16 @@ impl Config {
 
     /// Returns warnings about token settings that expose the server.
     pub(super) fn identity_exposures(&self) -> impl Iterator<Item = String> {
-        let secret = self.tokens.jwt_secret.as_ref().filter(|secret| secret.as_str().len() < MIN_SECRET_BYTES);
+        let secret = self
+            .tokens
+            .jwt_secret
+            .as_ref()
+            .filter(|secret| secret.as_str().len() < MIN_SECRET_BYTES);
         let short = secret.map(|_| {
             format!("JWT_SECRET has less than {MIN_SECRET_BYTES} bytes: anyone who sees a token can guess it and forge others")
         });
-        let is_public_turn = self.is_production() && self.ice.turn_secret.is_some() && !self.tokens.is_required();
+        let is_public_turn =
+            self.is_production() && self.ice.turn_secret.is_some() && !self.tokens.is_required();
         let turn = is_public_turn.then(|| {
             "TURN_SECRET is set and tokens are not required: anyone can get credentials for the TURN servers".to_owned()
         });

@@ -12,22 +12,25 @@ use super::values::{Secret, lease};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterSettings {
-    /// Redis or Valkey that several nodes share rooms over, as redis://user:password@host:port/db, or rediss:// for TLS, or
-    /// redis+sentinel://host:port,host:port/name; several, comma-separated: rooms are spread over them, and every node has
-    /// the same list in the same order
+    /// Redis or Valkey that several nodes share rooms over, as redis://user:password@host:port/db,
+    /// or rediss:// for TLS, or redis+sentinel://host:port,host:port/name; several,
+    /// comma-separated: rooms are spread over them, and every node has the same list in the same
+    /// order
     #[arg(long, value_name = "URLS", value_parser = engines)]
     pub cluster_url: Option<EngineUrls>,
     /// Prefix of all keys and channels, so that two clusters can share an engine
     #[arg(long, value_name = "PREFIX", default_value = "parlor", value_parser = prefix)]
     pub cluster_prefix: String,
-    /// Name of this node, which no other node has: letters, digits, hyphens [default: the host name, followed by the port if
-    /// that is not 4000]
+    /// Name of this node, which no other node has: letters, digits, hyphens [default: the host
+    /// name, followed by the port if that is not 4000]
     #[arg(long, value_name = "NAME", value_parser = node)]
     pub cluster_node: Option<String>,
-    /// Where other nodes reach the port of this node [default: the local address by which the engine is reached]
+    /// Where other nodes reach the port of this node [default: the local address by which the
+    /// engine is reached]
     #[arg(long, value_name = "URL", value_parser = address)]
     pub cluster_address: Option<String>,
-    /// File (PEM) of the authority that signed the engine's certificate [default: those of the system]
+    /// File (PEM) of the authority that signed the engine's certificate [default: those of the
+    /// system]
     #[arg(long, value_name = "FILE")]
     pub cluster_ca: Option<PathBuf>,
     /// A node that is silent for this long is dead, and its peers are removed
@@ -60,11 +63,16 @@ fn engines(text: &str) -> Result<EngineUrls, String> {
     let mut urls: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
         match urls.last_mut() {
-            _ if SCHEMES.iter().any(|scheme| part.starts_with(scheme) && part.len() > scheme.len()) => {
+            _ if SCHEMES
+                .iter()
+                .any(|scheme| part.starts_with(scheme) && part.len() > scheme.len()) =>
+            {
                 urls.push(part.to_owned());
             }
             // Another sentinel of the same group.
-            Some(last) if last.starts_with(SCHEMES[2]) && !part.is_empty() && !part.contains("://") => {
+            Some(last)
+                if last.starts_with(SCHEMES[2]) && !part.is_empty() && !part.contains("://") =>
+            {
                 last.push(',');
                 last.push_str(part);
             }
@@ -75,20 +83,30 @@ fn engines(text: &str) -> Result<EngineUrls, String> {
 }
 
 fn prefix(text: &str) -> Result<String, String> {
-    let is_good =
-        (1..=32).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    if is_good { Ok(text.to_owned()) } else { Err("1 to 32 letters, digits, hyphens, underscores and dots".to_owned()) }
+    let is_good = (1..=32).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 32 letters, digits, hyphens, underscores and dots".to_owned())
+    }
 }
 
 fn node(text: &str) -> Result<String, String> {
-    let is_good = (1..=63).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if is_good { Ok(text.to_owned()) } else { Err("1 to 63 letters, digits and hyphens".to_owned()) }
+    let is_good = (1..=63).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 63 letters, digits and hyphens".to_owned())
+    }
 }
 
 fn address(text: &str) -> Result<String, String> {
     let text = text.trim().trim_end_matches('/');
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let is_plain = |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
+    let is_plain =
+        |host: &str| host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
     if host.is_some_and(|host| !host.is_empty() && is_plain(host)) {
         return Ok(text.to_owned());
     }
@@ -105,9 +123,15 @@ mod tests {
         assert_eq!(urls("redis://a"), Some(vec!["redis://a".to_owned()]));
         let both = urls("redis+sentinel://a:1,b:2/main, rediss://c:3/1").unwrap();
         assert_eq!(both, ["redis+sentinel://a:1,b:2/main", "rediss://c:3/1"]);
-        for wrong in
-            ["", "redis://", "localhost:6379", "http://a", "redis://a,b", "redis://a,", "redis+sentinel://a,,b/x"]
-        {
+        for wrong in [
+            "",
+            "redis://",
+            "localhost:6379",
+            "http://a",
+            "redis://a,b",
+            "redis://a,",
+            "redis+sentinel://a,,b/x",
+        ] {
             assert_eq!(urls(wrong), None, "{wrong}");
         }
         assert!(!format!("{:?}", engines("redis://:secret@a").unwrap()).contains("secret"));
@@ -116,7 +140,10 @@ mod tests {
     #[test]
     fn names_of_nodes_are_those_of_hosts() {
         assert!(
-            node("parlor-1").is_ok() && node(&"a".repeat(64)).is_err() && node("a.b").is_err() && node("").is_err()
+            node("parlor-1").is_ok()
+                && node(&"a".repeat(64)).is_err()
+                && node("a.b").is_err()
+                && node("").is_err()
         );
         assert_eq!(address("http://10.0.0.7:4000/").as_deref(), Ok("http://10.0.0.7:4000"));
         assert!(address("10.0.0.7:4000").is_err() && address("http://a\"b").is_err());

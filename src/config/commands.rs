@@ -1,7 +1,7 @@
 //! The commands of the program, each with its flags and its help.
 //!
-//! Commands that need the settings take them as flags, before or after their name; [`super::layers`] merges those with
-//! the other sources. The others are parsed here.
+//! Commands that need the settings take them as flags, before or after their name;
+//! [`super::layers`] merges those with the other sources. The others are parsed here.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -85,12 +85,17 @@ pub(super) enum CommandLine {
     Print(String),
 }
 
-/// Settings that `parlor token` and `parlor health` use. Their help shows only these; all are accepted.
+/// Settings that `parlor token` and `parlor health` use. Their help shows only these; all are
+/// accepted.
 const TOKEN_SETTINGS: [&str; 4] = ["jwt_secret", "jwt_issuer", "jwt_audience", "config"];
 const HEALTH_SETTINGS: [&str; 6] = ["host", "port", "tls_cert", "tls_key", "dev_tls", "config"];
 
-const NAMES: [(&str, Action); 4] =
-    [("serve", Action::Serve), ("check", Action::Check), ("token", Action::Token), ("health", Action::Health)];
+const NAMES: [(&str, Action); 4] = [
+    ("serve", Action::Serve),
+    ("check", Action::Check),
+    ("token", Action::Token),
+    ("health", Action::Health),
+];
 
 /// Parses arguments, without the name of the program.
 pub(super) fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error> {
@@ -102,7 +107,9 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<CommandLine, clap::Error
         return Ok(CommandLine::Settings(*action, without_command(arguments, name)));
     }
     Ok(match name {
-        "profile" if command.subcommand_name().is_none() => CommandLine::Profile(ProfileCommand::List),
+        "profile" if command.subcommand_name().is_none() => {
+            CommandLine::Profile(ProfileCommand::List)
+        }
         "profile" => CommandLine::Profile(ProfileCommand::from_arg_matches(command)?),
         "completions" => {
             let shell = *command.get_one::<Shell>("shell").expect("clap requires it");
@@ -139,10 +146,13 @@ fn tree() -> Command {
             command
                 .mut_args(|arg| {
                     let id = arg.get_id().as_str();
-                    let is_shown = shown.contains(&id) || own.iter().any(|own| own == id) || id == "help";
+                    let is_shown =
+                        shown.contains(&id) || own.iter().any(|own| own == id) || id == "help";
                     arg.hide(!is_shown)
                 })
-                .after_help("Other settings of `parlor serve --help` are accepted and have no effect.")
+                .after_help(
+                    "Other settings of `parlor serve --help` are accepted and have no effect.",
+                )
         });
     }
     root
@@ -160,7 +170,10 @@ fn with_settings(command: Command) -> Command {
     if is_root {
         command
     } else {
-        command.about(Resettable::from(about)).long_about(Resettable::from(long)).disable_version_flag(true)
+        command
+            .about(Resettable::from(about))
+            .long_about(Resettable::from(long))
+            .disable_version_flag(true)
     }
 }
 
@@ -190,7 +203,9 @@ fn manual_page() -> String {
 
 /// Returns the environment variable of an argument that is a setting.
 pub(super) fn variable(arg: &Arg) -> Option<String> {
-    let is_setting = |flag: &&str| !matches!(*flag, "config" | "help" | "version") && !TOKEN_FLAGS.contains(flag);
+    let is_setting = |flag: &&str| {
+        !matches!(*flag, "config" | "help" | "version") && !TOKEN_FLAGS.contains(flag)
+    };
     let flag = arg.get_long().filter(is_setting)?;
     Some(flag.to_uppercase().replace('-', "_"))
 }

@@ -11,19 +11,24 @@ pub(super) const DEFAULT: &str = "parlor.toml";
 /// Reads a settings file. Returns the values by their variables, or a line that says what is wrong.
 pub(super) fn read(path: &Path, known: &[String]) -> Result<BTreeMap<String, String>, String> {
     let shown = path.display();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| format!("cannot read the settings file {shown}: {error}"))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the settings file {shown}: {error}"))?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = error
+            .span()
+            .map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         format!("{shown}: line {line}: {}", error.message())
     })?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
         let name = key.to_uppercase().replace('-', "_");
         if !known.contains(&name) {
-            let suggestion =
-                names::nearest(&name, known).map(|near| format!("; did you mean {}?", near.to_lowercase()));
-            return Err(format!("{shown}: {key} is not a setting{}", suggestion.unwrap_or_default()));
+            let suggestion = names::nearest(&name, known)
+                .map(|near| format!("; did you mean {}?", near.to_lowercase()));
+            return Err(format!(
+                "{shown}: {key} is not a setting{}",
+                suggestion.unwrap_or_default()
+            ));
         }
         if values.insert(name, as_text(&value)?).is_some() {
             return Err(format!("{shown}: {key} is set twice"));
@@ -34,11 +39,18 @@ pub(super) fn read(path: &Path, known: &[String]) -> Result<BTreeMap<String, Str
 
 /// Returns a value as the text of its variable: lists comma-separated, tables as JSON.
 fn as_text(value: &toml::Value) -> Result<String, String> {
-    let json = |value: &toml::Value| serde_json::to_string(value).map_err(|error| error.to_string());
+    let json =
+        |value: &toml::Value| serde_json::to_string(value).map_err(|error| error.to_string());
     match value {
         toml::Value::String(text) => Ok(text.clone()),
-        toml::Value::Array(items) if items.iter().any(|item| item.is_table() || item.is_array()) => json(value),
-        toml::Value::Array(items) => Ok(items.iter().map(as_text).collect::<Result<Vec<_>, _>>()?.join(",")),
+        toml::Value::Array(items)
+            if items.iter().any(|item| item.is_table() || item.is_array()) =>
+        {
+            json(value)
+        }
+        toml::Value::Array(items) => {
+            Ok(items.iter().map(as_text).collect::<Result<Vec<_>, _>>()?.join(","))
+        }
         toml::Value::Table(_) => json(value),
         toml::Value::Integer(number) => Ok(number.to_string()),
         toml::Value::Float(number) => Ok(number.to_string()),
@@ -55,7 +67,11 @@ mod tests {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
-        let path = std::env::temp_dir().join(format!("parlor-{}-{:x}.toml", std::process::id(), hasher.finish()));
+        let path = std::env::temp_dir().join(format!(
+            "parlor-{}-{:x}.toml",
+            std::process::id(),
+            hasher.finish()
+        ));
         std::fs::write(&path, text).unwrap();
         let known = ["PORT", "CLIENT_URL", "ICE_SERVERS", "DEMO"].map(str::to_owned);
         let read = read(&path, &known);
@@ -83,6 +99,10 @@ mod tests {
         let syntax = read_text("port = 1\ndemo =\n").unwrap_err();
         assert!(syntax.contains(": line 2: ") && !syntax.contains('\n'), "{syntax}");
         assert!(read_text("port = 1\nPORT = 2\n").unwrap_err().ends_with("is set twice"));
-        assert!(read(Path::new("/nowhere/parlor.toml"), &[]).unwrap_err().starts_with("cannot read the settings file"));
+        assert!(
+            read(Path::new("/nowhere/parlor.toml"), &[])
+                .unwrap_err()
+                .starts_with("cannot read the settings file")
+        );
     }
 }

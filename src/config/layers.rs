@@ -14,7 +14,8 @@ use super::{Config, commands, file, names};
 /// Settings whose values are never shown.
 ///
 /// `ICE_SERVERS` may contain passwords, and `JWT_PUBLIC_KEY` a private key by mistake.
-const SECRETS: [&str; 6] = ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_SECRET", "ICE_SERVERS", "CLUSTER_URL"];
+const SECRETS: [&str; 6] =
+    ["API_TOKEN", "JWT_SECRET", "JWT_PUBLIC_KEY", "TURN_SECRET", "ICE_SERVERS", "CLUSTER_URL"];
 
 /// Variables that are used if another is not set.
 const FALLBACKS: [(&str, &str); 2] = [("HOST", "WS_HOST"), ("PORT", "WS_PORT")];
@@ -65,16 +66,29 @@ pub enum Request {
 
 /// Parses the arguments of this process, and loads its settings if the command needs them.
 pub fn load() -> Result<Request, Invalid> {
-    Ok(match commands::parse(std::env::args_os().skip(1).collect()).map_err(|error| explain(&error))? {
-        CommandLine::Profile(command) => Request::Profile(command),
-        CommandLine::Print(text) => Request::Print(text),
-        CommandLine::Settings(action, flags) => {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
-            let environment = std::env::vars().collect();
-            let default_file = Some(Path::new(file::DEFAULT)).filter(|path| path.exists());
-            Request::WithSettings(Box::new(merge(action, flags, environment, dot_env()?, default_file)?))
-        }
-    })
+    Ok(
+        match commands::parse(std::env::args_os().skip(1).collect())
+            .map_err(|error| explain(&error))?
+        {
+            CommandLine::Profile(command) => Request::Profile(command),
+            CommandLine::Print(text) => Request::Print(text),
+            CommandLine::Settings(action, flags) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "this is the one place that reads the environment"
+                )]
+                let environment = std::env::vars().collect();
+                let default_file = Some(Path::new(file::DEFAULT)).filter(|path| path.exists());
+                Request::WithSettings(Box::new(merge(
+                    action,
+                    flags,
+                    environment,
+                    dot_env()?,
+                    default_file,
+                )?))
+            }
+        },
+    )
 }
 
 fn dot_env() -> Result<BTreeMap<String, String>, Invalid> {
@@ -90,8 +104,8 @@ fn invalid(message: impl std::fmt::Display) -> Invalid {
     Invalid { message: format!("parlor: {message}"), exit_code: 2 }
 }
 
-/// Loads settings from flags, an environment and the entries of a `.env` file. The flags may name a command that needs
-/// settings.
+/// Loads settings from flags, an environment and the entries of a `.env` file. The flags may name a
+/// command that needs settings.
 pub fn load_from(
     flags: impl IntoIterator<Item = OsString>,
     environment: BTreeMap<String, String>,
@@ -99,7 +113,9 @@ pub fn load_from(
 ) -> Result<Loaded, Invalid> {
     match commands::parse(flags.into_iter().collect()).map_err(|error| explain(&error))? {
         CommandLine::Settings(action, flags) => merge(action, flags, environment, dot_env, None),
-        CommandLine::Profile(_) | CommandLine::Print(_) => Err(invalid("this command has no settings")),
+        CommandLine::Profile(_) | CommandLine::Print(_) => {
+            Err(invalid("this command has no settings"))
+        }
     }
 }
 
@@ -114,19 +130,25 @@ fn merge(
     let command = commands::flags_of(action);
     let program = || std::iter::once(OsString::from("parlor"));
     let parse = |arguments: Vec<OsString>| {
-        command.clone().try_get_matches_from(program().chain(arguments)).map_err(|error| explain(&error))
+        command
+            .clone()
+            .try_get_matches_from(program().chain(arguments))
+            .map_err(|error| explain(&error))
     };
     let from_flags = parse(flags.clone())?;
     let variables: Vec<String> = command.get_arguments().filter_map(variable).collect();
     let secret_files = SECRETS.iter().map(|name| format!("{name}_FILE"));
     let known: Vec<String> = variables.iter().cloned().chain(secret_files).collect();
     let mut layered = BTreeMap::new();
-    if let Some(path) = from_flags.get_one::<PathBuf>("config").map(PathBuf::as_path).or(default_file) {
+    if let Some(path) =
+        from_flags.get_one::<PathBuf>("config").map(PathBuf::as_path).or(default_file)
+    {
         layered.extend(file::read(path, &known).map_err(invalid)?);
     }
     layered.extend(dot_env);
     layered.extend(environment);
-    // An empty variable counts as not set, since compose files pass on unset variables as empty ones.
+    // An empty variable counts as not set, since compose files pass on unset variables as empty
+    // ones.
     layered.retain(|_, value| !value.is_empty());
     let warnings = warnings(&layered, &known);
     read_secrets(&mut layered, &from_flags)?;
@@ -136,8 +158,9 @@ fn merge(
         }
     }
     // The last occurrence of a flag counts, so flags come after variables.
-    let from_variables =
-        variables.iter().filter_map(|name| Some(format!("{}={}", flag(name), layered.get(name)?).into()));
+    let from_variables = variables
+        .iter()
+        .filter_map(|name| Some(format!("{}={}", flag(name), layered.get(name)?).into()));
     let matches = parse(from_variables.chain(flags).collect())?;
     let mut config = Config::from_arg_matches(&matches).map_err(|error| explain(&error))?;
     config.action = action;
@@ -181,7 +204,10 @@ fn merge(
 }
 
 /// Reads the secrets whose `NAME_FILE` is set.
-fn read_secrets(layered: &mut BTreeMap<String, String>, from_flags: &ArgMatches) -> Result<(), Invalid> {
+fn read_secrets(
+    layered: &mut BTreeMap<String, String>,
+    from_flags: &ArgMatches,
+) -> Result<(), Invalid> {
     for name in SECRETS {
         let variable = format!("{name}_FILE");
         let Some(path) = layered.remove(&variable) else { continue };
@@ -202,7 +228,8 @@ fn without_password(value: &str) -> String {
     let mask = |address: &str| {
         let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let Some((user, _)) = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) else {
+        let Some((user, _)) = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'))
+        else {
             return address.to_owned();
         };
         let after = &rest[authority.rfind('@').unwrap_or_default()..];
@@ -216,7 +243,9 @@ fn flag(variable: &str) -> String {
 }
 
 fn warnings(layered: &BTreeMap<String, String>, known: &[String]) -> Vec<String> {
-    let is_known = |name: &String| known.contains(name) || FALLBACKS.iter().any(|(_, it)| *it == name.as_str());
+    let is_known = |name: &String| {
+        known.contains(name) || FALLBACKS.iter().any(|(_, it)| *it == name.as_str())
+    };
     let unknown = layered.keys().filter(|name| !is_known(name));
     let warn = |name: &String| {
         let near = names::nearest(name, known)?;
@@ -242,19 +271,31 @@ fn explain(error: &clap::Error) -> Invalid {
         .or_else(|| context(ContextKind::ValidValue))
         .unwrap_or_else(|| "a value".to_owned());
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Invalid { message: error.to_string().trim_end().to_owned(), exit_code: 0 }
         }
         ErrorKind::InvalidValue | ErrorKind::ValueValidation if flag.starts_with('-') => {
-            let shown = if SECRETS.contains(&name.as_str()) { "********".to_owned() } else { without_password(&value) };
+            let shown = if SECRETS.contains(&name.as_str()) {
+                "********".to_owned()
+            } else {
+                without_password(&value)
+            };
             invalid(format!("{name}={shown:?} is not accepted; it takes {accepted} ({flag})"))
         }
-        ErrorKind::InvalidValue => invalid(format!("{argument} is missing or not accepted; it takes {accepted}")),
+        ErrorKind::InvalidValue => {
+            invalid(format!("{argument} is missing or not accepted; it takes {accepted}"))
+        }
         ErrorKind::InvalidSubcommand => {
             let value = context(ContextKind::InvalidSubcommand).unwrap_or_default();
             match context(ContextKind::SuggestedSubcommand) {
-                Some(near) => invalid(format!("there is no command {value:?}; did you mean {near}?")),
-                None => invalid(format!("there is no command {value:?}; `parlor help` lists them all")),
+                Some(near) => {
+                    invalid(format!("there is no command {value:?}; did you mean {near}?"))
+                }
+                None => {
+                    invalid(format!("there is no command {value:?}; `parlor help` lists them all"))
+                }
             }
         }
         ErrorKind::MissingRequiredArgument => invalid(format!("missing {argument}")),
@@ -262,10 +303,14 @@ fn explain(error: &clap::Error) -> Invalid {
             invalid(format!("unexpected argument {argument:?}; `parlor help` lists the commands"))
         }
         ErrorKind::UnknownArgument => match context(ContextKind::SuggestedArg) {
-            Some(suggestion) => invalid(format!("there is no flag {argument}; did you mean {suggestion}?")),
+            Some(suggestion) => {
+                invalid(format!("there is no flag {argument}; did you mean {suggestion}?"))
+            }
             None => invalid(format!("there is no flag {argument}; --help lists them all")),
         },
-        _ => invalid(error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ")),
+        _ => invalid(
+            error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: "),
+        ),
     }
 }
 
@@ -277,7 +322,11 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn with(flags: &[&str], environment: &[(&str, &str)], dot_env: &[(&str, &str)]) -> Result<Loaded, Invalid> {
+    fn with(
+        flags: &[&str],
+        environment: &[(&str, &str)],
+        dot_env: &[(&str, &str)],
+    ) -> Result<Loaded, Invalid> {
         load_from(flags.iter().map(Into::into), map(environment), map(dot_env))
     }
 
@@ -309,10 +358,22 @@ mod tests {
             message(&["--node-env=live"], &[]),
             r#"parlor: NODE_ENV="live" is not accepted; it takes development, test, production (--node-env)"#
         );
-        assert_eq!(message(&["--prot", "1"], &[]), "parlor: there is no flag --prot; did you mean --port?");
-        assert_eq!(message(&["serv"], &[]), r#"parlor: there is no command "serv"; did you mean serve?"#);
-        assert_eq!(message(&["dance"], &[]), r#"parlor: there is no command "dance"; `parlor help` lists them all"#);
-        assert_eq!(message(&["--sub", "ann"], &[]).split(';').next(), Some("parlor: there is no flag --sub"));
+        assert_eq!(
+            message(&["--prot", "1"], &[]),
+            "parlor: there is no flag --prot; did you mean --port?"
+        );
+        assert_eq!(
+            message(&["serv"], &[]),
+            r#"parlor: there is no command "serv"; did you mean serve?"#
+        );
+        assert_eq!(
+            message(&["dance"], &[]),
+            r#"parlor: there is no command "dance"; `parlor help` lists them all"#
+        );
+        assert_eq!(
+            message(&["--sub", "ann"], &[]).split(';').next(),
+            Some("parlor: there is no flag --sub")
+        );
         assert_eq!(
             message(&["check", "x"], &[]),
             r#"parlor: unexpected argument "x"; `parlor help` lists the commands"#
@@ -326,20 +387,30 @@ mod tests {
 
     #[test]
     fn misspelt_variable_causes_a_warning() {
-        let loaded = with(&[], &[("MAX_ROOMSIZE", "5"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
+        let loaded =
+            with(&[], &[("MAX_ROOMSIZE", "5"), ("PATH", "/bin"), ("POST", "1")], &[]).unwrap();
         assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
         assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean PORT?")));
-        assert!(loaded.warnings.iter().any(|warning| warning.contains("did you mean MAX_ROOM_SIZE?")));
+        assert!(
+            loaded.warnings.iter().any(|warning| warning.contains("did you mean MAX_ROOM_SIZE?"))
+        );
     }
 
     #[test]
     fn command_may_precede_or_follow_its_flags() {
-        let read =
-            |flags: &[&str]| with(flags, &[], &[]).map(|loaded| (loaded.config.action, loaded.config.network.host));
+        let read = |flags: &[&str]| {
+            with(flags, &[], &[]).map(|loaded| (loaded.config.action, loaded.config.network.host))
+        };
         assert_eq!(read(&["check", "--host", "a"]).unwrap(), (Action::Check, "a".to_owned()));
         assert_eq!(read(&["--host", "a", "check"]).unwrap(), (Action::Check, "a".to_owned()));
-        assert_eq!(read(&["--host", "check", "check"]).unwrap(), (Action::Check, "check".to_owned()));
-        assert_eq!(read(&["--host=a", "serve", "--host=b"]).unwrap(), (Action::Serve, "b".to_owned()));
+        assert_eq!(
+            read(&["--host", "check", "check"]).unwrap(),
+            (Action::Check, "check".to_owned())
+        );
+        assert_eq!(
+            read(&["--host=a", "serve", "--host=b"]).unwrap(),
+            (Action::Serve, "b".to_owned())
+        );
         let token = with(&["token", "--sub", "ann", "--port=1"], &[], &[]).unwrap().config.token;
         assert_eq!(token.sub.unwrap().as_str(), "ann");
     }
@@ -356,11 +427,16 @@ mod tests {
             with(&[], &[("API_TOKEN_FILE", file), ("API_TOKEN", "x")], &[]),
             with(&["--api-token=x"], &[], &[("API_TOKEN_FILE", file)]),
         ] {
-            assert!(both.unwrap_err().message.contains("API_TOKEN and API_TOKEN_FILE are both set"));
+            assert!(
+                both.unwrap_err().message.contains("API_TOKEN and API_TOKEN_FILE are both set")
+            );
         }
         std::fs::remove_file(&path).unwrap();
         let missing = with(&[], &[("API_TOKEN_FILE", file)], &[]).unwrap_err().message;
-        assert!(missing.contains("API_TOKEN_FILE=") && missing.contains("cannot be read"), "{missing}");
+        assert!(
+            missing.contains("API_TOKEN_FILE=") && missing.contains("cannot be read"),
+            "{missing}"
+        );
     }
 
     #[test]
@@ -396,6 +472,10 @@ mod tests {
     fn lists_are_shown_as_they_are_written() {
         let list = ("SFU_ANNOUNCED_ADDRESS", "203.0.113.7,10.0.0.5:500");
         let loaded = with(&[], &[list], &[]).unwrap();
-        assert!(loaded.effective.contains(&(list.0.to_owned(), list.1.to_owned())), "{:?}", loaded.effective);
+        assert!(
+            loaded.effective.contains(&(list.0.to_owned(), list.1.to_owned())),
+            "{:?}",
+            loaded.effective
+        );
     }
 }

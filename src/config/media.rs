@@ -44,7 +44,8 @@ impl Media {
         let has_both = bound.ip() == Ipv6Addr::UNSPECIFIED;
         let is_of_it = |ip: IpAddr| has_both || ip.is_ipv6() == bound.is_ipv6();
         let all = self.sfu_announced_address.iter().map(|announced| announced.ip);
-        let others: Vec<String> = all.filter(|ip| !is_of_it(*ip)).map(|ip| ip.to_string()).collect();
+        let others: Vec<String> =
+            all.filter(|ip| !is_of_it(*ip)).map(|ip| ip.to_string()).collect();
         let (family, other) = if bound.is_ipv6() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
         (!others.is_empty()).then(|| {
             let others = others.join(", ");
@@ -70,11 +71,18 @@ mod tests {
 
     #[test]
     fn addresses_of_an_unserved_family_cause_a_warning() {
-        let media = Only::parse_from(["", "--sfu-announced-address=203.0.113.7,2001:db8::1,[2001:db8::2]:5"]).media;
+        let media = Only::parse_from([
+            "",
+            "--sfu-announced-address=203.0.113.7,2001:db8::1,[2001:db8::2]:5",
+        ])
+        .media;
         let warning = |bound: &str| media.unreachable(bound.parse().unwrap());
         for v4 in ["0.0.0.0:4000", "192.0.2.1:4000"] {
             let warning = warning(v4).unwrap();
-            assert!(warning.contains("SFU_ANNOUNCED_ADDRESS has 2001:db8::1, 2001:db8::2, "), "{warning}");
+            assert!(
+                warning.contains("SFU_ANNOUNCED_ADDRESS has 2001:db8::1, 2001:db8::2, "),
+                "{warning}"
+            );
         }
         assert_eq!(warning("[::]:4000"), None, "serves both");
         let v6 = warning("[2001:db8::1]:4000").unwrap();

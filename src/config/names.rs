@@ -9,7 +9,8 @@ pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     known.iter().map(String::as_str).filter(|known| is_near(known)).min_by_key(rank)
 }
 
-/// Returns the edit distance up to which a name counts as misspelt. Short names resemble too many others.
+/// Returns the edit distance up to which a name counts as misspelt. Short names resemble too many
+/// others.
 fn max_edits(known: &str) -> usize {
     if known.len() > 5 { 2 } else { 1 }
 }
@@ -20,7 +21,8 @@ mod tests {
 
     #[test]
     fn near_misses_are_found_and_other_variables_are_not() {
-        let known = ["HOST", "PORT", "SFU", "DEMO", "MAX_ROOM_SIZE", "MAX_ROOMS"].map(str::to_owned);
+        let known =
+            ["HOST", "PORT", "SFU", "DEMO", "MAX_ROOM_SIZE", "MAX_ROOMS"].map(str::to_owned);
         for (name, near) in [
             ("PROT", "PORT"),
             ("POTR", "PORT"),
@@ -33,7 +35,10 @@ mod tests {
         ] {
             assert_eq!(nearest(name, &known), Some(near), "{name}");
         }
-        for other in ["HOME", "PATH", "PWD", "TERM", "USER", "LANG", "SHELL", "MAIL", "SHLVL", "OLDPWD", "EDITOR"] {
+        for other in [
+            "HOME", "PATH", "PWD", "TERM", "USER", "LANG", "SHELL", "MAIL", "SHLVL", "OLDPWD",
+            "EDITOR",
+        ] {
             assert_eq!(nearest(other, &known), None, "{other}");
         }
     }

@@ -58,9 +58,9 @@ impl ClientUrl {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Any => false,
-            Self::List(list) => {
-                list.iter().all(|pattern| matches!(pattern, Pattern::Page { host, .. } if host == "localhost"))
-            }
+            Self::List(list) => list.iter().all(
+                |pattern| matches!(pattern, Pattern::Page { host, .. } if host == "localhost"),
+            ),
         }
     }
 }
@@ -129,7 +129,9 @@ impl fmt::Display for Pattern {
             Self::Null => f.write_str("null"),
             Self::File => f.write_str("file://"),
             Self::Page { scheme, host, port: Port::Default } => write!(f, "{scheme}://{host}"),
-            Self::Page { scheme, host, port: Port::Is(port) } => write!(f, "{scheme}://{host}:{port}"),
+            Self::Page { scheme, host, port: Port::Is(port) } => {
+                write!(f, "{scheme}://{host}:{port}")
+            }
             Self::Page { scheme, host, port: Port::Any } => write!(f, "{scheme}://{host}:*"),
         }
     }
@@ -195,15 +197,17 @@ fn host_matches(pattern: &str, host: &str) -> bool {
     }
     let mut labels = host.split('.');
     let all = pattern.split('.').all(|wanted| {
-        labels
-            .next()
-            .is_some_and(|label| if wanted == "*" { !label.is_empty() && is_label(label) } else { wanted == label })
+        labels.next().is_some_and(|label| {
+            if wanted == "*" { !label.is_empty() && is_label(label) } else { wanted == label }
+        })
     });
     all && labels.next().is_none()
 }
 
 fn is_label(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_')
+    text.bytes().all(|byte| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+    })
 }
 
 /// Parses the setting.
@@ -214,7 +218,12 @@ pub(super) fn client_url(text: &str) -> Result<ClientUrl, String> {
         ["*"] => return Ok(ClientUrl::Any),
         _ => {}
     }
-    items.into_iter().map(pattern).collect::<Option<_>>().map(ClientUrl::List).ok_or_else(|| ACCEPTED.to_owned())
+    items
+        .into_iter()
+        .map(pattern)
+        .collect::<Option<_>>()
+        .map(ClientUrl::List)
+        .ok_or_else(|| ACCEPTED.to_owned())
 }
 
 /// Parses an entry; returns `None` if no origin can match it.
@@ -248,7 +257,8 @@ fn host_pattern(host: &str) -> Option<String> {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         return address.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
     }
-    let labels: Vec<&str> = host.strip_suffix('.').filter(|host| !host.is_empty()).unwrap_or(host).split('.').collect();
+    let labels: Vec<&str> =
+        host.strip_suffix('.').filter(|host| !host.is_empty()).unwrap_or(host).split('.').collect();
     let is_good = |label: &&str| *label == "*" || (!label.is_empty() && is_label(label));
     // Electron applications have such hosts.
     if host != "." && !labels.iter().all(is_good) {
@@ -256,7 +266,8 @@ fn host_pattern(host: &str) -> Option<String> {
     }
     // A host whose last label is a number is an address, which browsers normalize.
     let last = labels.last().copied().unwrap_or_default();
-    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
+        || last.starts_with("0x");
     if is_number && host.parse::<Ipv4Addr>().is_err() {
         return None;
     }
@@ -273,9 +284,11 @@ mod tests {
 
     #[test]
     fn entries_are_normalized_as_browsers_send_them() {
-        let list =
-            client_url("https://App.Example.com/, http://localhost:80,capacitor://localhost , http://[0:0::1]:3000");
-        let expected = "https://app.example.com,http://localhost,capacitor://localhost,http://[::1]:3000";
+        let list = client_url(
+            "https://App.Example.com/, http://localhost:80,capacitor://localhost , http://[0:0::1]:3000",
+        );
+        let expected =
+            "https://app.example.com,http://localhost,capacitor://localhost,http://[::1]:3000";
         assert_eq!(list.unwrap().to_string(), expected);
         assert_eq!(client_url(" * "), Ok(ClientUrl::Any));
         assert_eq!(client_url("file:///, null").unwrap().to_string(), "file://,null");
@@ -360,17 +373,35 @@ mod tests {
     #[test]
     fn pages_without_a_host_can_be_listed() {
         assert!(allows("file://", "file://") && allows("null", "null") && allows("*", "file://"));
-        assert!(!allows("file://", "null") && !allows("null", "file://") && !allows("http://localhost:*", "null"));
-        assert!(allows("capacitor://localhost", "capacitor://localhost") && allows("app://.", "app://."));
+        assert!(
+            !allows("file://", "null")
+                && !allows("null", "file://")
+                && !allows("http://localhost:*", "null")
+        );
+        assert!(
+            allows("capacitor://localhost", "capacitor://localhost")
+                && allows("app://.", "app://.")
+        );
     }
 
     #[test]
     fn development_allows_only_this_machine() {
         let default = ClientUrl::default_for(false);
-        for origin in ["http://localhost", "https://localhost:8443", "http://127.0.0.1:5173", "http://[::1]:3000"] {
+        for origin in [
+            "http://localhost",
+            "https://localhost:8443",
+            "http://127.0.0.1:5173",
+            "http://[::1]:3000",
+        ] {
             assert!(default.allows(origin), "{origin}");
         }
-        for origin in ["http://127.0.0.2:1", "http://localhost.example", "http://192.168.0.2:3000", "null", "file://"] {
+        for origin in [
+            "http://127.0.0.2:1",
+            "http://localhost.example",
+            "http://192.168.0.2:3000",
+            "null",
+            "file://",
+        ] {
             assert!(!default.allows(origin), "{origin}");
         }
         assert_eq!(ClientUrl::default_for(true).to_string(), LOCALHOST_3000);

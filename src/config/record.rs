@@ -70,10 +70,15 @@ mod tests {
 
     #[test]
     fn flags_are_parsed_and_invalid_ones_explained_in_one_line() {
-        let Some(Order::Record(record)) = order("profile record --upstream http://localhost:3001 --insecure") else {
+        let Some(Order::Record(record)) =
+            order("profile record --upstream http://localhost:3001 --insecure")
+        else {
             panic!("not a record");
         };
-        assert_eq!((record.port, record.insecure, record.out), (4000, true, PathBuf::from("profile.toml")));
+        assert_eq!(
+            (record.port, record.insecure, record.out),
+            (4000, true, PathBuf::from("profile.toml"))
+        );
         let error = |line: &str| {
             let flags = line.split_whitespace().map(Into::into);
             load_from(flags, BTreeMap::new(), BTreeMap::new()).unwrap_err()

@@ -11,11 +11,12 @@ use crate::dialect::socketio::relay_events::RelayEvents;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Socket.IO")]
 pub struct SocketIo {
-    /// Event profiles in order of preference, comma-separated: `auto` (all built-in ones), names, paths of files (.toml)
+    /// Event profiles in order of preference, comma-separated: `auto` (all built-in ones), names,
+    /// paths of files (.toml)
     #[arg(long, value_name = "PROFILES", default_value = "auto", value_delimiter = ',', value_parser = profile)]
     pub socketio_profiles: Vec<String>,
-    /// Application events that are relayed: `all`, `none`, or names, comma-separated; `name>other` renames an event,
-    /// `name!` also sends it to its sender
+    /// Application events that are relayed: `all`, `none`, or names, comma-separated; `name>other`
+    /// renames an event, `name!` also sends it to its sender
     #[arg(long, value_name = "EVENTS", default_value = "all")]
     pub relay_events: RelayEvents,
     /// Namespaces that clients may connect to, comma-separated; `*` is any

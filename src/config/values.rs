@@ -44,7 +44,8 @@ impl fmt::Debug for Secret {
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
-    whole(text, 0, u64::from(u16::MAX)).map(|port| u16::try_from(port).expect("the range is that of the type"))
+    whole(text, 0, u64::from(u16::MAX))
+        .map(|port| u16::try_from(port).expect("the range is that of the type"))
 }
 
 /// An address to listen on.
@@ -60,7 +61,8 @@ pub(super) fn host_and_port(text: &str) -> Result<HostAndPort, String> {
     const ACCEPTED: &str = "an address and a port, such as 127.0.0.1:9100 or [::1]:9100";
     let (host, port) = text.trim().rsplit_once(':').ok_or(ACCEPTED)?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let is_plain = !host.is_empty() && host.chars().all(|letter| letter.is_alphanumeric() || ".-:%_".contains(letter));
+    let is_plain = !host.is_empty()
+        && host.chars().all(|letter| letter.is_alphanumeric() || ".-:%_".contains(letter));
     match self::port(port) {
         Ok(port) if is_plain => Ok(HostAndPort { host: host.to_owned(), port }),
         _ => Err(ACCEPTED.to_owned()),
@@ -134,14 +136,18 @@ pub(super) fn announced(text: &str) -> Result<Announced, String> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let alone = bare.parse().map(|ip| Announced { ip, port: None });
-    let with_port = |address: SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
+    let with_port =
+        |address: SocketAddr| Announced { ip: address.ip(), port: Some(address.port()) };
     // Only a unicast address with a port can be reached.
-    let is_one = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
+    let is_one =
+        |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast() && ip != Ipv4Addr::BROADCAST;
     alone
         .or_else(|_| text.parse().map(with_port))
         .ok()
         .filter(|announced: &Announced| is_one(announced.ip) && announced.port != Some(0))
-        .ok_or_else(|| "addresses such as 203.0.113.7 or 203.0.113.7:4000, comma-separated".to_owned())
+        .ok_or_else(|| {
+            "addresses such as 203.0.113.7 or 203.0.113.7:4000, comma-separated".to_owned()
+        })
 }
 
 /// Parses a bitrate in kbit/s, from 16 (speech) to a gigabit per second.
@@ -154,7 +160,8 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     let is_word = text.chars().all(char::is_alphanumeric);
     let is_level = text.parse::<tracing::Level>().is_ok() || text == "off";
     if (is_word && !is_level) || text.parse::<EnvFilter>().is_err() {
-        return Err("error, warn, info, debug, trace, or a filter such as info,parlor::room=debug".to_owned());
+        return Err("error, warn, info, debug, trace, or a filter such as info,parlor::room=debug"
+            .to_owned());
     }
     Ok(text.to_owned())
 }
@@ -177,7 +184,11 @@ pub(super) fn profile(text: &str) -> Result<String, String> {
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let text = text.trim();
     let is_good = text == "*" || (text.starts_with('/') && !text.contains(['?', ' ']));
-    if is_good { Ok(text.to_owned()) } else { Err("* or namespaces such as /,/chat, comma-separated".to_owned()) }
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err("* or namespaces such as /,/chat, comma-separated".to_owned())
+    }
 }
 
 /// Parses a path at which Socket.IO may be served, and adds a slash to its end.
@@ -193,7 +204,8 @@ pub(super) fn socketio_path(text: &str) -> Result<String, String> {
 }
 
 fn size(text: &str, min: usize, max: usize) -> Result<usize, String> {
-    whole(text, min as u64, max as u64).map(|number| usize::try_from(number).expect("the range fits the type"))
+    whole(text, min as u64, max as u64)
+        .map(|number| usize::try_from(number).expect("the range fits the type"))
 }
 
 fn whole(text: &str, min: u64, max: u64) -> Result<u64, String> {
@@ -227,14 +239,17 @@ mod tests {
 
     #[test]
     fn announced_address_must_be_reachable() {
-        let parsed = |text| announced(text).map(|announced| (announced.ip.to_string(), announced.port)).ok();
+        let parsed =
+            |text| announced(text).map(|announced| (announced.ip.to_string(), announced.port)).ok();
         assert_eq!(parsed(" 203.0.113.7 "), Some(("203.0.113.7".to_owned(), None)));
         assert_eq!(parsed("203.0.113.7:500"), Some(("203.0.113.7".to_owned(), Some(500))));
         for v6 in ["2001:db8::1", "[2001:db8::1]"] {
             assert_eq!(parsed(v6), Some(("2001:db8::1".to_owned(), None)), "{v6}");
         }
         assert_eq!(parsed("[2001:db8::1]:500"), Some(("2001:db8::1".to_owned(), Some(500))));
-        for wrong in ["", "media.example.com", "0.0.0.0", "::", "203.0.113.7:0", "203.0.113.7:99999"] {
+        for wrong in
+            ["", "media.example.com", "0.0.0.0", "::", "203.0.113.7:0", "203.0.113.7:99999"]
+        {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
         for wrong in ["[2001:db8::1", "224.0.0.1", "255.255.255.255", "ff02::1"] {

@@ -1,8 +1,9 @@
 //! Converts signals between protocols.
 //!
-//! Within a dialect a signal's body is relayed unchanged. Between dialects only the frame around it changes: an SDP is
-//! text or `{type, sdp}`, a candidate is text or an `RTCIceCandidateInit`, and null is the end of candidates.
-//! Descriptions and candidates are not parsed: their members are located, and their text is copied.
+//! Within a dialect a signal's body is relayed unchanged. Between dialects only the frame around it
+//! changes: an SDP is text or `{type, sdp}`, a candidate is text or an `RTCIceCandidateInit`, and
+//! null is the end of candidates. Descriptions and candidates are not parsed: their members are
+//! located, and their text is copied.
 
 use std::borrow::Cow;
 
@@ -33,10 +34,12 @@ pub fn data(signal: &Signal) -> &str {
 pub fn sdp(signal: &Signal) -> (Cow<'_, str>, Cow<'_, str>) {
     let text = raw(signal);
     let read = Members::parse(text);
-    let member = |key| read.as_ref().and_then(|members| members.get(key)).filter(|value| value.is_string());
+    let member =
+        |key| read.as_ref().and_then(|members| members.get(key)).filter(|value| value.is_string());
     match member("sdp") {
         Some(sdp) => {
-            let kind = member("type").map_or(Cow::Borrowed(type_of(signal.kind)), |kind| kind.get().to_owned().into());
+            let kind = member("type")
+                .map_or(Cow::Borrowed(type_of(signal.kind)), |kind| kind.get().to_owned().into());
             (sdp.get().to_owned().into(), kind)
         }
         None => (as_text(text), type_of(signal.kind).into()),
@@ -70,29 +73,37 @@ pub fn description(signal: &Signal) -> Cow<'_, str> {
 }
 
 /// The members of an `RTCIceCandidateInit` that every protocol carries.
-pub const CANDIDATE_MEMBERS: [&str; 4] = ["candidate", "sdpMid", "sdpMLineIndex", "usernameFragment"];
+pub const CANDIDATE_MEMBERS: [&str; 4] =
+    ["candidate", "sdpMid", "sdpMLineIndex", "usernameFragment"];
 
 /// Returns a candidate as an `RTCIceCandidateInit`, or null for the end of candidates.
 pub fn candidate(signal: &Signal) -> Cow<'_, str> {
     let text = raw(signal);
     if text.starts_with('"') {
-        // A browser rejects a candidate without a media line; with bundling, the first line applies to all.
+        // A browser rejects a candidate without a media line; with bundling, the first line applies
+        // to all.
         return format!(r#"{{"candidate":{text},"sdpMid":null,"sdpMLineIndex":0}}"#).into();
     }
     match Members::parse(text) {
         Some(members) if members.get("candidate").is_none_or(JsonText::is_null) => "null".into(),
-        Some(members) => format!("{{{}}}", members.text_without(|key| !CANDIDATE_MEMBERS.contains(&key))).into(),
+        Some(members) => {
+            format!("{{{}}}", members.text_without(|key| !CANDIDATE_MEMBERS.contains(&key))).into()
+        }
         None => text.into(),
     }
 }
 
-/// Returns the members of a candidate, each as JSON: the text and its media line. A null text is the end of candidates.
+/// Returns the members of a candidate, each as JSON: the text and its media line. A null text is
+/// the end of candidates.
 pub fn candidate_members(signal: &Signal) -> [(&'static str, Cow<'_, str>); 3] {
     let text = raw(signal);
     let read = Members::parse(text);
     let member = |key| read.as_ref().and_then(|members| members.get(key));
-    let or_null = |value: Option<JsonText<'_>>| value.map_or("null".into(), |value| value.get().to_owned().into());
-    let text_or_null = |key| -> Cow<'_, str> { or_null(member(key).filter(|value| value.is_string())) };
+    let or_null = |value: Option<JsonText<'_>>| {
+        value.map_or("null".into(), |value| value.get().to_owned().into())
+    };
+    let text_or_null =
+        |key| -> Cow<'_, str> { or_null(member(key).filter(|value| value.is_string())) };
     let candidate = match &read {
         Some(_) => text_or_null("candidate"),
         None if text == "null" => text.into(),

@@ -18,7 +18,8 @@ use crate::sfu;
 pub enum Heartbeat {
     /// The server sends WebSocket pings, at the configured interval.
     Frames,
-    /// The server sends a message after each interval, and expects any message from the client within the timeout.
+    /// The server sends a message after each interval, and expects any message from the client
+    /// within the timeout.
     Server {
         /// The message.
         ping: &'static str,
@@ -78,8 +79,8 @@ impl Hello<'_> {
 pub enum Step {
     /// Execute this command. [`Conversation::answer`] receives the result.
     Do(Command),
-    /// Execute this request to the media server, as a member of a room; `None` means the only room of the connection.
-    /// The encoder that [`Conversation::media`] returns encodes the result.
+    /// Execute this request to the media server, as a member of a room; `None` means the only room
+    /// of the connection. The encoder that [`Conversation::media`] returns encodes the result.
     Media(Option<RoomId>, sfu::MediaRequest),
     /// Verify this token. [`Conversation::authenticated`] receives the result.
     Authenticate(Option<String>),
@@ -98,11 +99,13 @@ pub enum Step {
     Last(String, u16, &'static str),
     /// Queue this response unchanged. It is not numbered, and not replayed after a resumption.
     Answer(String),
-    /// Open a session in the current channel, or resume one. [`Conversation::connected`] receives the result.
+    /// Open a session in the current channel, or resume one. [`Conversation::connected`] receives
+    /// the result.
     Connect {
         /// The token, if the client sent one.
         token: Option<String>,
-        /// The session to resume: its secret, and the number of the last frame that the client has received.
+        /// The session to resume: its secret, and the number of the last frame that the client has
+        /// received.
         resume: Option<(String, u64)>,
     },
     /// End the session of the current channel: its client leaves.
@@ -141,7 +144,8 @@ pub trait Conversation: Send {
     /// Returns the actions for a new connection.
     fn open(&mut self) -> Vec<Step>;
 
-    /// Returns whether a text frame counts as a message for the rate limit, not as a frame of a lower protocol.
+    /// Returns whether a text frame counts as a message for the rate limit, not as a frame of a
+    /// lower protocol.
     fn is_message(&self, _text: &str) -> bool {
         true
     }
@@ -149,15 +153,18 @@ pub trait Conversation: Send {
     /// Decodes a message.
     fn receive(&mut self, text: &str, now: SystemTime) -> Option<Step>;
 
-    /// Responds to a message that is refused without being executed; only its correlation id is read.
+    /// Responds to a message that is refused without being executed; only its correlation id is
+    /// read.
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step>;
 
-    /// Encodes the first message to a joining peer, in place of the event; called while the room is locked.
+    /// Encodes the first message to a joining peer, in place of the event; called while the room is
+    /// locked.
     fn welcome(&self, _: &Snapshot, _: SystemTime) -> Option<Frame> {
         None
     }
 
-    /// Returns the encoder of the first message to a joining peer, for a join that is answered later.
+    /// Returns the encoder of the first message to a joining peer, for a join that is answered
+    /// later.
     fn welcome_later(&self) -> WelcomeLater {
         Box::new(|_, _| None)
     }
@@ -213,13 +220,18 @@ pub trait Conversation: Send {
         None
     }
 
-    /// Returns the encoder for the response to the last media request; `None` if this protocol has none.
+    /// Returns the encoder for the response to the last media request; `None` if this protocol has
+    /// none.
     fn media(&self) -> Option<MediaAnswer> {
         None
     }
 
     /// Handles the verification of a token: its grant, or `None` where no tokens are required.
-    fn authenticated(&mut self, _: Result<Option<&Grant>, RequestError>, _: SystemTime) -> Option<Step> {
+    fn authenticated(
+        &mut self,
+        _: Result<Option<&Grant>, RequestError>,
+        _: SystemTime,
+    ) -> Option<Step> {
         None
     }
 
@@ -235,9 +247,11 @@ pub trait Conversation: Send {
 }
 
 /// Encodes the response of the media server to one request.
-pub type MediaAnswer = Box<dyn FnOnce(Result<sfu::MediaResponse, RequestError>, SystemTime) -> Frame + Send>;
+pub type MediaAnswer =
+    Box<dyn FnOnce(Result<sfu::MediaResponse, RequestError>, SystemTime) -> Frame + Send>;
 
-/// Encodes the first message to a joining peer, in place of the event; called while the room is locked.
+/// Encodes the first message to a joining peer, in place of the event; called while the room is
+/// locked.
 pub type WelcomeLater = Box<dyn FnOnce(&Snapshot, SystemTime) -> Option<Frame> + Send + Sync>;
 
 /// Begins a conversation, or refuses the handshake.

@@ -1,9 +1,10 @@
 //! The envelope dialect, `/ws`: typed JSON envelopes with request/response correlation.
 //!
-//! `{ "type", "payload", "timestamp", "correlationId"? }`. A request with a correlation id gets exactly one response,
-//! which carries the same id. Types are written with colons; a client whose first message uses dots gets responses with
-//! dots. A signal's payload is relayed unchanged except for the sender's fields; for other protocols the payload itself
-//! is the description or the candidate.
+//! `{ "type", "payload", "timestamp", "correlationId"? }`. A request with a correlation id gets
+//! exactly one response, which carries the same id. Types are written with colons; a client whose
+//! first message uses dots gets responses with dots. A signal's payload is relayed unchanged except
+//! for the sender's fields; for other protocols the payload itself is the description or the
+//! candidate.
 
 pub mod checker;
 pub mod decode;
@@ -20,8 +21,8 @@ use self::decode::{Defaults, EnvelopeRequest, Resumption};
 use self::encode::{Envelope, Identity};
 use self::style::Style;
 use super::{
-    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer, Names, RequestError,
-    Step, WelcomeLater,
+    Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer,
+    Names, RequestError, Step, WelcomeLater,
 };
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
@@ -48,8 +49,12 @@ const fn dialect(style: Style) -> Dialect {
         },
         shutdown_frame: |_, _| Frame::Close(1012, "SHUTTING_DOWN"),
         failure: match style {
-            Style::Colons => |failure, room, target, now| Some(failed(Style::Colons, failure, room, target, now)),
-            Style::Dots => |failure, room, target, now| Some(failed(Style::Dots, failure, room, target, now)),
+            Style::Colons => {
+                |failure, room, target, now| Some(failed(Style::Colons, failure, room, target, now))
+            }
+            Style::Dots => {
+                |failure, room, target, now| Some(failed(Style::Dots, failure, room, target, now))
+            }
         },
         expired: match style {
             Style::Colons => |now| expired(Style::Colons, now),
@@ -62,7 +67,13 @@ const fn dialect(style: Style) -> Dialect {
     }
 }
 
-fn failed(style: Style, failure: &Failure<'_>, room: &RoomId, target: Option<&str>, now: SystemTime) -> Frame {
+fn failed(
+    style: Style,
+    failure: &Failure<'_>,
+    room: &RoomId,
+    target: Option<&str>,
+    now: SystemTime,
+) -> Frame {
     let envelope = Envelope { style, kind: "error", now, correlation: None };
     Frame::Text(envelope.with(|out| encode::failure(out, failure, room, target)))
 }
@@ -157,7 +168,9 @@ impl Conversation for Typed {
                 (self.requested, self.resumption) = (defaults, resumption);
                 Some(Step::Authenticate(token))
             }
-            Ok(EnvelopeRequest::Ping(payload)) => Some(self.tell("pong", |out| out.push_str(&payload))),
+            Ok(EnvelopeRequest::Ping(payload)) => {
+                Some(self.tell("pong", |out| out.push_str(&payload)))
+            }
             Ok(EnvelopeRequest::Media(..)) if self.needs_token => {
                 let failure = Failure::from(&RequestError::Denied(Denial::Unauthorized));
                 Some(Step::Refuse(failure.code, self.error(&failure, &[])))
@@ -193,7 +206,11 @@ impl Conversation for Typed {
     fn resumed(&mut self, resumed: Option<ConnectionId>, now: SystemTime) -> Frame {
         self.now = now;
         self.connection = resumed.unwrap_or(self.connection);
-        let identity = Identity { role: None, expires_at: self.expires_at, recovered: Some(resumed.is_some()) };
+        let identity = Identity {
+            role: None,
+            expires_at: self.expires_at,
+            recovered: Some(resumed.is_some()),
+        };
         self.identified(&identity)
     }
 
@@ -204,16 +221,19 @@ impl Conversation for Typed {
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
         let token = self.resume_token.as_deref().filter(|_| !self.is_token_sent);
         Some(self.envelope("room:state", now).with_token(token, |out| {
-            let ice_servers = self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
+            let ice_servers =
+                self.ice_servers.as_ref().map(|servers| servers.for_peer(&snapshot.me.id, now));
             encode::room_state(out, snapshot, ice_servers.as_deref());
         }))
     }
 
     fn welcome_later(&self) -> WelcomeLater {
         let token = self.resume_token.clone().filter(|_| !self.is_token_sent);
-        let (style, correlation, servers) = (self.style(), self.correlation.clone(), self.ice_servers.clone());
+        let (style, correlation, servers) =
+            (self.style(), self.correlation.clone(), self.ice_servers.clone());
         Box::new(move |snapshot, now| {
-            let envelope = Envelope { style, kind: "room:state", now, correlation: correlation.as_deref() };
+            let envelope =
+                Envelope { style, kind: "room:state", now, correlation: correlation.as_deref() };
             Some(envelope.with_token(token.as_deref(), |out| {
                 let servers = servers.map(|servers| servers.for_peer(&snapshot.me.id, now));
                 encode::room_state(out, snapshot, servers.as_deref());
@@ -265,14 +285,20 @@ impl Conversation for Typed {
         }))
     }
 
-    fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
+    fn authenticated(
+        &mut self,
+        result: Result<Option<&Grant>, RequestError>,
+        now: SystemTime,
+    ) -> Option<Step> {
         self.now = now;
         let requested = std::mem::take(&mut self.requested);
         match result {
             Ok(grant) => {
                 let Defaults { room, role } = requested;
-                self.defaults =
-                    Defaults { room: room.or(self.defaults.room.take()), role: role.or(self.defaults.role.take()) };
+                self.defaults = Defaults {
+                    room: room.or(self.defaults.room.take()),
+                    role: role.or(self.defaults.role.take()),
+                };
                 (self.is_settled, self.needs_token) = (true, false);
                 self.user = grant.map(|grant| grant.subject.clone());
                 self.expires_at = grant.map(|grant| grant.expires_at);
@@ -322,13 +348,17 @@ impl Typed {
 
     fn identified(&self, identity: &Identity) -> Frame {
         let connection = PeerId::from(self.connection);
-        let (user, token) = (self.user.as_ref().unwrap_or(&connection), self.resume_token.as_deref());
+        let (user, token) =
+            (self.user.as_ref().unwrap_or(&connection), self.resume_token.as_deref());
         let envelope = self.envelope("auth:response", self.now);
         envelope.with_token(token, |out| encode::authenticated(out, user, identity))
     }
 
     fn error(&self, failure: &Failure<'_>, problems: &[Problem]) -> Frame {
-        Frame::Text(self.envelope("error", self.now).with(|out| encode::error(out, failure, None, problems)))
+        Frame::Text(
+            self.envelope("error", self.now)
+                .with(|out| encode::error(out, failure, None, problems)),
+        )
     }
 
     fn invalid(&self, problems: &[Problem]) -> Step {

@@ -28,7 +28,11 @@ impl<'a> Failure<'a> {
 
 impl From<&RequestError> for Failure<'_> {
     fn from(error: &RequestError) -> Self {
-        Self { code: error.code(), message: error.to_string().into(), retry_after_ms: error.retry_after_ms() }
+        Self {
+            code: error.code(),
+            message: error.to_string().into(),
+            retry_after_ms: error.retry_after_ms(),
+        }
     }
 }
 
@@ -152,7 +156,9 @@ impl RequestError {
     /// Returns the milliseconds until the next attempt, at least one, if known.
     pub fn retry_after_ms(&self) -> Option<u128> {
         match self {
-            Self::RateLimited { retry_after } => Some(retry_after.as_micros().div_ceil(1000).max(1)),
+            Self::RateLimited { retry_after } => {
+                Some(retry_after.as_micros().div_ceil(1000).max(1))
+            }
             Self::Decode(_)
             | Self::Room(_)
             | Self::DeliveryFailed { .. }

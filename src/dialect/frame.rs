@@ -17,8 +17,8 @@ pub enum Frame {
     Close(u16, &'static str),
 }
 
-/// A message that carries the resume token of its session. In parts, since a token works once: a replay of the message
-/// carries the token that is valid by then.
+/// A message that carries the resume token of its session. In parts, since a token works once: a
+/// replay of the message carries the token that is valid by then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenMessage {
     /// The message up to the token.
@@ -46,7 +46,9 @@ impl Frame {
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::WithAttachments(text, attachments) => text.len() + attachments.iter().map(Bytes::len).sum::<usize>(),
+            Self::WithAttachments(text, attachments) => {
+                text.len() + attachments.iter().map(Bytes::len).sum::<usize>()
+            }
             Self::WithToken(message) => message.length(),
             Self::Several(texts) => texts.iter().map(String::len).sum(),
             Self::Close(..) => 0,

@@ -9,8 +9,8 @@ use super::frame::Frame;
 use crate::room::Event;
 use crate::room::state::Room;
 
-/// Completes the frames of one session before they are queued: numbers them, so that a client can request those it missed,
-/// or adds the namespace.
+/// Completes the frames of one session before they are queued: numbers them, so that a client can
+/// request those it missed, or adds the namespace.
 pub trait Framing: Any + Send + Sync {
     /// Completes the frame with this number.
     fn complete(&self, _frame: &mut String, _number: u64) {}
@@ -25,17 +25,20 @@ pub trait Framing: Any + Send + Sync {
         data
     }
 
-    /// Returns whether the client receives the numbers of its frames, so that it can resume its session.
+    /// Returns whether the client receives the numbers of its frames, so that it can resume its
+    /// session.
     fn is_numbered(&self) -> bool {
         false
     }
 
-    /// Returns what it remembers of the session beyond its parameters, for [`recall`](Self::recall) on another node.
+    /// Returns what it remembers of the session beyond its parameters, for [`recall`](Self::recall)
+    /// on another node.
     fn memory(&self) -> String {
         String::new()
     }
 
-    /// Remembers what the framing of the session on another node did. Ignores what it does not know.
+    /// Remembers what the framing of the session on another node did. Ignores what it does not
+    /// know.
     fn recall(&self, _memory: &str) {}
 
     /// Returns how an event is encoded for this session.
@@ -48,8 +51,8 @@ pub trait Framing: Any + Send + Sync {
         None
     }
 
-    /// Returns whether an application message of this name is withheld from this session, in addition to those that its
-    /// dialect withholds.
+    /// Returns whether an application message of this name is withheld from this session, in
+    /// addition to those that its dialect withholds.
     fn reserves(&self, _name: &str) -> bool {
         false
     }

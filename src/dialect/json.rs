@@ -14,7 +14,8 @@ pub fn id<T>(
     let id = match text.as_bytes().first() {
         Some(b'"') => {
             // This fails for a lone surrogate only, which Rust strings cannot hold.
-            let text = string(value).ok_or(DecodeError::WrongType { field, expected: "valid Unicode" })?;
+            let text =
+                string(value).ok_or(DecodeError::WrongType { field, expected: "valid Unicode" })?;
             new(&text)
         }
         Some(b'-' | b'0'..=b'9') => new(text),

@@ -1,7 +1,7 @@
 //! JSON Merge Patch (RFC 7396) of a peer's metadata.
 //!
-//! Members that the patch does not name keep their text: nothing is parsed into a tree, so that no number changes its
-//! form.
+//! Members that the patch does not name keep their text: nothing is parsed into a tree, so that no
+//! number changes its form.
 
 use indexmap::IndexMap;
 
@@ -15,7 +15,8 @@ const MAX_DEPTH: usize = 32;
 
 /// Reads a patch, which is in `field`.
 pub fn read(field: &'static str, value: JsonText<'_>) -> Result<MetadataPatch, DecodeError> {
-    let patch = Members::read(value).ok_or(DecodeError::WrongType { field, expected: "an object" })?;
+    let patch =
+        Members::read(value).ok_or(DecodeError::WrongType { field, expected: "an object" })?;
     if !is_within_depth(&patch, MAX_DEPTH) {
         return Err(DecodeError::WrongType { field, expected: "an object of at most 32 levels" });
     }
@@ -24,10 +25,13 @@ pub fn read(field: &'static str, value: JsonText<'_>) -> Result<MetadataPatch, D
 
 fn is_within_depth(patch: &Members<'_>, depth: usize) -> bool {
     depth > 0
-        && patch.iter().all(|(_, value)| Members::read(value).is_none_or(|inner| is_within_depth(&inner, depth - 1)))
+        && patch.iter().all(|(_, value)| {
+            Members::read(value).is_none_or(|inner| is_within_depth(&inner, depth - 1))
+        })
 }
 
-/// Applies a patch to an object. Both, and the result, are the members of an object without its braces.
+/// Applies a patch to an object. Both, and the result, are the members of an object without its
+/// braces.
 pub fn merge(target: &str, patch: &str) -> String {
     let (target, patch) = (format!("{{{target}}}"), format!("{{{patch}}}"));
     let mut out = String::with_capacity(target.len() + patch.len());
@@ -78,7 +82,8 @@ mod tests {
     use super::*;
 
     fn merged(target: &str, patch: &str) -> String {
-        let MetadataPatch { text, merge } = read("metadata", JsonText::parse(patch).unwrap()).unwrap();
+        let MetadataPatch { text, merge } =
+            read("metadata", JsonText::parse(patch).unwrap()).unwrap();
         format!("{{{}}}", merge(&target[1..target.len() - 1], &text))
     }
 
@@ -102,7 +107,10 @@ mod tests {
 
     #[test]
     fn untouched_members_keep_their_text() {
-        assert_eq!(merged(r#"{"a":1.00,"b":1e999}"#, r#"{"c":2.0}"#), r#"{"a":1.00,"b":1e999,"c":2.0}"#);
+        assert_eq!(
+            merged(r#"{"a":1.00,"b":1e999}"#, r#"{"c":2.0}"#),
+            r#"{"a":1.00,"b":1e999,"c":2.0}"#
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Valid names of application messages.
 //!
-//! For Socket.IO clients the name becomes the name of an event. Names of the server's own events are
-//! [reserved](is_reserved), so that no client can forge a server event.
+//! For Socket.IO clients the name becomes the name of an event. Names of the server's own events
+//! are [reserved](is_reserved), so that no client can forge a server event.
 
 use crate::dialect::DecodeError;
 
@@ -59,7 +59,10 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), DecodeError> {
     }
     let length = name.chars().count();
     if length == 0 || length > MAX_CHARS || name.chars().any(char::is_control) {
-        return Err(DecodeError::WrongType { field, expected: "1 to 128 characters without control characters" });
+        return Err(DecodeError::WrongType {
+            field,
+            expected: "1 to 128 characters without control characters",
+        });
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The session dialect, `/signal`: one-to-one calls over a shared link.
 //!
-//! A pair session is a two-peer room with a queue. Peers have no names: other protocols identify a peer by its
-//! connection id, and messages of this protocol carry no ids. A message is relayed with all its keys; for other
-//! protocols its `sdp` is a description (text or an object) and its `candidate` a candidate.
+//! A pair session is a two-peer room with a queue. Peers have no names: other protocols identify a
+//! peer by its connection id, and messages of this protocol carry no ids. A message is relayed with
+//! all its keys; for other protocols its `sdp` is a description (text or an object) and its
+//! `candidate` a candidate.
 
 mod language;
 
@@ -10,10 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use self::language::Language;
 use super::json::{self, Members, push_failure, push_member, push_raw, push_string};
-use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
+use super::{
+    Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content,
+};
 use crate::id::RoomId;
 use crate::room::{
-    Answer, Code, Command, Event, LeaveReason, Metadata, RemovalReason, RoomError, RoomKind, Signal, SignalKind,
+    Answer, Code, Command, Event, LeaveReason, Metadata, RemovalReason, RoomError, RoomKind,
+    Signal, SignalKind,
 };
 
 const NAME: &str = "session";
@@ -49,7 +53,13 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let bad = |problem| DecodeError::BadId { field: "sessionId", problem };
     let named = hello.query("sessionId").map(RoomId::new).transpose().map_err(bad)?;
     let language = Language::preferred(hello.languages.unwrap_or_default());
-    Ok(Box::new(SignalClient { language, current: None, is_settled: named.is_some(), named, first: None }))
+    Ok(Box::new(SignalClient {
+        language,
+        current: None,
+        is_settled: named.is_some(),
+        named,
+        first: None,
+    }))
 }
 
 impl Conversation for SignalClient {
@@ -77,7 +87,8 @@ impl Conversation for SignalClient {
 
     fn refuse(&mut self, text: &str, error: RequestError, now: SystemTime) -> Option<Step> {
         let members = Members::parse(text);
-        self.named = members.and_then(|members| json::id("sessionId", members.get("sessionId")?, RoomId::new).ok());
+        self.named = members
+            .and_then(|members| json::id("sessionId", members.get("sessionId")?, RoomId::new).ok());
         self.answer(Err(error), now)
     }
 
@@ -91,18 +102,28 @@ impl Conversation for SignalClient {
             Err(RequestError::Room(error @ RoomError::RoomFull { .. })) => {
                 self.first = None;
                 // The error, followed by the close frame.
-                Some(Step::Last(self.error_text(&Failure::from(&RequestError::Room(error))), 1008, "ROOM_FULL"))
+                Some(Step::Last(
+                    self.error_text(&Failure::from(&RequestError::Room(error))),
+                    1008,
+                    "ROOM_FULL",
+                ))
             }
             Err(error) => {
                 self.first = None;
                 let code = match error.code() {
                     // A session that this connection has never joined.
-                    Code::SessionEnded if self.current.is_some() && self.current != self.named => Code::SessionNotFound,
+                    Code::SessionEnded if self.current.is_some() && self.current != self.named => {
+                        Code::SessionNotFound
+                    }
                     code => code,
                 };
                 Some(Step::Tell(match code {
-                    Code::SessionEnded => self.error(&Failure::new(code, self.language.session_ended())),
-                    Code::SessionNotFound => self.error(&Failure::new(code, self.language.session_not_found())),
+                    Code::SessionEnded => {
+                        self.error(&Failure::new(code, self.language.session_ended()))
+                    }
+                    Code::SessionNotFound => {
+                        self.error(&Failure::new(code, self.language.session_not_found()))
+                    }
                     _ => self.error(&Failure::from(&error)),
                 }))
             }
@@ -120,10 +141,12 @@ fn join(room: RoomId, kind: RoomKind) -> Step {
 
 impl SignalClient {
     fn decode(&mut self, text: &str) -> Result<Step, DecodeError> {
-        const NOT_AN_OBJECT: DecodeError = DecodeError::WrongType { field: "the message", expected: "a JSON object" };
+        const NOT_AN_OBJECT: DecodeError =
+            DecodeError::WrongType { field: "the message", expected: "a JSON object" };
         let members = Members::parse(text).ok_or(NOT_AN_OBJECT)?;
         let kind = members.get("type").ok_or(DecodeError::Missing("type"))?;
-        let kind = json::string(kind).ok_or(DecodeError::WrongType { field: "type", expected: "a string" })?;
+        let kind = json::string(kind)
+            .ok_or(DecodeError::WrongType { field: "type", expected: "a string" })?;
         let session = members.get("sessionId").ok_or(DecodeError::Missing("sessionId"))?;
         let session = json::id("sessionId", session, RoomId::new)?;
         self.named = Some(session.clone());
@@ -139,7 +162,11 @@ impl SignalClient {
                 return Err(DecodeError::WrongType { field: "type", expected });
             }
         };
-        let relay = Command::Relay { room: Some(session.clone()), target: None, signal: signal(kind, &members)? };
+        let relay = Command::Relay {
+            room: Some(session.clone()),
+            target: None,
+            signal: signal(kind, &members)?,
+        };
         if self.current.is_some() {
             return Ok(Step::Do(relay));
         }
@@ -174,20 +201,42 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
     match kind {
         SignalKind::Candidate if is_text || value.is_object() || value.is_null() => {}
         SignalKind::Candidate => {
-            return Err(DecodeError::WrongType { field: key, expected: "a string, an object or null" });
+            return Err(DecodeError::WrongType {
+                field: key,
+                expected: "a string, an object or null",
+            });
         }
         SignalKind::Offer | SignalKind::Answer | SignalKind::Message => {
             if !is_text && !value.is_object() {
-                return Err(DecodeError::WrongType { field: key, expected: "a string or {type, sdp}" });
+                return Err(DecodeError::WrongType {
+                    field: key,
+                    expected: "a string or {type, sdp}",
+                });
             }
-            let text = if is_text { Some(value) } else { Members::read(value).and_then(|object| object.get("sdp")) };
+            let text = if is_text {
+                Some(value)
+            } else {
+                Members::read(value).and_then(|object| object.get("sdp"))
+            };
             if text.is_none_or(|text| !text.is_string() || text.get() == "\"\"") {
-                return Err(DecodeError::WrongType { field: key, expected: "a session description that is not empty" });
+                return Err(DecodeError::WrongType {
+                    field: key,
+                    expected: "a session description that is not empty",
+                });
             }
         }
     }
     let (body, content) = members.object_without(|key| key == "type" || key == "sessionId", key);
-    Ok(Signal { kind, name: None, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() })
+    Ok(Signal {
+        kind,
+        name: None,
+        origin: NAME,
+        body,
+        content,
+        note: 0,
+        echo: false,
+        attachments: Vec::new(),
+    })
 }
 
 fn encode(event: &Event) -> Option<Frame> {
@@ -210,17 +259,27 @@ fn encode(event: &Event) -> Option<Frame> {
                 return Some(Frame::Text(out));
             }
             match signal.kind {
-                SignalKind::Offer | SignalKind::Answer => push_raw(&mut out, "sdp", &content::description(signal)),
-                SignalKind::Candidate => push_raw(&mut out, "candidate", &content::candidate(signal)),
+                SignalKind::Offer | SignalKind::Answer => {
+                    push_raw(&mut out, "sdp", &content::description(signal));
+                }
+                SignalKind::Candidate => {
+                    push_raw(&mut out, "candidate", &content::candidate(signal));
+                }
                 SignalKind::Message => return None,
             }
         }
         Event::HungUp { room } | Event::Removed { room, reason: RemovalReason::HungUp } => {
             begin_message(&mut out, "hangup", room);
         }
-        Event::Removed { reason: RemovalReason::Replaced, .. } => return Some(Frame::Close(1008, "REPLACED")),
-        Event::Removed { reason: RemovalReason::Kicked, .. } => return Some(Frame::Close(1008, "KICKED")),
-        Event::Removed { reason: RemovalReason::Closed, .. } => return Some(Frame::Close(1008, "ROOM_CLOSED")),
+        Event::Removed { reason: RemovalReason::Replaced, .. } => {
+            return Some(Frame::Close(1008, "REPLACED"));
+        }
+        Event::Removed { reason: RemovalReason::Kicked, .. } => {
+            return Some(Frame::Close(1008, "KICKED"));
+        }
+        Event::Removed { reason: RemovalReason::Closed, .. } => {
+            return Some(Frame::Close(1008, "ROOM_CLOSED"));
+        }
     }
     out.push('}');
     Some(Frame::Text(out))
@@ -232,7 +291,8 @@ fn begin_message(out: &mut String, kind: &str, session: &RoomId) {
     push_member(out, "sessionId", session.as_str());
 }
 
-/// Returns the type of a signal; `None` for application messages, which this protocol does not have.
+/// Returns the type of a signal; `None` for application messages, which this protocol does not
+/// have.
 fn kind_name(kind: SignalKind) -> Option<&'static str> {
     match kind {
         SignalKind::Offer => Some("offer"),

@@ -2,14 +2,16 @@
 //!
 //! - [`Client`] is the conversation with one client, over WebSocket or long-polling;
 //! - [`packet`] decodes and encodes the packets of Engine.IO and Socket.IO;
-//! - [`EventRequest::read`] finds the name and the arguments of an event, [`EventRequest::command`] checks them;
+//! - [`EventRequest::read`] finds the name and the arguments of an event, [`EventRequest::command`]
+//!   checks them;
 //! - [`session_id`] keeps the session id of a 2.x client out of what it sends;
 //! - [`DIALECT`] encodes events for clients, [`encode`] also acknowledgements and errors;
-//! - [`Numbering`] sends the offset of each event after it, for clients that can resume their session.
+//! - [`Numbering`] sends the offset of each event after it, for clients that can resume their
+//!   session.
 //!
-//! A signal's body is the sender's object, unchanged except for the fields that name the sender, which the server
-//! writes. The fields are those that the sender's own keys suggest (`sender`), so that a frontend receives the names
-//! that it sends.
+//! A signal's body is the sender's object, unchanged except for the fields that name the sender,
+//! which the server writes. The fields are those that the sender's own keys suggest (`sender`), so
+//! that a frontend receives the names that it sends.
 
 mod application;
 pub mod choice;
@@ -54,7 +56,14 @@ pub static DIALECT: Dialect = Dialect {
         Frame::Text(encode::error(ROOT, &Failure::new(Code::ShuttingDown, message), None, None))
     },
     failure: |failure, room, target, _| Some(Frame::Text(encode::failure(failure, room, target))),
-    expired: |_| vec![Frame::Text(encode::error(ROOT, &Failure::new(Code::Unauthorized, EXPIRED), None, None))],
+    expired: |_| {
+        vec![Frame::Text(encode::error(
+            ROOT,
+            &Failure::new(Code::Unauthorized, EXPIRED),
+            None,
+            None,
+        ))]
+    },
     names: Names::Chosen,
     backpressure_limit: Duration::from_secs(1),
     reserves: message::is_reserved,
@@ -63,10 +72,11 @@ pub static DIALECT: Dialect = Dialect {
 
 const NAME: &str = "socketio";
 
-/// The offset of the last event that an official client has received, which it sends when it reconnects.
+/// The offset of the last event that an official client has received, which it sends when it
+/// reconnects.
 ///
-/// The offset identifies the session as well: after a failed resumption, a client keeps the offset of the former
-/// session until the new one sends it an event.
+/// The offset identifies the session as well: after a failed resumption, a client keeps the offset
+/// of the former session until the new one sends it an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offset {
     /// The connection whose events are numbered.
@@ -81,8 +91,8 @@ impl Offset {
         u32::try_from(connection.to_u128() & 0xff_ffff).expect("24 bits")
     }
 
-    /// Returns the number of the last event of a connection that a client has received, by the offset that the client
-    /// sends. `None` if the offset is not one of this server.
+    /// Returns the number of the last event of a connection that a client has received, by the
+    /// offset that the client sends. `None` if the offset is not one of this server.
     pub fn seen(connection: ConnectionId, offset: Option<&str>) -> Option<u64> {
         let Some(offset) = offset else { return Some(0) };
         let (tag, number) = offset.split_once('-')?;
@@ -97,9 +107,9 @@ impl std::fmt::Display for Offset {
     }
 }
 
-/// Addresses the events of one session to its namespace, and sends after each event another whose only content is the
-/// offset. Official clients take the offset from any event that ends with a string, so that listeners get the
-/// documented arguments and nothing else.
+/// Addresses the events of one session to its namespace, and sends after each event another whose
+/// only content is the offset. Official clients take the offset from any event that ends with a
+/// string, so that listeners get the documented arguments and nothing else.
 #[derive(Debug)]
 pub struct Numbering {
     /// `None` is the default namespace.
@@ -113,7 +123,12 @@ impl Numbering {
     /// Creates the numbering of a session in a namespace.
     pub fn new(namespace: &str, revision: Revision, choice: Arc<Choice>) -> Self {
         let connection = choice.connection();
-        Self { namespace: (namespace != ROOT).then(|| namespace.into()), connection, revision, choice }
+        Self {
+            namespace: (namespace != ROOT).then(|| namespace.into()),
+            connection,
+            revision,
+            choice,
+        }
     }
 
     /// Returns the event profile of the session.
@@ -129,8 +144,11 @@ impl Framing for Numbering {
         let mut address = String::with_capacity(namespace.len() + 1);
         push_namespace(&mut address, namespace);
         // The number of attachments is part of the head.
-        let head =
-            if frame.starts_with("45") { frame.find('-').map_or(EVENT_HEAD, |dash| dash + 1) } else { EVENT_HEAD };
+        let head = if frame.starts_with("45") {
+            frame.find('-').map_or(EVENT_HEAD, |dash| dash + 1)
+        } else {
+            EVENT_HEAD
+        };
         frame.insert_str(head, &address);
     }
 
@@ -164,7 +182,9 @@ impl Framing for Numbering {
         match self.choice.profile().form(event) {
             _ if is_withheld(event, self.choice.profile()) => Form::Own,
             profile::event::Form::Standard => Form::Dialect,
-            profile::event::Form::Shared => Form::Variant(self.choice.chosen().map_or(0, |chosen| chosen + 1)),
+            profile::event::Form::Shared => {
+                Form::Variant(self.choice.chosen().map_or(0, |chosen| chosen + 1))
+            }
             profile::event::Form::Personal => Form::Own,
         }
     }

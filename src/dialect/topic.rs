@@ -1,8 +1,8 @@
 //! The topic dialect, `/ws/{topic}`: peer discovery and relay, nothing else.
 //!
-//! A client joins by connecting and leaves by closing. The server names a peer by a ULID; its metadata is the query
-//! parameter `metadata`. A signal's `payload` is relayed unchanged, with its `msgId`; for other protocols it is a
-//! description or a candidate.
+//! A client joins by connecting and leaves by closing. The server names a peer by a ULID; its
+//! metadata is the query parameter `metadata`. A signal's `payload` is relayed unchanged, with its
+//! `msgId`; for other protocols it is a description or a candidate.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
@@ -10,15 +10,19 @@ use std::time::{Duration, SystemTime};
 use ulid::Ulid;
 
 use super::json::{self, Members, push_member, push_raw, push_retry, push_string};
-use super::{Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content};
+use super::{
+    Conversation, DecodeError, Dialect, Failure, Frame, Hello, Names, RequestError, Step, content,
+};
 use crate::id::{PeerId, RoomId};
 use crate::room::{
-    Answer, Code, Command, Event, Metadata, Peer, RemovalReason, RoomKind, Signal, SignalKind, Snapshot, Target,
+    Answer, Code, Command, Event, Metadata, Peer, RemovalReason, RoomKind, Signal, SignalKind,
+    Snapshot, Target,
 };
 
 const NAME: &str = "topic";
 
-/// Encodes events for topic clients. Presence is best effort: a slow consumer may miss joins and leaves.
+/// Encodes events for topic clients. Presence is best effort: a slow consumer may miss joins and
+/// leaves.
 pub static DIALECT: Dialect = Dialect {
     name: NAME,
     encode: |event, _| encode(event),
@@ -60,7 +64,8 @@ pub fn begin(hello: &Hello<'_>) -> Result<Box<dyn Conversation>, DecodeError> {
     let room = RoomId::new(hello.segment.unwrap_or_default()).map_err(bad)?;
     let metadata = hello.query("metadata").filter(|text| !text.is_empty()).unwrap_or("{}");
     let expected = DecodeError::WrongType { field: "metadata", expected: "a JSON object" };
-    let metadata = Metadata::new(&Members::parse(metadata).ok_or(expected)?.text_without(|_| false));
+    let metadata =
+        Metadata::new(&Members::parse(metadata).ok_or(expected)?.text_without(|_| false));
     let peer = ulid(hello);
     let ice_servers = hello.ice_servers.map(|servers| servers.for_peer(&peer, hello.now));
     Ok(Box::new(Topic { room, peer, metadata, ice_servers, message: None }))
@@ -86,7 +91,8 @@ impl Conversation for Topic {
             push_raw(&mut welcome, "iceServers", &ice_servers);
         }
         welcome.push('}');
-        let (room, peer, metadata) = (self.room.clone(), Some(self.peer.clone()), self.metadata.clone());
+        let (room, peer, metadata) =
+            (self.room.clone(), Some(self.peer.clone()), self.metadata.clone());
         let join = Command::Join { room, peer, metadata, kind: RoomKind::Group };
         vec![Step::Tell(Frame::Text(welcome)), Step::Do(join)]
     }
@@ -114,8 +120,12 @@ impl Conversation for Topic {
     fn answer(&mut self, result: Result<Answer, RequestError>, _: SystemTime) -> Option<Step> {
         let error = result.err()?;
         Some(match error.code() {
-            Code::TargetNotFound => Step::Tell(self.error("target_not_found", "peer not found", None)),
-            Code::DeliveryFailed => Step::Tell(self.error("dropped", "the peer's queue is full", None)),
+            Code::TargetNotFound => {
+                Step::Tell(self.error("target_not_found", "peer not found", None))
+            }
+            Code::DeliveryFailed => {
+                Step::Tell(self.error("dropped", "the peer's queue is full", None))
+            }
             Code::RateLimited => {
                 let failure = Failure::from(&error);
                 Step::Tell(self.error("dropped", &failure.message, Some(&failure)))
@@ -139,7 +149,8 @@ impl Topic {
             Some(to) if kind == SignalKind::Message && to.is_null() => None,
             Some(to) if to.is_string() => {
                 // A peer with an invalid id does not exist.
-                let to = json::id("to", to, PeerId::new).map_err(|_| ("target_not_found", "peer not found"))?;
+                let to = json::id("to", to, PeerId::new)
+                    .map_err(|_| ("target_not_found", "peer not found"))?;
                 Some(Target::new(to))
             }
             _ => return Err(("missing_target", "to: the id of a peer is required")),
@@ -150,7 +161,16 @@ impl Topic {
             self.null_payload()
         };
         let name = (kind == SignalKind::Message).then(|| MESSAGE.into());
-        let signal = Signal { kind, name, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() };
+        let signal = Signal {
+            kind,
+            name,
+            origin: NAME,
+            body,
+            content,
+            note: 0,
+            echo: false,
+            attachments: Vec::new(),
+        };
         Ok(Command::Relay { room: Some(self.room.clone()), target, signal })
     }
 
@@ -180,8 +200,8 @@ impl Topic {
     }
 }
 
-/// Encodes the error of a signal that was not delivered. Any other error is of the connection's only room, without which it is
-/// of no use.
+/// Encodes the error of a signal that was not delivered. Any other error is of the connection's
+/// only room, without which it is of no use.
 fn failed(failure: &Failure<'_>, target: Option<&str>) -> Frame {
     let (code, message) = match failure.code {
         Code::TargetNotFound => ("target_not_found", "peer not found"),
@@ -203,14 +223,20 @@ fn encode(event: &Event) -> Option<Frame> {
         Event::Joined(snapshot) => peer_list(snapshot),
         Event::PeerJoined { peer, .. } => peer_event("peer-joined", peer, true),
         Event::PeerLeft { peer, .. } => peer_event("peer-left", peer, false),
-        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. } | Event::HungUp { .. } => {
+        Event::PeerAway { .. }
+        | Event::PeerBack { .. }
+        | Event::PeerUpdated { .. }
+        | Event::HungUp { .. } => {
             return None;
         }
         // There is no encoding for binary attachments.
         Event::SignalRelayed { signal, .. } if !signal.attachments.is_empty() => return None,
         Event::SignalRelayed { from, signal, .. } => relayed(from, signal),
-        // Membership of the topic is the purpose of the connection, so that a removed peer is disconnected.
-        Event::Removed { reason: RemovalReason::Kicked, .. } => return Some(Frame::Close(1008, Code::Kicked.as_str())),
+        // Membership of the topic is the purpose of the connection, so that a removed peer is
+        // disconnected.
+        Event::Removed { reason: RemovalReason::Kicked, .. } => {
+            return Some(Frame::Close(1008, Code::Kicked.as_str()));
+        }
         Event::Removed { .. } => return Some(Frame::Close(1008, Code::RoomClosed.as_str())),
     };
     Some(Frame::Text(text))
@@ -248,7 +274,8 @@ fn push_metadata(out: &mut String, peer: &Peer) {
 fn relayed(from: &Peer, signal: &Signal) -> String {
     let mut out = String::with_capacity(signal.body.len() + 128);
     out.push_str(r#"{"type":"#);
-    let (name, _) = KINDS.iter().find(|(_, kind)| *kind == signal.kind).expect("each kind has a name");
+    let (name, _) =
+        KINDS.iter().find(|(_, kind)| *kind == signal.kind).expect("each kind has a name");
     push_string(&mut out, name);
     push_member(&mut out, "from", from.id.as_str());
     if signal.origin == NAME {

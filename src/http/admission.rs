@@ -1,4 +1,5 @@
-//! Admission of requests that open no session. Transports admit handshakes and polling requests themselves.
+//! Admission of requests that open no session. Transports admit handshakes and polling requests
+//! themselves.
 
 use std::sync::Arc;
 

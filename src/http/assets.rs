@@ -1,8 +1,8 @@
-//! The files of the demo, the client bundles and the documentation: embedded in the executable by `build.rs`, or read
-//! from a checkout of the sources.
+//! The files of the demo, the client bundles and the documentation: embedded in the executable by
+//! `build.rs`, or read from a checkout of the sources.
 //!
-//! Paths begin with `demo/`, `client/`, `socket.io/` or `docs/`. Responses have an entity tag and the best content
-//! coding that the client accepts.
+//! Paths begin with `demo/`, `client/`, `socket.io/` or `docs/`. Responses have an entity tag and
+//! the best content coding that the client accepts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ mod coding;
 
 use coding::Coding;
 
-/// The hash of the demo's files, which is part of the paths under which browsers may cache them forever.
+/// The hash of the demo's files, which is part of the paths under which browsers may cache them
+/// forever.
 pub(crate) const HASH: &str = env!("PARLOR_ASSETS_HASH");
 
 /// A file that is embedded in the executable.
@@ -64,8 +65,9 @@ impl Assets {
     }
 
     fn in_folder(folder: &Path) -> Self {
-        let is_checkout =
-            ["client-demo/index.html", "src/http/assets.rs"].iter().all(|file| folder.join(file).is_file());
+        let is_checkout = ["client-demo/index.html", "src/http/assets.rs"]
+            .iter()
+            .all(|file| folder.join(file).is_file());
         if is_checkout { Self::Checkout(folder.into()) } else { Self::Embedded }
     }
 
@@ -79,7 +81,12 @@ impl Assets {
     }
 
     /// Returns the response for a file, or `None` if there is no such file.
-    pub(crate) async fn respond(&self, path: &str, caching: Caching, request: &HeaderMap) -> Option<Response> {
+    pub(crate) async fn respond(
+        &self,
+        path: &str,
+        caching: Caching,
+        request: &HeaderMap,
+    ) -> Option<Response> {
         if !is_plain(path) {
             return None;
         }
@@ -88,7 +95,14 @@ impl Assets {
         {
             let content = tokio::fs::read(file).await.ok()?;
             let tag = format!("\"{:016x}\"", hash(&content));
-            return Some(response(path, Caching::Revalidate, request, &tag, Coding::Identity, content.into()));
+            return Some(response(
+                path,
+                Caching::Revalidate,
+                request,
+                &tag,
+                Coding::Identity,
+                content.into(),
+            ));
         }
         let file = find_embedded(path)?;
         let coding = Coding::choose(request, file.gzip.is_some(), file.brotli.is_some());
@@ -98,7 +112,14 @@ impl Assets {
             Coding::Identity => None,
         };
         let tag = format!("\"{}{}\"", file.hash, coding.suffix());
-        Some(response(path, caching, request, &tag, coding, Bytes::from_static(content.unwrap_or(file.plain))))
+        Some(response(
+            path,
+            caching,
+            request,
+            &tag,
+            coding,
+            Bytes::from_static(content.unwrap_or(file.plain)),
+        ))
     }
 }
 
@@ -163,15 +184,25 @@ fn hash(content: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn response(path: &str, caching: Caching, request: &HeaderMap, tag: &str, coding: Coding, content: Bytes) -> Response {
+fn response(
+    path: &str,
+    caching: Caching,
+    request: &HeaderMap,
+    tag: &str,
+    coding: Coding,
+    content: Bytes,
+) -> Response {
     let is_known = request
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*");
-    let mut response =
-        if is_known { StatusCode::NOT_MODIFIED.into_response() } else { Response::new(Body::from(content)) };
+    let mut response = if is_known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Response::new(Body::from(content))
+    };
     let headers = response.headers_mut();
     let caching = match caching {
         Caching::Revalidate => "no-cache",
@@ -212,8 +243,14 @@ mod tests {
 
     #[test]
     fn paths_outside_and_development_files_are_refused() {
-        for path in ["demo/../Cargo.toml", "demo//x.js", "demo/.x.js", "demo/x.rs", "demo/package.json", "demo/a\\b.js"]
-        {
+        for path in [
+            "demo/../Cargo.toml",
+            "demo//x.js",
+            "demo/.x.js",
+            "demo/x.rs",
+            "demo/package.json",
+            "demo/a\\b.js",
+        ] {
             assert!(!is_plain(path), "{path}");
         }
         assert!(is_plain("demo/index.html"));
@@ -229,7 +266,10 @@ mod tests {
         }
         let bare = Assets::in_folder(&folder);
         assert!(matches!(bare, Assets::Checkout(_)));
-        assert_eq!(bare.missing_bundles(), ["the bundle of the demo", "the Socket.IO client", "mediasoup-client"]);
+        assert_eq!(
+            bare.missing_bundles(),
+            ["the bundle of the demo", "the Socket.IO client", "mediasoup-client"]
+        );
         std::fs::remove_dir_all(folder).unwrap();
         assert_eq!(Assets::Embedded.missing_bundles(), [""; 0]);
     }

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use crate::id::RoomId;
 use crate::room::Cursor;
 
-/// Prefix of cursors. Random, so that neither a room id nor a cursor of another process is mistaken for one.
+/// Prefix of cursors. Random, so that neither a room id nor a cursor of another process is mistaken
+/// for one.
 static KEY: LazyLock<String> = LazyLock::new(|| RoomId::random().as_str().replace('-', ""));
 
 /// Encodes a cursor.
@@ -29,9 +30,15 @@ mod tests {
             assert_eq!(decode(&encode(Cursor(position))), Some(Cursor(position)));
         }
         let text = encode(Cursor(10));
-        for wrong in
-            ["", "a", &text[1..], &text[..32], &format!("{text} "), &text.to_uppercase(), &format!("{}+a", *KEY)]
-        {
+        for wrong in [
+            "",
+            "a",
+            &text[1..],
+            &text[..32],
+            &format!("{text} "),
+            &text.to_uppercase(),
+            &format!("{}+a", *KEY),
+        ] {
             assert_eq!(decode(wrong), None, "{wrong}");
         }
     }

@@ -21,7 +21,10 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 /// Returns a router for the bundles that pages of any server load: `/socket.io/` and `/client/`.
 pub(crate) fn bundles(assets: Assets) -> Router {
-    Router::new().route("/socket.io/{file}", get(bundle)).route("/client/{*file}", get(client)).with_state(assets)
+    Router::new()
+        .route("/socket.io/{file}", get(bundle))
+        .route("/client/{*file}", get(client))
+        .with_state(assets)
 }
 
 /// Returns a router for the demo page and its files.
@@ -43,7 +46,11 @@ const START_PAGE: &str = concat!(
 );
 
 /// Serves `GET /socket.io/socket.io.js` and the other bundles.
-async fn bundle(State(assets): State<Assets>, Path(file): Path<String>, headers: HeaderMap) -> Response {
+async fn bundle(
+    State(assets): State<Assets>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     if !SOCKET_IO_BUNDLES.contains(&file.as_str()) {
         return ApiError::NotFound.into_response();
     }
@@ -51,11 +58,16 @@ async fn bundle(State(assets): State<Assets>, Path(file): Path<String>, headers:
 }
 
 /// Serves `GET /client/parlor.js` and the other modules of the client package.
-async fn client(State(assets): State<Assets>, Path(file): Path<String>, headers: HeaderMap) -> Response {
+async fn client(
+    State(assets): State<Assets>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     or_not_found(assets.respond(&format!("client/{file}"), Caching::Revalidate, &headers).await)
 }
 
-/// Serves `GET /assets/{hash}/…`. A page of an earlier version gets the current file, which it must not keep.
+/// Serves `GET /assets/{hash}/…`. A page of an earlier version gets the current file, which it must
+/// not keep.
 async fn hashed(
     State(assets): State<Assets>,
     Path((hash, file)): Path<(String, String)>,
@@ -75,11 +87,14 @@ async fn page(State(assets): State<Assets>, request: Request) -> Response {
     }
     let file = request.uri().path().trim_start_matches('/');
     // Without mediasoup-client the page works, as a mesh.
-    if request.uri().path() == "/" && assets.missing_bundles().iter().any(|bundle| *bundle != "mediasoup-client") {
+    if request.uri().path() == "/"
+        && assets.missing_bundles().iter().any(|bundle| *bundle != "mediasoup-client")
+    {
         return Html(INCOMPLETE_PAGE).into_response();
     }
     let path = demo_path(if request.uri().path() == "/" { "index.html" } else { file });
-    let Some(mut response) = assets.respond(&path, Caching::Revalidate, request.headers()).await else {
+    let Some(mut response) = assets.respond(&path, Caching::Revalidate, request.headers()).await
+    else {
         return ApiError::NotFound.into_response();
     };
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
@@ -90,7 +105,8 @@ const INCOMPLETE_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=
     <h1>The demo is incomplete</h1>\n<p>This build lacks bundles that its log names. Run <code>make vendor</code> (it needs Node \
     with npm), then build again. The server works without it.</p>\n</html>\n";
 
-/// Returns the path of a file that the demo names relative to its page. The client modules are in a folder of their own.
+/// Returns the path of a file that the demo names relative to its page. The client modules are in a
+/// folder of their own.
 fn demo_path(file: &str) -> String {
     match file.strip_prefix("parlor/") {
         Some(module) => format!("client/{module}"),

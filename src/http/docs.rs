@@ -1,5 +1,5 @@
-//! The documentation at `/docs`: guides that `build.rs` renders, and the reference, which the page draws from the two
-//! documents.
+//! The documentation at `/docs`: guides that `build.rs` renders, and the reference, which the page
+//! draws from the two documents.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -33,7 +33,11 @@ async fn start(State(assets): State<Assets>, headers: HeaderMap) -> Response {
     respond(&assets, "index.html", &headers).await
 }
 
-async fn page(State(assets): State<Assets>, Path(page): Path<String>, headers: HeaderMap) -> Response {
+async fn page(
+    State(assets): State<Assets>,
+    Path(page): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     // Pages have addresses without an extension.
     let name = page.rsplit('/').next().unwrap_or_default();
     let file = if name.contains('.') { page } else { format!("{page}.html") };
@@ -41,7 +45,9 @@ async fn page(State(assets): State<Assets>, Path(page): Path<String>, headers: H
 }
 
 async fn respond(assets: &Assets, file: &str, headers: &HeaderMap) -> Response {
-    let Some(mut response) = assets.respond(&format!("docs/{file}"), Caching::Revalidate, headers).await else {
+    let Some(mut response) =
+        assets.respond(&format!("docs/{file}"), Caching::Revalidate, headers).await
+    else {
         return ApiError::NotFound.into_response();
     };
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);

@@ -43,7 +43,8 @@ struct Cluster {
 fn cluster(engines: &Engines) -> Cluster {
     let all = engines.cluster();
     let statuses: Vec<_> = (0..all.engines()).map(|engine| all.status(engine)).collect();
-    let away = statuses.iter().filter(|status| !status.is_ready).map(|status| status.away.as_secs()).max();
+    let away =
+        statuses.iter().filter(|status| !status.is_ready).map(|status| status.away.as_secs()).max();
     Cluster {
         node: engines.name().to_owned(),
         nodes: statuses.iter().map(|status| status.nodes).max().unwrap_or_default(),
@@ -65,15 +66,18 @@ pub(crate) async fn report(
     State(shared): State<Shared>,
     scope: Result<Query<Scope>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Query(Scope { cluster: is_total }) = scope.map_err(|_| ApiError::Invalid("cluster: must be true or false"))?;
+    let Query(Scope { cluster: is_total }) =
+        scope.map_err(|_| ApiError::Invalid("cluster: must be true or false"))?;
     let counts = shared.hub.rooms().counts();
-    let (mut rooms, mut participants, mut connections) = (counts.rooms, counts.peers, shared.hub.open_connections());
+    let (mut rooms, mut participants, mut connections) =
+        (counts.rooms, counts.peers, shared.hub.open_connections());
     let mut is_partial = false;
     if let Some(engines) = shared.engines.as_deref().filter(|_| is_total) {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         match engines.totals().await {
             Ok(totals) => {
-                (rooms, participants, connections) = (count(totals.0), count(totals.1), count(totals.2));
+                (rooms, participants, connections) =
+                    (count(totals.0), count(totals.1), count(totals.2));
             }
             Err(_) => is_partial = true,
         }
@@ -102,5 +106,9 @@ pub(crate) async fn probe(State(shared): State<Shared>) -> (StatusCode, &'static
 }
 
 fn state(shared: &Shared) -> (StatusCode, &'static str) {
-    if shared.hub.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ok") }
+    if shared.hub.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        (StatusCode::OK, "ok")
+    }
 }

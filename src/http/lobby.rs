@@ -32,9 +32,14 @@ struct Lobby {
     names: Vec<String>,
 }
 
-/// Returns whether there is a media server, and who is in a room. The latter is left out for clients that may not join
-/// the room, and where `API_TOKEN` protects the list of rooms: such a room looks empty.
-pub(crate) async fn show(State(shared): State<Shared>, Query(asked): Query<Asked>, request: Request) -> Response {
+/// Returns whether there is a media server, and who is in a room. The latter is left out for
+/// clients that may not join the room, and where `API_TOKEN` protects the list of rooms: such a
+/// room looks empty.
+pub(crate) async fn show(
+    State(shared): State<Shared>,
+    Query(asked): Query<Asked>,
+    request: Request,
+) -> Response {
     let mut lobby = Lobby { sfu: shared.hub.has_media(), ..Lobby::default() };
     if let Ok(room) = RoomId::new(&asked.room)
         && may_see(&shared, &room, &request)
@@ -56,7 +61,8 @@ fn may_see(shared: &Shared, room: &RoomId, request: &Request) -> bool {
 
 /// Returns the name that a peer has given in its metadata.
 fn name_of(peer: &Peer) -> Option<String> {
-    let metadata: serde_json::Value = serde_json::from_str(&format!("{{{}}}", peer.metadata.as_str())).ok()?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&format!("{{{}}}", peer.metadata.as_str())).ok()?;
     let name = metadata.get("displayName").or_else(|| metadata.get("name"))?.as_str()?.trim();
     (!name.is_empty()).then(|| name.to_owned())
 }

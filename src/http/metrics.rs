@@ -15,9 +15,14 @@ use crate::request::error::{ApiError, Refusal};
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// `GET /metrics` on the main listener, which requires `API_TOKEN` if it is set.
-pub(crate) async fn guarded(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn guarded(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     match &shared.config.http.api_token {
-        Some(token) if !super::has_bearer_token(&headers, token.as_str()) => Err(ApiError::Unauthorized),
+        Some(token) if !super::has_bearer_token(&headers, token.as_str()) => {
+            Err(ApiError::Unauthorized)
+        }
         _ => Ok(open(State(shared)).await),
     }
 }
@@ -29,7 +34,13 @@ pub(crate) async fn open(State(shared): State<Shared>) -> Response {
         shared.hub.metrics().set_cluster(&ClusterFigures { hops, ..figures(engines) });
     }
     let text = shared.hub.metrics().render_limited(|| ((shared.now)(), shared.hub.media_stats()));
-    ([(header::CONTENT_TYPE, FORMAT), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], text)
+    (
+        [
+            (header::CONTENT_TYPE, FORMAT),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ],
+        text,
+    )
         .into_response()
 }
 
@@ -61,12 +72,20 @@ fn figures(engines: &Engines) -> ClusterFigures {
 }
 
 /// Counts and logs the errors of all routes, and counts the limits that caused them.
-pub(crate) async fn count_errors(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn count_errors(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let response = next.run(request).await;
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         let metrics = shared.hub.metrics();
         metrics.error(refusal.code);
-        debug!(status = response.status().as_u16(), code = refusal.code.as_str(), "request refused");
+        debug!(
+            status = response.status().as_u16(),
+            code = refusal.code.as_str(),
+            "request refused"
+        );
         if let Some(limit) = refusal.limit {
             metrics.limit(limit);
         }
@@ -75,7 +94,11 @@ pub(crate) async fn count_errors(State(shared): State<Shared>, request: Request,
 }
 
 /// Logs refused handshakes, by the origin of the page.
-pub(crate) async fn log_refused_handshakes(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn log_refused_handshakes(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let response = next.run(request).await;
     if let Some(Refusal { code, cause: Some(cause), .. }) = response.extensions().get::<Refusal>() {

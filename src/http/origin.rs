@@ -1,12 +1,13 @@
 //! Origin checks: which pages may use the server.
 //!
-//! Browsers send the origin of a page in `Origin`. The origins in `CLIENT_URL`, and the server's own, are allowed. For
-//! REST, CORS headers tell the browser so. CORS covers neither WebSocket handshakes nor the effect of a request whose
-//! response it hides: [`guard`] and [`guard_writes`] refuse those with 403. A request without `Origin` comes from a
-//! native client and is allowed.
+//! Browsers send the origin of a page in `Origin`. The origins in `CLIENT_URL`, and the server's
+//! own, are allowed. For REST, CORS headers tell the browser so. CORS covers neither WebSocket
+//! handshakes nor the effect of a request whose response it hides: [`guard`] and [`guard_writes`]
+//! refuse those with 403. A request without `Origin` comes from a native client and is allowed.
 //!
-//! Invariant: a page on a domain that an attacker lets resolve to this server (DNS rebinding) has an `Origin` equal to
-//! its `Host`. So the own origin counts only for hosts that cannot be such a domain.
+//! Invariant: a page on a domain that an attacker lets resolve to this server (DNS rebinding) has
+//! an `Origin` equal to its `Host`. So the own origin counts only for hosts that cannot be such a
+//! domain.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -63,14 +64,21 @@ impl<'a, B> From<&'a http::Request<B>> for Head<'a> {
 }
 
 impl Origins {
-    /// Allows the origins of the setting, and the server's own for hosts that the setting or the certificate names.
-    pub(crate) fn new(allowed: ClientUrl, proxies: Arc<Proxies>, certificate: Option<Arc<Tls>>) -> Self {
+    /// Allows the origins of the setting, and the server's own for hosts that the setting or the
+    /// certificate names.
+    pub(crate) fn new(
+        allowed: ClientUrl,
+        proxies: Arc<Proxies>,
+        certificate: Option<Arc<Tls>>,
+    ) -> Self {
         Self { allowed, proxies, certificate, logged: Mutex::default() }
     }
 
     /// Returns whether pages of an origin may use the server. Logs refusals.
     pub(crate) fn allow(&self, origin: &HeaderValue, head: Head<'_>) -> bool {
-        let is_allowed = origin.to_str().is_ok_and(|origin| self.allowed.allows(origin) || self.is_own(origin, head));
+        let is_allowed = origin
+            .to_str()
+            .is_ok_and(|origin| self.allowed.allows(origin) || self.is_own(origin, head));
         if !is_allowed {
             self.log(origin);
         }
@@ -82,8 +90,8 @@ impl Origins {
         head.headers.get_all(header::ORIGIN).iter().all(|origin| self.allow(origin, head))
     }
 
-    /// Returns whether an origin has the host and port that the request is addressed to. Ignores the scheme, since a
-    /// proxy may terminate TLS.
+    /// Returns whether an origin has the host and port that the request is addressed to. Ignores
+    /// the scheme, since a proxy may terminate TLS.
     fn is_own(&self, origin: &str, head: Head<'_>) -> bool {
         let Some(page) = split(origin) else { return false };
         let Some(default) = default_port(page.scheme) else { return false };
@@ -103,12 +111,14 @@ impl Origins {
             || self.certificate.as_ref().is_some_and(|certificate| certificate.covers(host))
     }
 
-    /// Returns the host and port that the client has addressed: those of `Host`, or those forwarded by a trusted proxy.
+    /// Returns the host and port that the client has addressed: those of `Host`, or those forwarded
+    /// by a trusted proxy.
     fn destination(&self, head: Head<'_>) -> Option<(String, Option<u16>)> {
         let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
         let own = head.headers.get(header::HOST).and_then(text);
         let own = own.or_else(|| head.uri.authority().map(ToString::to_string));
-        let (forwarded_host, forwarded_port) = self.proxies.forwarded_host(head.headers, head.extensions);
+        let (forwarded_host, forwarded_port) =
+            self.proxies.forwarded_host(head.headers, head.extensions);
         let authority = forwarded_host.or(own)?;
         let (host, port) = host_and_port(&authority)?;
         let port = match (forwarded_port, port) {
@@ -122,7 +132,8 @@ impl Origins {
 
     /// Logs a refused origin, at most once per interval, and at most [`MAX_LOGGED`] of them.
     fn log(&self, origin: &HeaderValue) {
-        let text: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(MAX_LOGGED_CHARS).collect();
+        let text: String =
+            String::from_utf8_lossy(origin.as_bytes()).chars().take(MAX_LOGGED_CHARS).collect();
         let now = Instant::now();
         let mut logged = self.logged.lock();
         if logged.contains_key(&text) || logged.len() >= MAX_LOGGED {
@@ -150,9 +161,9 @@ pub(crate) async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Refuses cross-site writes: requests with an `Origin` that is not allowed, or without one if `Sec-Fetch-Site` says
-/// that they are cross-site. Bodies of other types than JSON need no CORS preflight, so they are refused from all
-/// pages.
+/// Refuses cross-site writes: requests with an `Origin` that is not allowed, or without one if
+/// `Sec-Fetch-Site` says that they are cross-site. Bodies of other types than JSON need no CORS
+/// preflight, so they are refused from all pages.
 pub(crate) async fn guard_writes(
     State(origins): State<Arc<Origins>>,
     request: Request,

@@ -102,8 +102,8 @@ pub(crate) struct Paging {
     after: Option<String>,
 }
 
-/// `GET /api/rooms`: lists rooms, newest first. `after` is the cursor of a `Link` header, or the id of an existing
-/// room.
+/// `GET /api/rooms`: lists rooms, newest first. `after` is the cursor of a `Link` header, or the id
+/// of an existing room.
 pub(crate) async fn list(
     State(shared): State<Shared>,
     paging: Result<Query<Paging>, QueryRejection>,
@@ -124,15 +124,21 @@ pub(crate) async fn list(
         None => None,
         Some(text) => match cursor::decode(text) {
             Some(cursor) => Some(cursor),
-            None => Some(rooms.cursor(&room_id("after", text)?).ok_or(crate::room::RoomError::RoomNotFound)?),
+            None => Some(
+                rooms
+                    .cursor(&room_id("after", text)?)
+                    .ok_or(crate::room::RoomError::RoomNotFound)?,
+            ),
         },
     };
     let Page { rooms: page, next } = rooms.page(cursor, limit);
     let page: Vec<RoomBody> = page.into_iter().map(RoomBody::from).collect();
-    let mut response = ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
+    let mut response =
+        ([(TOTAL_COUNT, rooms.counts().rooms.to_string())], Json(page)).into_response();
     cluster::mark_partial(&shared, &mut response);
     if let Some(next) = next {
-        let link = format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
+        let link =
+            format!(r#"</api/rooms?limit={limit}&after={}>; rel="next""#, cursor::encode(next));
         let link = HeaderValue::try_from(link).expect("a cursor is ASCII");
         response.headers_mut().insert(header::LINK, link);
     }
@@ -140,7 +146,10 @@ pub(crate) async fn list(
 }
 
 /// `GET /api/rooms/{roomId}`: returns one room.
-pub(crate) async fn show(State(shared): State<Shared>, room: RoomPath) -> Result<Response, ApiError> {
+pub(crate) async fn show(
+    State(shared): State<Shared>,
+    room: RoomPath,
+) -> Result<Response, ApiError> {
     let id = room_in_path(room)?;
     if let Some(engines) = &shared.engines
         && let Some(room) = cluster::room(engines, &id).await?
@@ -166,7 +175,8 @@ struct CreateBody {
 pub(crate) async fn create(State(shared): State<Shared>, body: Body) -> Result<Response, ApiError> {
     let max = shared.config.limits.max_message_bytes;
     let body = axum::body::to_bytes(body, max).await.map_err(|error| {
-        let is_over = std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
+        let is_over = std::error::Error::source(&error)
+            .is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
         // The time limit of the whole request covers slow bodies.
         if is_over {
             ApiError::TooLarge { max }
@@ -203,7 +213,10 @@ pub(crate) async fn create(State(shared): State<Shared>, body: Body) -> Result<R
 }
 
 /// `DELETE /api/rooms/{roomId}`: closes a room and removes its peers.
-pub(crate) async fn close(State(shared): State<Shared>, room: RoomPath) -> Result<StatusCode, ApiError> {
+pub(crate) async fn close(
+    State(shared): State<Shared>,
+    room: RoomPath,
+) -> Result<StatusCode, ApiError> {
     let id = room_in_path(room)?;
     if let Some(engines) = &shared.engines {
         return cluster::close(engines, &id).await;
@@ -221,7 +234,8 @@ pub(crate) async fn kick(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Path((room, peer)) = path.map_err(|_| ApiError::BadPath)?;
-    let (room, peer) = (room_id("roomId", &room)?, PeerId::new(&peer).map_err(ApiError::BadPeerId)?);
+    let (room, peer) =
+        (room_id("roomId", &room)?, PeerId::new(&peer).map_err(ApiError::BadPeerId)?);
     if let Some(engines) = &shared.engines {
         return cluster::kick(&shared, engines, &room, &peer).await;
     }
@@ -239,7 +253,9 @@ fn percent_encoded(id: &str) -> String {
     let mut out = String::with_capacity(id.len());
     for byte in id.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
             _ => write!(out, "%{byte:02X}").expect("writing to a string cannot fail"),
         }
     }

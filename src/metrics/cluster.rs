@@ -1,4 +1,5 @@
-//! Metrics of a node of a cluster. The cluster keeps its own counters, which are copied here when metrics are rendered.
+//! Metrics of a node of a cluster. The cluster keeps its own counters, which are copied here when
+//! metrics are rendered.
 
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use super::CONSTANT;
 use super::copied::{Copied, Values};
 use crate::room::Code;
 
-/// Upper bounds of the histograms, in seconds: a hop within a data centre, to an engine that does not answer.
-const BUCKETS: [f64; 12] = [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 2.5];
+/// Upper bounds of the histograms, in seconds: a hop within a data centre, to an engine that does
+/// not answer.
+const BUCKETS: [f64; 12] =
+    [1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.25, 1.0, 2.5];
 
 /// Counters of a node, over all its engines unless stated otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,18 +62,27 @@ pub struct ClusterMetrics {
 impl ClusterMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         let help = "Whether the engine, by its number in CLUSTER_URL, is connected and agrees with this node.";
-        let connected = IntGaugeVec::new(Opts::new("parlor_cluster_connected", help), &["engine"]).expect(CONSTANT);
+        let connected = IntGaugeVec::new(Opts::new("parlor_cluster_connected", help), &["engine"])
+            .expect(CONSTANT);
         registry.register(Box::new(connected.clone())).expect(CONSTANT);
         let help = "Bytes of messages to and from the engines.";
         let values = Copied::<ClusterFigures>::new(registry)
             .gauge("parlor_cluster_nodes", "Living nodes of the cluster.", |figures| figures.nodes)
-            .gauge("parlor_cluster_queue_bytes", "Bytes waiting to be sent to the engines.", |figures| {
-                figures.queued_bytes
-            })
-            .gauge("parlor_cluster_kept_bytes", "Bytes of frames kept for retransmission.", |figures| {
-                figures.kept_bytes
-            })
-            .gauge("parlor_cluster_alone", "Peers that are admitted provisionally now.", |figures| figures.alone)
+            .gauge(
+                "parlor_cluster_queue_bytes",
+                "Bytes waiting to be sent to the engines.",
+                |figures| figures.queued_bytes,
+            )
+            .gauge(
+                "parlor_cluster_kept_bytes",
+                "Bytes of frames kept for retransmission.",
+                |figures| figures.kept_bytes,
+            )
+            .gauge(
+                "parlor_cluster_alone",
+                "Peers that are admitted provisionally now.",
+                |figures| figures.alone,
+            )
             .labelled(
                 "parlor_cluster_frames_total",
                 "Messages to and from the engines.",
@@ -83,10 +95,14 @@ impl ClusterMetrics {
                 "direction",
                 [("out", |figures| figures.bytes[0]), ("in", |figures| figures.bytes[1])],
             )
-            .counter("parlor_cluster_resent_total", "Retransmitted frames.", |figures| figures.resent)
-            .counter("parlor_cluster_gaps_total", "Gaps between frames that could not be filled.", |figures| {
-                figures.gaps
+            .counter("parlor_cluster_resent_total", "Retransmitted frames.", |figures| {
+                figures.resent
             })
+            .counter(
+                "parlor_cluster_gaps_total",
+                "Gaps between frames that could not be filled.",
+                |figures| figures.gaps,
+            )
             .labelled(
                 "parlor_cluster_bounced_total",
                 "Signals returned to their senders.",
@@ -96,25 +112,42 @@ impl ClusterMetrics {
                     (Code::DeliveryFailed.as_str(), |figures| figures.bounced[1]),
                 ],
             )
-            .counter("parlor_cluster_repairs_total", "Differences that were found and repaired.", |figures| {
-                figures.repairs
-            })
+            .counter(
+                "parlor_cluster_repairs_total",
+                "Differences that were found and repaired.",
+                |figures| figures.repairs,
+            )
             .labelled(
                 "parlor_cluster_moves_total",
                 "Session moves to this node.",
                 "outcome",
                 [("arrived", |figures| figures.moves[0]), ("refused", |figures| figures.moves[1])],
             )
-            .counter("parlor_cluster_hops_total", "Polling requests forwarded to other nodes.", |figures| figures.hops)
-            .counter("parlor_cluster_reconnects_total", "Connections to engines made anew.", |figures| {
-                let engines = u64::try_from(figures.connected.len()).unwrap_or_default();
-                figures.connects.saturating_sub(engines)
+            .counter(
+                "parlor_cluster_hops_total",
+                "Polling requests forwarded to other nodes.",
+                |figures| figures.hops,
+            )
+            .counter(
+                "parlor_cluster_reconnects_total",
+                "Connections to engines made anew.",
+                |figures| {
+                    let engines = u64::try_from(figures.connected.len()).unwrap_or_default();
+                    figures.connects.saturating_sub(engines)
+                },
+            )
+            .counter(
+                "parlor_cluster_fenced_total",
+                "Times this node was declared dead.",
+                |figures| figures.fenced,
+            )
+            .counter("parlor_cluster_reaped_total", "Dead nodes removed by this node.", |figures| {
+                figures.reaped
             })
-            .counter("parlor_cluster_fenced_total", "Times this node was declared dead.", |figures| figures.fenced)
-            .counter("parlor_cluster_reaped_total", "Dead nodes removed by this node.", |figures| figures.reaped)
             .build();
         let seconds = |name: &str, help: &str| {
-            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()));
+            let histogram =
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()));
             let histogram = histogram.expect(CONSTANT);
             registry.register(Box::new(histogram.clone())).expect(CONSTANT);
             histogram

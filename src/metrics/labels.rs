@@ -1,4 +1,5 @@
-//! Label values: kinds of messages, and limits. All are known in advance, since no client may choose one.
+//! Label values: kinds of messages, and limits. All are known in advance, since no client may
+//! choose one.
 
 use crate::room::SignalKind;
 
@@ -109,7 +110,8 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// All limits: their series exist from the start, so that the first hit is visible as an increase.
+    /// All limits: their series exist from the start, so that the first hit is visible as an
+    /// increase.
     pub(super) const ALL: [Self; 18] = [
         Self::Connections,
         Self::ConnectionsPerIp,

@@ -1,4 +1,5 @@
-//! Metrics of the media server. It keeps its own counters, which are copied here when metrics are rendered.
+//! Metrics of the media server. It keeps its own counters, which are copied here when metrics are
+//! rendered.
 
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntCounterVec, Registry};
@@ -11,7 +12,8 @@ pub(super) struct MediaMetrics {
     values: Values<MediaStats>,
     /// Panics of the whole process.
     panics: IntCounter,
-    /// Number of the media server's panics counted so far; locked so that concurrent scrapes do not count one twice.
+    /// Number of the media server's panics counted so far; locked so that concurrent scrapes do not
+    /// count one twice.
     counted_panics: Mutex<u64>,
 }
 
@@ -19,8 +21,16 @@ impl MediaMetrics {
     pub(super) fn new(registry: &Registry, panics: IntCounter, limits: &IntCounterVec) -> Self {
         let values = Copied::<MediaStats>::new(registry)
             .gauge("parlor_media_transports", "Current media transports.", |stats| stats.transports)
-            .gauge("parlor_media_producers", "Current producers (tracks that peers send).", |stats| stats.producers)
-            .gauge("parlor_media_consumers", "Current consumers (tracks that peers receive).", |stats| stats.consumers)
+            .gauge(
+                "parlor_media_producers",
+                "Current producers (tracks that peers send).",
+                |stats| stats.producers,
+            )
+            .gauge(
+                "parlor_media_consumers",
+                "Current consumers (tracks that peers receive).",
+                |stats| stats.consumers,
+            )
             .labelled(
                 "parlor_media_datagrams_total",
                 "Datagrams received and sent on the media port.",
@@ -59,9 +69,11 @@ impl MediaMetrics {
                 "RTP packets forwarded, counted once per consumer.",
                 |stats| stats.forwarded,
             )
-            .counter("parlor_media_keyframe_requests_total", "Keyframe requests sent to producers.", |stats| {
-                stats.keyframes
-            })
+            .counter(
+                "parlor_media_keyframe_requests_total",
+                "Keyframe requests sent to producers.",
+                |stats| stats.keyframes,
+            )
             .build();
         Self { values, panics, counted_panics: Mutex::default() }
     }

@@ -1,4 +1,5 @@
-//! The `process_*` metrics of Prometheus client libraries, read from `/proc/self` (proc(5)) when they are collected.
+//! The `process_*` metrics of Prometheus client libraries, read from `/proc/self` (proc(5)) when
+//! they are collected.
 
 use std::fs;
 
@@ -36,13 +37,19 @@ struct Stat {
 pub(super) fn register(registry: &Registry) {
     let gauge = |name: &str, help: &str| IntGauge::new(name, help).expect(CONSTANT);
     let process = Process {
-        cpu_seconds: IntCounter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.")
-            .expect(CONSTANT),
+        cpu_seconds: IntCounter::new(
+            "process_cpu_seconds_total",
+            "Total user and system CPU time spent in seconds.",
+        )
+        .expect(CONSTANT),
         open_fds: gauge("process_open_fds", "Number of open file descriptors."),
         max_fds: gauge("process_max_fds", "Maximum number of open file descriptors."),
         virtual_memory: gauge("process_virtual_memory_bytes", "Virtual memory size in bytes."),
         resident_memory: gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
-        start_time: gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
+        start_time: gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+        ),
         threads: gauge("process_threads", "Number of OS threads in the process."),
     };
     registry.register(Box::new(process)).expect(CONSTANT);
@@ -62,14 +69,17 @@ impl Process {
     }
 
     fn update(&self) {
-        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let set =
+            |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         if let Some(stat) = read("stat").as_deref().and_then(Stat::parse) {
             // A concurrent collection may have counted these seconds already.
             self.cpu_seconds.inc_by(stat.cpu_seconds.saturating_sub(self.cpu_seconds.get()));
             set(&self.threads, stat.threads);
             set(&self.virtual_memory, stat.virtual_bytes);
-            if let Some(boot) =
-                fs::read_to_string("/proc/stat").ok().as_deref().and_then(|text| number_after(text, "btime "))
+            if let Some(boot) = fs::read_to_string("/proc/stat")
+                .ok()
+                .as_deref()
+                .and_then(|text| number_after(text, "btime "))
             {
                 set(&self.start_time, boot + stat.start_seconds);
             }
@@ -102,7 +112,8 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         let (_, fields) = text.rsplit_once(')')?;
         // Field 3 of proc_pid_stat(5) is the first one here.
-        let field = |number: usize| fields.split_ascii_whitespace().nth(number - 3)?.parse::<u64>().ok();
+        let field =
+            |number: usize| fields.split_ascii_whitespace().nth(number - 3)?.parse::<u64>().ok();
         Some(Self {
             cpu_seconds: (field(14)? + field(15)?) / TICKS_PER_SECOND,
             threads: field(20)?,
@@ -129,7 +140,8 @@ mod tests {
     #[test]
     fn stat_with_spaces_and_parentheses_in_command_is_parsed() {
         let text = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 150 0 0 20 0 5 0 12345 104857600 2560 1844674";
-        let expected = Stat { cpu_seconds: 4, threads: 5, start_seconds: 123, virtual_bytes: 104_857_600 };
+        let expected =
+            Stat { cpu_seconds: 4, threads: 5, start_seconds: 123, virtual_bytes: 104_857_600 };
         assert_eq!(Stat::parse(text), Some(expected));
         assert_eq!(Stat::parse("7 (a) S 1 7"), None);
     }

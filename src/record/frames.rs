@@ -7,8 +7,8 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
 use super::trace::MAX_EVENT_BYTES;
 
-/// Finds the text messages in a stream of bytes. Binary messages and control frames are left out, and so are messages above
-/// the limit.
+/// Finds the text messages in a stream of bytes. Binary messages and control frames are left out,
+/// and so are messages above the limit.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {
     /// Bytes of a header or a text frame that is not whole yet.
@@ -91,7 +91,10 @@ impl FrameReader {
                 return;
             }
             let mask = header.mask.unwrap_or_default();
-            let payload = self.buffer[start..end].iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]);
+            let payload = self.buffer[start..end]
+                .iter()
+                .enumerate()
+                .map(|(index, byte)| byte ^ mask[index % 4]);
             let message = self.message.get_or_insert_default();
             message.extend(payload);
             if header.is_final {
@@ -133,8 +136,13 @@ mod tests {
         ]);
         for size in 1..=stream.len() {
             let mut reader = FrameReader::default();
-            let found: Vec<Found> = stream.chunks(size).flat_map(|chunk| reader.read(chunk)).collect();
-            assert_eq!(found, [Found::Text("42[\"a\"]".into()), Found::Text("42[\"b\"]".into())], "{size}");
+            let found: Vec<Found> =
+                stream.chunks(size).flat_map(|chunk| reader.read(chunk)).collect();
+            assert_eq!(
+                found,
+                [Found::Text("42[\"a\"]".into()), Found::Text("42[\"b\"]".into())],
+                "{size}"
+            );
         }
     }
 
@@ -147,7 +155,8 @@ mod tests {
         ]);
         for size in 1..=stream.len() {
             let mut reader = FrameReader::default();
-            let found: Vec<Found> = stream.chunks(size).flat_map(|chunk| reader.read(chunk)).collect();
+            let found: Vec<Found> =
+                stream.chunks(size).flat_map(|chunk| reader.read(chunk)).collect();
             assert_eq!(found, [Found::Text("42[\"a\"]".into()), Found::Close], "{size}");
         }
     }

@@ -44,7 +44,8 @@ impl Seen {
         seen
     }
 
-    /// Returns whether nothing is left to do. A description that is a text does not say whether it is an offer.
+    /// Returns whether nothing is left to do. A description that is a text does not say whether it
+    /// is an offer.
     pub(super) fn is_complete(&self) -> bool {
         self.steps().iter().all(|(is_done, _, _)| *is_done)
     }
@@ -56,9 +57,16 @@ impl Seen {
             (
                 self.offers + self.answers >= 2,
                 "call, if the page does not by itself",
-                format!("{} offers, {} answers, {} candidates", self.offers, self.answers, self.candidates),
+                format!(
+                    "{} offers, {} answers, {} candidates",
+                    self.offers, self.answers, self.candidates
+                ),
             ),
-            (self.others > 0, "chat, mute, raise a hand: whatever the page can do", format!("{} events", self.others)),
+            (
+                self.others > 0,
+                "chat, mute, raise a hand: whatever the page can do",
+                format!("{} events", self.others),
+            ),
             (self.joins >= 3, "join in a third tab", format!("{} joined", self.joins)),
             (self.leaves > 0, "leave in one tab, or close it", format!("{} left", self.leaves)),
         ]
@@ -97,7 +105,11 @@ impl Guide {
         let mut out = std::io::stdout().lock();
         let text = seen.text();
         if out.is_terminal() {
-            let up = if self.shown.is_some() { format!("\x1b[{}A\x1b[J", text.lines().count()) } else { String::new() };
+            let up = if self.shown.is_some() {
+                format!("\x1b[{}A\x1b[J", text.lines().count())
+            } else {
+                String::new()
+            };
             _ = write!(out, "{up}{text}");
         } else {
             let before = self.shown.unwrap_or_default().steps();
@@ -126,15 +138,19 @@ mod tests {
             trace.entries.push(Entry { at: 0, client, what });
             Seen::of(&trace)
         };
-        let sent =
-            |event: &str, arg| What::Sent(Message { event: event.into(), args: vec![arg], ..Message::default() });
+        let sent = |event: &str, arg| {
+            What::Sent(Message { event: event.into(), args: vec![arg], ..Message::default() })
+        };
         for client in 0..3 {
             entry(client, What::Connected);
             entry(client, sent("join", json!("r")));
         }
         entry(0, sent("x", json!({ "type": "offer", "sdp": "v=0" })));
         let seen = entry(1, sent("x", json!({ "type": "answer", "sdp": "v=0" })));
-        assert_eq!((seen.tabs, seen.joins, seen.offers, seen.answers, seen.is_complete()), (3, 3, 1, 1, false));
+        assert_eq!(
+            (seen.tabs, seen.joins, seen.offers, seen.answers, seen.is_complete()),
+            (3, 3, 1, 1, false)
+        );
         assert!(seen.text().contains("→ chat"), "{}", seen.text());
         entry(1, sent("chat", json!("hi")));
         assert!(entry(1, What::Disconnected).is_complete());

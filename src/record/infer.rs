@@ -1,15 +1,19 @@
 //! Inference: from a trace to an event profile and a list of what it does not explain.
 //!
-//! - `signals` finds the events that carry descriptions and candidates, by the shape of their bodies;
-//! - `membership` finds the room that clients share, the events that join and leave it, and the ids by which clients are known;
-//! - `timeline` follows the clients through their rooms; `attribution` finds the action that caused each server event;
+//! - `signals` finds the events that carry descriptions and candidates, by the shape of their
+//!   bodies;
+//! - `membership` finds the room that clients share, the events that join and leave it, and the ids
+//!   by which clients are known;
+//! - `timeline` follows the clients through their rooms; `attribution` finds the action that caused
+//!   each server event;
 //! - `occasions` finds after which joins an event is sent;
-//! - `presence`, `signals` and `application` turn that into rules; `template` finds what the occurrences of an event have in
-//!   common, in variables;
+//! - `presence`, `signals` and `application` turn that into rules; `template` finds what the
+//!   occurrences of an event have in common, in variables;
 //! - `draft` writes the profile.
 //!
-//! Everything here is pure and bounded: a trace has at most [`MAX_ENTRIES`](super::trace::MAX_ENTRIES) entries. What cannot
-//! be expressed is listed by name with an example, never dropped.
+//! Everything here is pure and bounded: a trace has at most
+//! [`MAX_ENTRIES`](super::trace::MAX_ENTRIES) entries. What cannot be expressed is listed by name
+//! with an example, never dropped.
 
 mod application;
 mod attribution;
@@ -38,7 +42,8 @@ const MAX_UNEXPLAINED: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inferred {
     draft: Draft,
-    /// The value of `RELAY_EVENTS` that renames and echoes events as the server does, if any needs it.
+    /// The value of `RELAY_EVENTS` that renames and echoes events as the server does, if any needs
+    /// it.
     pub relay_events: Option<String>,
     /// Server events, or parts of them, that the profile does not express.
     pub unexplained: Vec<Unexplained>,
@@ -53,7 +58,8 @@ pub struct Unexplained {
     pub reason: String,
     /// An example from the trace.
     pub example: String,
-    /// Number of server events that are not reproduced for that reason; 0 if they are, but for a part.
+    /// Number of server events that are not reproduced for that reason; 0 if they are, but for a
+    /// part.
     pub count: usize,
 }
 
@@ -84,20 +90,32 @@ impl fmt::Display for Unexplained {
 
 impl Unexplained {
     fn of_gap(event: &str, gap: template::Gap, count: usize) -> Self {
-        Self { event: format!("{event}: {}", gap.place), reason: gap.reason, example: gap.example, count }
+        Self {
+            event: format!("{event}: {}", gap.place),
+            reason: gap.reason,
+            example: gap.example,
+            count,
+        }
     }
 }
 
 /// Adds to the list, or to the count of an entry that is in it.
 fn note(list: &mut Vec<Unexplained>, event: &str, reason: &str, args: &[Value], count: usize) {
-    if let Some(known) = list.iter_mut().find(|known| known.event == event && known.reason == reason) {
+    if let Some(known) =
+        list.iter_mut().find(|known| known.event == event && known.reason == reason)
+    {
         known.count += count;
     } else if list.len() < MAX_UNEXPLAINED {
         let example = match args {
             [one] => shape::example(one),
             _ => shape::example(&Value::from(args)),
         };
-        list.push(Unexplained { event: event.to_owned(), reason: reason.to_owned(), example, count });
+        list.push(Unexplained {
+            event: event.to_owned(),
+            reason: reason.to_owned(),
+            example,
+            count,
+        });
     }
 }
 
@@ -109,7 +127,8 @@ pub(super) enum Description {
     Candidate,
 }
 
-/// Returns the description or candidate in the arguments of an event. A text of SDP, which does not name its type, is an offer.
+/// Returns the description or candidate in the arguments of an event. A text of SDP, which does not
+/// name its type, is an offer.
 pub(super) fn description(args: &[Value]) -> Option<Description> {
     shape::find_signal(args).map(|(_, kind)| match kind {
         shape::Kind::Offer => Description::Offer,
@@ -136,7 +155,9 @@ pub fn infer(trace: &Trace) -> Result<Inferred, InferError> {
         _ => {}
     }
     let names = signals::names(trace);
-    if names.is_empty() && !trace.sent().any(|(_, _, message)| shape::find_signal(&message.args).is_some()) {
+    if names.is_empty()
+        && !trace.sent().any(|(_, _, message)| shape::find_signal(&message.args).is_some())
+    {
         return Err(InferError::NoCall);
     }
     let membership = Membership::find(trace, &names).ok_or(InferError::NoRoom)?;
@@ -144,23 +165,39 @@ pub fn infer(trace: &Trace) -> Result<Inferred, InferError> {
     let mut draft = Draft::default();
     let mut unexplained = Vec::new();
     presence::requests(trace, &membership, &mut draft);
-    let delivered = signals::explain(trace, &membership, &timeline, &names, &mut draft, &mut unexplained);
+    let delivered =
+        signals::explain(trace, &membership, &timeline, &names, &mut draft, &mut unexplained);
     let attributed: Vec<_> = attribution::attribute(&timeline, trace, &membership, &delivered)
         .into_iter()
         .filter_map(|(index, cause)| match &trace.entries[index].what {
-            super::trace::What::Received(message) => Some((index, trace.entries[index].client, message, cause)),
+            super::trace::What::Received(message) => {
+                Some((index, trace.entries[index].client, message, cause))
+            }
             _ => None,
         })
         .collect();
     presence::explain(&membership, &timeline, &attributed, &mut draft, &mut unexplained);
-    let relays = application::explain(trace, &membership, &timeline, &attributed, &mut draft, &mut unexplained);
+    let relays = application::explain(
+        trace,
+        &membership,
+        &timeline,
+        &attributed,
+        &mut draft,
+        &mut unexplained,
+    );
     presence::note_others(&attributed, &mut unexplained);
     presence::note_acknowledgements(trace, &membership, &mut unexplained);
     for event in draft.remove_reserved() {
         note(&mut unexplained, &event, "a name that no rule can have", &[], 0);
     }
     for event in draft.remove_dead() {
-        note(&mut unexplained, &event, "means several things that its arguments do not tell apart", &[], 0);
+        note(
+            &mut unexplained,
+            &event,
+            "means several things that its arguments do not tell apart",
+            &[],
+            0,
+        );
     }
     draft.merge();
     draft.silence();

@@ -1,7 +1,8 @@
-//! The packets in the body of a polling request or response: a copy is read, whatever does not fit the format is left out.
+//! The packets in the body of a polling request or response: a copy is read, whatever does not fit
+//! the format is left out.
 //!
-//! Engine.IO 4 separates packets by a byte. Engine.IO 3 puts lengths before them: as text that counts UTF-16 code units, or
-//! as bytes where a packet is binary.
+//! Engine.IO 4 separates packets by a byte. Engine.IO 3 puts lengths before them: as text that
+//! counts UTF-16 code units, or as bytes where a packet is binary.
 
 use crate::dialect::socketio::packet::Revision;
 
@@ -16,7 +17,9 @@ pub(super) fn packets(revision: Revision, body: &[u8]) -> Vec<String> {
     match revision {
         Revision::V4 => {
             let text = String::from_utf8_lossy(body);
-            let packets = text.split(SEPARATOR).filter(|packet| !packet.is_empty() && !packet.starts_with('b'));
+            let packets = text
+                .split(SEPARATOR)
+                .filter(|packet| !packet.is_empty() && !packet.starts_with('b'));
             packets.map(str::to_owned).collect()
         }
         Revision::V3 if matches!(body.first(), Some(0 | 1)) => binary(body),
@@ -50,8 +53,9 @@ fn binary(mut body: &[u8]) -> Vec<String> {
     let mut packets = Vec::new();
     while let [kind, rest @ ..] = body {
         let Some(end) = rest.iter().position(|byte| *byte == LENGTH_END) else { break };
-        let length =
-            rest[..end].iter().fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(*digit)));
+        let length = rest[..end]
+            .iter()
+            .fold(0_usize, |sum, digit| sum.saturating_mul(10).saturating_add(usize::from(*digit)));
         let rest = &rest[end + 1..];
         let (packet, after) = rest.split_at(length.min(rest.len()));
         if *kind == 0 && !packet.is_empty() {
@@ -69,8 +73,14 @@ mod tests {
     #[test]
     fn packets_are_separated_by_revision() {
         let of = |revision, body: &[u8]| packets(revision, body);
-        assert_eq!(of(Revision::V4, "40\u{1e}42[\"é\"]\u{1e}bAAAA".as_bytes()), ["40", "42[\"é\"]"]);
-        assert_eq!(of(Revision::V3, "2:409:42[\"é🦀\"]10:b4AAAAAAAA".as_bytes()), ["40", "42[\"é🦀\"]"]);
+        assert_eq!(
+            of(Revision::V4, "40\u{1e}42[\"é\"]\u{1e}bAAAA".as_bytes()),
+            ["40", "42[\"é\"]"]
+        );
+        assert_eq!(
+            of(Revision::V3, "2:409:42[\"é🦀\"]10:b4AAAAAAAA".as_bytes()),
+            ["40", "42[\"é🦀\"]"]
+        );
         assert_eq!(
             of(Revision::V3, b"\x00\x02\xff40\x01\x03\xff\x04ab\x00\x01\x00\xff42[\"abcdef\"]"),
             ["40", "42[\"abcdef"]

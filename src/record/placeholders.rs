@@ -1,7 +1,9 @@
-//! Placeholders: a trace without bodies, tokens, names and addresses, from which the same profile is inferred.
+//! Placeholders: a trace without bodies, tokens, names and addresses, from which the same profile
+//! is inferred.
 //!
-//! Equal values get equal placeholders and different values different ones, of the same length and kinds of characters. Names
-//! of events and keys of objects stay; a key that is also a value, such as a connection id, is replaced like the value.
+//! Equal values get equal placeholders and different values different ones, of the same length and
+//! kinds of characters. Names of events and keys of objects stay; a key that is also a value, such
+//! as a connection id, is replaced like the value.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,7 +21,11 @@ pub(super) fn conceal(trace: &Trace) -> Trace {
     let mut result = trace.clone();
     for client in &mut result.clients {
         client.id = concealer.text(&client.id);
-        client.handshake = client.handshake.iter().map(|(key, value)| (key.clone(), concealer.text(value))).collect();
+        client.handshake = client
+            .handshake
+            .iter()
+            .map(|(key, value)| (key.clone(), concealer.text(value)))
+            .collect();
     }
     for entry in &mut result.entries {
         match &mut entry.what {
@@ -34,7 +40,11 @@ pub(super) fn conceal(trace: &Trace) -> Trace {
             What::Sent(message) | What::Received(message) => {
                 message.args.iter_mut().for_each(|value| concealer.keys(value));
             }
-            What::Acknowledged { args, .. } => args.iter_mut().for_each(|value| concealer.keys(value)),
+            What::Acknowledged { args, .. } => {
+                for value in args.iter_mut() {
+                    concealer.keys(value);
+                }
+            }
             What::Connected | What::Disconnected => {}
         }
     }
@@ -46,9 +56,12 @@ pub(super) fn conceal(trace: &Trace) -> Trace {
 
 /// Keeps the words of a path, not what looks like an id.
 fn conceal_path(request: &str) -> String {
-    let is_word =
-        |part: &str| !part.bytes().any(|byte| byte.is_ascii_digit() || byte == b'%' || byte == b'@') && part.len() < 24;
-    let parts: Vec<&str> = request.split('/').map(|part| if is_word(part) { part } else { ":id" }).collect();
+    let is_word = |part: &str| {
+        !part.bytes().any(|byte| byte.is_ascii_digit() || byte == b'%' || byte == b'@')
+            && part.len() < 24
+    };
+    let parts: Vec<&str> =
+        request.split('/').map(|part| if is_word(part) { part } else { ":id" }).collect();
     parts.join("/")
 }
 
@@ -106,7 +119,9 @@ impl Concealer {
         let is_description = text.starts_with("v=0");
         let mut placeholder = match description(&[Value::from(text)]) {
             _ if is_description => format!("v=0 placeholder {serial}"),
-            Some(Description::Candidate) => format!("candidate:{serial} 1 udp 1 192.0.2.1 9 typ host"),
+            Some(Description::Candidate) => {
+                format!("candidate:{serial} 1 udp 1 192.0.2.1 9 typ host")
+            }
             _ if super::infer::is_time(text) => format!("2020-01-01T00:00:00.{serial:03}Z"),
             _ => shape(text, serial),
         };
@@ -127,7 +142,8 @@ impl Concealer {
                     .into_iter()
                     .map(|(key, mut value)| {
                         self.keys(&mut value);
-                        let is_id = key.len() >= 16 || key.bytes().any(|byte| byte.is_ascii_digit());
+                        let is_id =
+                            key.len() >= 16 || key.bytes().any(|byte| byte.is_ascii_digit());
                         let concealed = self.texts.get(&key).filter(|_| is_id).cloned();
                         (concealed.unwrap_or(key), value)
                     })
@@ -144,10 +160,12 @@ fn is_word_key(key: &str) -> bool {
 }
 
 fn is_word(text: &str) -> bool {
-    text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte == b'_')
+    text.len() <= 24
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-' || byte == b'_')
 }
 
-/// Returns a text of the same length and kinds of characters, which differs from those of other serial numbers.
+/// Returns a text of the same length and kinds of characters, which differs from those of other
+/// serial numbers.
 fn shape(text: &str, serial: usize) -> String {
     let mut rest = serial;
     let mut letters: Vec<char> = Vec::with_capacity(text.len());
@@ -179,10 +197,15 @@ mod tests {
     fn placeholders_remove_personal_data_and_keep_relations() {
         let sent = |client, args: Value| {
             let args = args.as_array().unwrap().clone();
-            Entry { at: 1, client, what: What::Sent(Message { event: "join".into(), args, ..Message::default() }) }
+            Entry {
+                at: 1,
+                client,
+                what: What::Sent(Message { event: "join".into(), args, ..Message::default() }),
+            }
         };
         let handshake = BTreeMap::from([("token".to_owned(), "s3cret-token".to_owned())]);
-        let client = RecordedClient { id: "AbC-123".into(), handshake, ..RecordedClient::default() };
+        let client =
+            RecordedClient { id: "AbC-123".into(), handshake, ..RecordedClient::default() };
         let trace = Trace {
             clients: vec![client.clone(), RecordedClient { id: "XyZ-987".into(), ..client }],
             entries: vec![
@@ -190,16 +213,28 @@ mod tests {
                     0,
                     json!([{ "room": "secret room", "name": "Ann Bell", "type": "guest", "phone": 441_234_567, "n": 3 }]),
                 ),
-                sent(1, json!([{ "room": "secret room", "name": "Bo", "to": "AbC-123", "at": 1_700_000_000_000_u64 }])),
-                sent(1, json!([{ "type": "offer", "sdp": "v=0\r\no=- 1 1 IN IP4 10.1.2.3" }, { "AbC-123": 1 }])),
-                sent(0, json!([{ "candidate": "candidate:1 1 udp 1 10.1.2.3 5000 typ host", "sdpMid": "0" }])),
+                sent(
+                    1,
+                    json!([{ "room": "secret room", "name": "Bo", "to": "AbC-123", "at": 1_700_000_000_000_u64 }]),
+                ),
+                sent(
+                    1,
+                    json!([{ "type": "offer", "sdp": "v=0\r\no=- 1 1 IN IP4 10.1.2.3" }, { "AbC-123": 1 }]),
+                ),
+                sent(
+                    0,
+                    json!([{ "candidate": "candidate:1 1 udp 1 10.1.2.3 5000 typ host", "sdpMid": "0" }]),
+                ),
             ],
             requests: vec!["GET /api/users/42/ann@example.org".into()],
             omissions: vec!["a connection that the server refused: {\"message\":\"Ann\"}".into()],
         };
         let concealed = conceal(&trace);
         let text = concealed.to_text();
-        for secret in ["secret", "Ann", "Bell", "Bo\"", "s3cret", "AbC-123", "XyZ", "10.1.2.3", "441", "42", "ann@"] {
+        for secret in [
+            "secret", "Ann", "Bell", "Bo\"", "s3cret", "AbC-123", "XyZ", "10.1.2.3", "441", "42",
+            "ann@",
+        ] {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
         assert_eq!(Trace::read(&text).unwrap(), concealed);
@@ -211,7 +246,10 @@ mod tests {
         assert_ne!(args(0)[0]["name"], args(1)[0]["name"]);
         assert_eq!(args(1)[0]["to"], concealed.clients[0].id.as_str());
         assert_eq!((&args(0)[0]["type"], &args(0)[0]["n"]), (&json!("guest"), &json!(3)));
-        assert_eq!(args(2)[1].as_object().unwrap().keys().next().unwrap(), &concealed.clients[0].id);
+        assert_eq!(
+            args(2)[1].as_object().unwrap().keys().next().unwrap(),
+            &concealed.clients[0].id
+        );
         assert_eq!(description(&args(2)), Some(Description::Offer));
         assert_eq!(description(&args(3)), Some(Description::Candidate));
     }

@@ -1,5 +1,5 @@
-//! The proof: the recorded clients are played against a Parlor in this process, and what they receive is compared with what
-//! they received from the recorded server.
+//! The proof: the recorded clients are played against a Parlor in this process, and what they
+//! receive is compared with what they received from the recorded server.
 
 mod compare;
 mod player;
@@ -71,10 +71,11 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Returns whether the play reproduced no less than another, and repeated no more. Events of names that the recorded server never
-    /// sends do not count: its pages do not listen to them.
+    /// Returns whether the play reproduced no less than another, and repeated no more. Events of
+    /// names that the recorded server never sends do not count: its pages do not listen to them.
     pub(super) fn is_as_good_as(&self, other: &Self) -> bool {
-        let score = |proof: &Self| (proof.connects(), proof.reproduced.saturating_sub(proof.repeated));
+        let score =
+            |proof: &Self| (proof.connects(), proof.reproduced.saturating_sub(proof.repeated));
         score(self) >= score(other) && self.refused.len() <= other.refused.len()
     }
 
@@ -159,11 +160,16 @@ impl<'t> Play<'t> {
                     }
                 }
                 What::Received(message) => {
-                    self.expected[client].push(Expected { message: message.clone(), is_acknowledgement: false });
+                    self.expected[client]
+                        .push(Expected { message: message.clone(), is_acknowledgement: false });
                 }
                 What::Acknowledged { ack, args } => {
                     let Some(event) = pending.remove(&(client, *ack)) else { continue };
-                    let message = Message { event: event.to_owned(), args: args.clone(), ..Message::default() };
+                    let message = Message {
+                        event: event.to_owned(),
+                        args: args.clone(),
+                        ..Message::default()
+                    };
                     self.expected[client].push(Expected { message, is_acknowledgement: true });
                 }
             }
@@ -192,8 +198,12 @@ impl<'t> Play<'t> {
         let args = message.args.iter().map(|arg| translate(arg, &self.ids)).collect();
         let message = Message { args, ..message.clone() };
         let Some(player) = &mut self.players[client] else { return Ok(()) };
-        let answer = player.emit(&message).await.map_err(|source| ProofError::Played { client: client + 1, source })?;
-        // A client of Engine.IO 3 learns the id that others know from the acknowledgement of its join.
+        let answer = player
+            .emit(&message)
+            .await
+            .map_err(|source| ProofError::Played { client: client + 1, source })?;
+        // A client of Engine.IO 3 learns the id that others know from the acknowledgement of its
+        // join.
         self.ids.insert(self.trace.clients[client].id.clone(), player.id.clone());
         let code = answer.first().and_then(|answer| answer.get("code")?.as_str());
         if let Some(code) = code {
@@ -210,7 +220,10 @@ impl<'t> Play<'t> {
     async fn drain(&mut self) -> Result<(), ProofError> {
         for (client, player) in self.players.iter_mut().enumerate() {
             if let Some(player) = player {
-                player.drain().await.map_err(|source| ProofError::Played { client: client + 1, source })?;
+                player
+                    .drain()
+                    .await
+                    .map_err(|source| ProofError::Played { client: client + 1, source })?;
             }
         }
         Ok(())
@@ -218,7 +231,10 @@ impl<'t> Play<'t> {
 
     async fn close(&mut self, client: usize) -> Result<(), ProofError> {
         if let Some(player) = self.players[client].take() {
-            let received = player.close().await.map_err(|source| ProofError::Played { client: client + 1, source })?;
+            let received = player
+                .close()
+                .await
+                .map_err(|source| ProofError::Played { client: client + 1, source })?;
             self.actual[client].extend(received);
         }
         Ok(())
@@ -226,15 +242,24 @@ impl<'t> Play<'t> {
 
     /// Finds for each expected event one that Parlor sent.
     fn compare(&mut self) {
-        let names: BTreeSet<&str> = self.trace.received().map(|(_, _, message)| message.event.as_str()).collect();
+        let names: BTreeSet<&str> =
+            self.trace.received().map(|(_, _, message)| message.event.as_str()).collect();
         for (expected, actual) in self.expected.iter().zip(&mut self.actual) {
             for Expected { message, is_acknowledgement } in expected {
-                let event = if *is_acknowledgement { acknowledgement(&message.event) } else { message.event.clone() };
-                let args: Vec<Value> = message.args.iter().map(|arg| translate(arg, &self.ids)).collect();
-                let is_it = |actual: &Message| actual.event == event && are_alike(&args, &actual.args);
+                let event = if *is_acknowledgement {
+                    acknowledgement(&message.event)
+                } else {
+                    message.event.clone()
+                };
+                let args: Vec<Value> =
+                    message.args.iter().map(|arg| translate(arg, &self.ids)).collect();
+                let is_it =
+                    |actual: &Message| actual.event == event && are_alike(&args, &actual.args);
                 let found = actual.iter().position(is_it);
-                let is_description =
-                    matches!(description(&message.args), Some(Description::Offer | Description::Answer));
+                let is_description = matches!(
+                    description(&message.args),
+                    Some(Description::Offer | Description::Answer)
+                );
                 self.proof.expected += 1;
                 self.proof.descriptions.1 += usize::from(is_description);
                 if let Some(found) = found {
@@ -246,20 +271,25 @@ impl<'t> Play<'t> {
                     if let Some(similar) = actual.iter().position(|actual| actual.event == event) {
                         actual.remove(similar);
                     }
-                    let (count, _) =
-                        self.proof.missing.entry(event).or_insert_with(|| (0, Value::from(message.args.clone())));
+                    let (count, _) = self
+                        .proof
+                        .missing
+                        .entry(event)
+                        .or_insert_with(|| (0, Value::from(message.args.clone())));
                     *count += 1;
                 }
             }
             // Offsets are events whose name is the offset.
             let is_offset = |event: &str| {
                 event.split_once('-').is_some_and(|(tag, number)| {
-                    tag.len() == 6 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()) && number.parse::<u64>().is_ok()
+                    tag.len() == 6
+                        && tag.bytes().all(|byte| byte.is_ascii_hexdigit())
+                        && number.parse::<u64>().is_ok()
                 })
             };
-            let surplus = actual
-                .iter()
-                .filter(|message| !is_offset(&message.event) && !message.event.starts_with(ACKNOWLEDGEMENT));
+            let surplus = actual.iter().filter(|message| {
+                !is_offset(&message.event) && !message.event.starts_with(ACKNOWLEDGEMENT)
+            });
             for message in surplus {
                 self.proof.repeated += usize::from(names.contains(message.event.as_str()));
                 self.proof.surplus.insert(message.event.clone());

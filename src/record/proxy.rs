@@ -1,12 +1,12 @@
 //! A transparent reverse proxy in front of the server that is recorded.
 //!
-//! - requests of Engine.IO are distinguished by their query; their bodies are decoded before they pass, so that a cause is
-//!   recorded before its effects;
+//! - requests of Engine.IO are distinguished by their query; their bodies are decoded before they
+//!   pass, so that a cause is recorded before its effects;
 //! - a WebSocket is a tunnel: bytes pass unchanged in both directions, and a copy is decoded;
 //! - everything else passes as it is.
 //!
-//! Three headers of requests change: `Host` and the page's own `Origin` name the server, and Engine.IO requests ask for no
-//! compression, which the recorder would not see through.
+//! Three headers of requests change: `Host` and the page's own `Origin` name the server, and
+//! Engine.IO requests ask for no compression, which the recorder would not see through.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -14,7 +14,9 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, HOST, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -40,7 +42,8 @@ const MAX_POLLING_BYTES: usize = 128 * 1024 * 1024;
 const BUFFER: usize = 64 * 1024;
 
 /// Query parameters of Engine.IO itself.
-const PROTOCOL_PARAMETERS: [&str; 7] = ["EIO", "transport", "t", "sid", "b64", "j", "supportsBinary"];
+const PROTOCOL_PARAMETERS: [&str; 7] =
+    ["EIO", "transport", "t", "sid", "b64", "j", "supportsBinary"];
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -63,7 +66,8 @@ struct EngineRequest {
 impl EngineRequest {
     fn of(uri: &http::Uri) -> Option<Self> {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(uri.query()?).ok()?;
-        let find = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let find =
+            |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let revision = match find("EIO")?.as_str() {
             "3" => Revision::V3,
             "4" => Revision::V4,
@@ -71,8 +75,10 @@ impl EngineRequest {
         };
         find("transport")?;
         let sid = find("sid");
-        let query: BTreeMap<String, String> =
-            pairs.into_iter().filter(|(key, _)| !PROTOCOL_PARAMETERS.contains(&key.as_str())).collect();
+        let query: BTreeMap<String, String> = pairs
+            .into_iter()
+            .filter(|(key, _)| !PROTOCOL_PARAMETERS.contains(&key.as_str()))
+            .collect();
         Some(Self { opening: Opening { revision, path: uri.path().to_owned(), query }, sid })
     }
 }
@@ -99,8 +105,9 @@ impl Proxy {
             let proxy = self.clone();
             async move { Ok::<_, Infallible>(proxy.handle(request).await) }
         });
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         tokio::select! {
             ended = connection => if let Err(error) = ended { debug!(%error, "connection ended") },
             () = lifecycle.stopping() => {}
@@ -112,8 +119,8 @@ impl Proxy {
             Ok(response) => response,
             Err(error) => {
                 debug!(%error, "request failed");
-                let body =
-                    Full::new(Bytes::from(format!("parlor profile record: {error}\n"))).map_err(|never| match never {});
+                let body = Full::new(Bytes::from(format!("parlor profile record: {error}\n")))
+                    .map_err(|never| match never {});
                 let mut response = Response::new(body.boxed());
                 *response.status_mut() = StatusCode::BAD_GATEWAY;
                 response
@@ -141,8 +148,8 @@ impl Proxy {
         let (stream, body) = match session {
             Some(session) if !is_upgrade => {
                 let bytes = whole(body).await?;
-                // Connecting takes time, above all with TLS: recorded before it, the events of two clients could be in another
-                // order than the one in which the server gets them.
+                // Connecting takes time, above all with TLS: recorded before it, the events of two
+                // clients could be in another order than the one in which the server gets them.
                 let stream = self.connect().await?;
                 self.payload(session, Direction::ToServer, &bytes);
                 parts.headers.remove(TRANSFER_ENCODING);
@@ -157,12 +164,17 @@ impl Proxy {
                 let proxy = self.clone();
                 let is_new = engine.as_ref().is_some_and(|engine| engine.sid.is_none());
                 self.lifecycle.spawn(async move {
-                    let (Ok(client), Ok(server)) = (client_side.await, server_side.await) else { return };
+                    let (Ok(client), Ok(server)) = (client_side.await, server_side.await) else {
+                        return;
+                    };
                     proxy.tunnel(TokioIo::new(client), TokioIo::new(server), session, is_new).await;
                 });
             }
             let (parts, _) = response.into_parts();
-            return Ok(Response::from_parts(parts, Full::default().map_err(|never| match never {}).boxed()));
+            return Ok(Response::from_parts(
+                parts,
+                Full::default().map_err(|never| match never {}).boxed(),
+            ));
         }
         let (mut parts, body) = response.into_parts();
         let Some(session) = session else { return Ok(Response::from_parts(parts, body.boxed())) };
@@ -185,9 +197,11 @@ impl Proxy {
     }
 
     fn rewrite(&self, headers: &mut HeaderMap, is_engine: bool, is_upgrade: bool) {
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-        let is_own_page =
-            headers.get(ORIGIN).is_some_and(|origin| origin.as_bytes() == format!("http://{host}").as_bytes());
+        let host =
+            headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+        let is_own_page = headers
+            .get(ORIGIN)
+            .is_some_and(|origin| origin.as_bytes() == format!("http://{host}").as_bytes());
         if is_own_page && let Ok(origin) = HeaderValue::from_str(&self.upstream.origin) {
             headers.insert(ORIGIN, origin);
         }
@@ -211,9 +225,14 @@ impl Proxy {
         connected
     }
 
-    async fn send(&self, stream: Box<dyn Connection>, request: Request<Body>) -> io::Result<Response<Incoming>> {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    async fn send(
+        &self,
+        stream: Box<dyn Connection>,
+        request: Request<Body>,
+    ) -> io::Result<Response<Incoming>> {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
         let lifecycle = self.lifecycle.clone();
         self.lifecycle.spawn(async move {
             tokio::select! {
@@ -238,11 +257,18 @@ impl Proxy {
     {
         let (client_read, client_write) = tokio::io::split(client);
         let (server_read, server_write) = tokio::io::split(server);
-        let mut to_server =
-            Copy { recorder: &self.recorder, session, direction: Direction::ToServer, has_moved: is_new };
+        let mut to_server = Copy {
+            recorder: &self.recorder,
+            session,
+            direction: Direction::ToServer,
+            has_moved: is_new,
+        };
         let mut to_client = Copy { direction: Direction::ToClient, ..to_server };
         let ended = async {
-            tokio::join!(to_server.run(client_read, server_write), to_client.run(server_read, client_write));
+            tokio::join!(
+                to_server.run(client_read, server_write),
+                to_client.run(server_read, client_write)
+            );
         };
         tokio::select! {
             () = ended => {}
@@ -283,7 +309,9 @@ impl Copy<'_> {
 
     /// Records that the client ended the connection, before the server notices and notifies others.
     fn close(&self) {
-        if let Some(session) = self.session.filter(|_| self.has_moved && self.direction == Direction::ToServer) {
+        if let Some(session) =
+            self.session.filter(|_| self.has_moved && self.direction == Direction::ToServer)
+        {
             self.recorder.closed(session);
         }
     }
@@ -291,9 +319,13 @@ impl Copy<'_> {
     fn record(&mut self, session: SessionId, found: Vec<Found>) {
         for message in found {
             match message {
-                Found::Text(text) => self.has_moved |= self.recorder.packet(session, self.direction, &text),
+                Found::Text(text) => {
+                    self.has_moved |= self.recorder.packet(session, self.direction, &text);
+                }
                 Found::TooLong(bytes) => {
-                    self.recorder.omit(format!("a message of {bytes} bytes; at most {MAX_EVENT_BYTES} are recorded"));
+                    self.recorder.omit(format!(
+                        "a message of {bytes} bytes; at most {MAX_EVENT_BYTES} are recorded"
+                    ));
                 }
                 Found::Close => self.close(),
             }
@@ -306,11 +338,12 @@ async fn whole(body: Incoming) -> io::Result<Bytes> {
     Ok(collected.map_err(io::Error::other)?.to_bytes())
 }
 
-/// Returns whether a request is one that the page's code makes, rather than one for the page itself, a script or an image.
+/// Returns whether a request is one that the page's code makes, rather than one for the page
+/// itself, a script or an image.
 fn is_call(request: &Request<Incoming>) -> bool {
     const ASSETS: [&str; 16] = [
-        "js", "mjs", "css", "html", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp", "woff", "woff2", "mp3",
-        "json",
+        "js", "mjs", "css", "html", "map", "png", "jpg", "jpeg", "gif", "svg", "ico", "webp",
+        "woff", "woff2", "mp3", "json",
     ];
     let path = request.uri().path();
     let file = path.rsplit('/').next().unwrap_or_default();

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::trace::{
-    Entry, MAX_CLIENTS, MAX_ENTRIES, MAX_EVENT_BYTES, MAX_TRACE_BYTES, Message, RecordedClient, Trace, What,
+    Entry, MAX_CLIENTS, MAX_ENTRIES, MAX_EVENT_BYTES, MAX_TRACE_BYTES, Message, RecordedClient,
+    Trace, What,
 };
 use crate::dialect::socketio::packet::{EnginePacket, Packet, PacketKind, ROOT, Revision};
 
@@ -54,7 +55,8 @@ struct Session {
 struct Socket {
     client: usize,
     is_connected: bool,
-    /// Whether the server recovers connections, which adds an offset to the arguments of its events.
+    /// Whether the server recovers connections, which adds an offset to the arguments of its
+    /// events.
     has_offsets: bool,
 }
 
@@ -75,7 +77,8 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn new() -> Self {
-        let state = State { trace: Trace::default(), sessions: Vec::new(), bytes: 0, is_full: false };
+        let state =
+            State { trace: Trace::default(), sessions: Vec::new(), bytes: 0, is_full: false };
         Self { began: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -176,7 +179,10 @@ impl State {
             return;
         }
         if text.len() > MAX_EVENT_BYTES {
-            self.omit(format!("an event of {} bytes; at most {MAX_EVENT_BYTES} are recorded", text.len()));
+            self.omit(format!(
+                "an event of {} bytes; at most {MAX_EVENT_BYTES} are recorded",
+                text.len()
+            ));
             return;
         }
         let packet = match Packet::decode(text) {
@@ -184,18 +190,25 @@ impl State {
             Err(error) => return self.omit(format!("a packet that is not Socket.IO: {error}")),
         };
         match (packet.kind, direction) {
-            (PacketKind::Connect, Direction::ToServer) => self.sessions[session].auth = strings(packet.data),
+            (PacketKind::Connect, Direction::ToServer) => {
+                self.sessions[session].auth = strings(packet.data);
+            }
             (PacketKind::Connect, Direction::ToClient) => self.connect(session, &packet, at),
             (PacketKind::Disconnect, _) => self.disconnect(session, packet.namespace, at),
-            (PacketKind::Event | PacketKind::BinaryEvent, _) => self.event(session, direction, &packet, at),
+            (PacketKind::Event | PacketKind::BinaryEvent, _) => {
+                self.event(session, direction, &packet, at);
+            }
             (PacketKind::Ack | PacketKind::BinaryAck, Direction::ToClient) => {
-                let Some(socket) = self.sessions[session].sockets.get(packet.namespace) else { return };
+                let Some(socket) = self.sessions[session].sockets.get(packet.namespace) else {
+                    return;
+                };
                 let (client, args) = (socket.client, arguments(packet.data));
                 if let (Some(args), Some(ack)) = (args, packet.id) {
                     self.push(client, What::Acknowledged { ack, args }, at, text.len());
                 }
             }
-            (PacketKind::Ack | PacketKind::BinaryAck, Direction::ToServer) | (PacketKind::ConnectError, _) => {}
+            (PacketKind::Ack | PacketKind::BinaryAck, Direction::ToServer)
+            | (PacketKind::ConnectError, _) => {}
         }
     }
 
@@ -216,7 +229,10 @@ impl State {
         handshake.extend(std::mem::take(auth));
         let client = self.trace.clients.len();
         let has_offsets = text("pid").is_some();
-        sockets.insert(packet.namespace.to_owned(), Socket { client, is_connected: true, has_offsets });
+        sockets.insert(
+            packet.namespace.to_owned(),
+            Socket { client, is_connected: true, has_offsets },
+        );
         let revision = if opening.revision == Revision::V3 { 3 } else { 4 };
         let (namespace, path) = (packet.namespace.to_owned(), opening.path.clone());
         self.trace.clients.push(RecordedClient { id, namespace, path, revision, handshake });
@@ -240,7 +256,8 @@ impl State {
     }
 
     fn disconnect(&mut self, session: usize, namespace: &str, at: u64) {
-        let socket = self.sessions[session].sockets.get_mut(namespace).filter(|socket| socket.is_connected);
+        let socket =
+            self.sessions[session].sockets.get_mut(namespace).filter(|socket| socket.is_connected);
         let Some(socket) = socket else { return };
         socket.is_connected = false;
         let client = socket.client;

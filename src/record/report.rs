@@ -17,9 +17,13 @@ const MAX_EXAMPLE: usize = 100;
 /// Returns one line: how much is reproduced, whether the call connects, and what is not reproduced.
 pub(super) fn headline(inferred: &Inferred, proof: &Proof) -> String {
     let call = if proof.connects() { "the call connects" } else { "the call does NOT connect" };
-    let mut line = format!("{} of {} server events reproduced, {call}", proof.reproduced, proof.expected);
-    let missing: Vec<String> =
-        proof.missing.keys().map(|event| format!("`{event}` ({})", reason(inferred, event))).collect();
+    let mut line =
+        format!("{} of {} server events reproduced, {call}", proof.reproduced, proof.expected);
+    let missing: Vec<String> = proof
+        .missing
+        .keys()
+        .map(|event| format!("`{event}` ({})", reason(inferred, event)))
+        .collect();
     if !missing.is_empty() {
         _ = write!(line, "; not reproduced: {}", missing.join(", "));
     }
@@ -27,21 +31,38 @@ pub(super) fn headline(inferred: &Inferred, proof: &Proof) -> String {
 }
 
 fn reason<'a>(inferred: &'a Inferred, event: &str) -> &'a str {
-    let is_about = |it: &&Unexplained| it.event == event || it.event.starts_with(&format!("{event}: "));
-    inferred.unexplained.iter().find(is_about).map_or("Parlor sends something else", |it| it.reason.as_str())
+    let is_about =
+        |it: &&Unexplained| it.event == event || it.event.starts_with(&format!("{event}: "));
+    inferred
+        .unexplained
+        .iter()
+        .find(is_about)
+        .map_or("Parlor sends something else", |it| it.reason.as_str())
 }
 
-/// Returns the summary of the inferred profile: the headline, what it does not express, the settings to use.
+/// Returns the summary of the inferred profile: the headline, what it does not express, the
+/// settings to use.
 pub(super) fn summary(trace: &Trace, inferred: &Inferred, proof: &Proof, file: &str) -> String {
     summarize(trace, inferred, &inferred.unexplained, proof, file)
 }
 
 /// Returns the summary of a built-in profile that does no worse than the inferred one.
-pub(super) fn summary_of_builtin(trace: &Trace, inferred: &Inferred, proof: &Proof, name: &str) -> String {
+pub(super) fn summary_of_builtin(
+    trace: &Trace,
+    inferred: &Inferred,
+    proof: &Proof,
+    name: &str,
+) -> String {
     summarize(trace, inferred, &[], proof, name)
 }
 
-fn summarize(trace: &Trace, inferred: &Inferred, listed: &[Unexplained], proof: &Proof, profile: &str) -> String {
+fn summarize(
+    trace: &Trace,
+    inferred: &Inferred,
+    listed: &[Unexplained],
+    proof: &Proof,
+    profile: &str,
+) -> String {
     let mut out = String::new();
     if !proof.connects() {
         out.push_str("NOT PROVEN: with this profile, the recorded clients do not reach each other on Parlor.\n");
@@ -71,7 +92,8 @@ fn summarize(trace: &Trace, inferred: &Inferred, listed: &[Unexplained], proof: 
         _ = writeln!(out, "- not recorded: {omission}");
     }
     for (index, request) in trace.requests.iter().enumerate() {
-        let what = if index == 0 { "- also asked by HTTP, which Parlor does not answer: " } else { "  " };
+        let what =
+            if index == 0 { "- also asked by HTTP, which Parlor does not answer: " } else { "  " };
         _ = writeln!(out, "{what}{request}");
     }
     _ = write!(out, "\nSettings: {}", settings(trace, inferred.relay_events.as_deref(), profile));

@@ -11,7 +11,8 @@ pub const MAX_ENTRIES: usize = 10_000;
 /// Maximum number of clients in a trace; a recording ends there.
 pub const MAX_CLIENTS: usize = 64;
 
-/// Maximum size of the JSON of one recorded event, in bytes. Larger ones pass the proxy, but are not recorded.
+/// Maximum size of the JSON of one recorded event, in bytes. Larger ones pass the proxy, but are
+/// not recorded.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// Maximum size of the JSON of all recorded events, in bytes; a recording ends there.
@@ -139,13 +140,17 @@ impl Trace {
 
     /// Writes the trace as JSON, one entry a line.
     pub fn to_text(&self) -> String {
-        let list =
-            |items: Vec<String>| if items.is_empty() { String::new() } else { format!("\n{}\n", items.join(",\n")) };
+        let list = |items: Vec<String>| {
+            if items.is_empty() { String::new() } else { format!("\n{}\n", items.join(",\n")) }
+        };
         let lines = |values: Vec<Value>| list(values.iter().map(Value::to_string).collect());
         let json = |value: &dyn Fn() -> serde_json::Result<Value>| value().unwrap_or_default();
-        let clients = self.clients.iter().map(|client| json(&|| serde_json::to_value(client))).collect();
-        let entries = self.entries.iter().map(|entry| json(&|| serde_json::to_value(entry))).collect();
-        let texts = |texts: &[String]| lines(texts.iter().map(|text| Value::from(text.as_str())).collect());
+        let clients =
+            self.clients.iter().map(|client| json(&|| serde_json::to_value(client))).collect();
+        let entries =
+            self.entries.iter().map(|entry| json(&|| serde_json::to_value(entry))).collect();
+        let texts =
+            |texts: &[String]| lines(texts.iter().map(|text| Value::from(text.as_str())).collect());
         format!(
             "{{\"clients\":[{}],\n\"entries\":[{}],\n\"requests\":[{}],\n\"omissions\":[{}]}}\n",
             lines(clients),

@@ -16,7 +16,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// An error in the address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{url:?} is not the address of a server; it takes http://HOST:PORT or https://HOST:PORT, without a path")]
+#[error(
+    "{url:?} is not the address of a server; it takes http://HOST:PORT or https://HOST:PORT, without a path"
+)]
 pub(super) struct InvalidUrl {
     url: String,
 }
@@ -44,15 +46,24 @@ impl Upstream {
         let invalid = || InvalidUrl { url: url.to_owned() };
         let uri: Uri = url.parse().map_err(|_| invalid())?;
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
-        if !(is_tls || uri.scheme() == Some(&Scheme::HTTP)) || !matches!(uri.path(), "" | "/") || uri.query().is_some()
+        if !(is_tls || uri.scheme() == Some(&Scheme::HTTP))
+            || !matches!(uri.path(), "" | "/")
+            || uri.query().is_some()
         {
             return Err(invalid());
         }
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(invalid)?;
+        let authority = uri
+            .authority()
+            .filter(|authority| !authority.as_str().contains('@'))
+            .ok_or_else(invalid)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let scheme = if is_tls { "https" } else { "http" };
-        let tls = if is_tls { Some(tls::remote_connector(is_insecure).map_err(|_| invalid())?) } else { None };
+        let tls = if is_tls {
+            Some(tls::remote_connector(is_insecure).map_err(|_| invalid())?)
+        } else {
+            None
+        };
         let authority = authority.to_string();
         Ok(Self { host, port, origin: format!("{scheme}://{authority}"), authority, tls })
     }
@@ -64,12 +75,13 @@ impl Upstream {
             stream.set_nodelay(true)?;
             match &self.tls {
                 None => Ok(Box::new(stream) as Box<dyn Connection>),
-                Some(connector) => {
-                    Ok(Box::new(tls::connect(connector, &self.host, stream).await?) as Box<dyn Connection>)
-                }
+                Some(connector) => Ok(Box::new(tls::connect(connector, &self.host, stream).await?)
+                    as Box<dyn Connection>),
             }
         };
-        timeout(CONNECT_LIMIT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        timeout(CONNECT_LIMIT, connecting)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -81,12 +93,28 @@ mod tests {
     fn addresses_name_scheme_host_and_port() {
         let upstream = |url| Upstream::parse(url, false);
         let local = upstream("http://localhost:3001/").ok().unwrap();
-        assert_eq!((local.host.as_str(), local.port, local.tls.is_none()), ("localhost", 3001, true));
+        assert_eq!(
+            (local.host.as_str(), local.port, local.tls.is_none()),
+            ("localhost", 3001, true)
+        );
         let remote = upstream("https://[::1]").ok().unwrap();
-        assert_eq!((remote.host.as_str(), remote.port, remote.origin.as_str()), ("::1", 443, "https://[::1]"));
-        for url in ["localhost:3001", "ws://localhost", "http://localhost/app", "http://a:b@localhost", "", "http://"] {
+        assert_eq!(
+            (remote.host.as_str(), remote.port, remote.origin.as_str()),
+            ("::1", 443, "https://[::1]")
+        );
+        for url in [
+            "localhost:3001",
+            "ws://localhost",
+            "http://localhost/app",
+            "http://a:b@localhost",
+            "",
+            "http://",
+        ] {
             let error = upstream(url).err().unwrap().to_string();
-            assert!(error.contains("it takes http://HOST:PORT") && !error.contains('\n'), "{error}");
+            assert!(
+                error.contains("it takes http://HOST:PORT") && !error.contains('\n'),
+                "{error}"
+            );
         }
     }
 }

@@ -143,7 +143,8 @@ impl ApiError {
         }
     }
 
-    /// Returns why a handshake is refused, if that is logged for handshakes. A refused origin is logged where it is found.
+    /// Returns why a handshake is refused, if that is logged for handshakes. A refused origin is
+    /// logged where it is found.
     fn cause(&self) -> Option<&'static str> {
         match self {
             Self::Unauthorized => Some("token"),
@@ -167,9 +168,11 @@ impl ApiError {
             _ => {}
         }
         match self.code() {
-            Code::NotFound | Code::RoomNotFound | Code::NotInRoom | Code::TargetNotFound | Code::SessionNotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Code::NotFound
+            | Code::RoomNotFound
+            | Code::NotInRoom
+            | Code::TargetNotFound
+            | Code::SessionNotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Code::InvalidMessage => StatusCode::BAD_REQUEST,
             Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -211,16 +214,23 @@ impl IntoResponse for ApiError {
         let status = self.status();
         let body = Body { error: self.to_string(), code: self.code().as_str() };
         let mut response = (status, Json(body)).into_response();
-        response.extensions_mut().insert(Refusal { code: self.code(), limit: self.limit(), cause: self.cause() });
+        response.extensions_mut().insert(Refusal {
+            code: self.code(),
+            limit: self.limit(),
+            cause: self.cause(),
+        });
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if matches!(self, Self::Admission(_)) {
-            // A refused connection counts towards no limit, so it is closed. (hyper omits the header in HTTP/2.)
+            // A refused connection counts towards no limit, so it is closed. (hyper omits the
+            // header in HTTP/2.)
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

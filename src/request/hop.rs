@@ -1,5 +1,5 @@
-//! Requests that one node of a cluster forwards to another: the header that names their client, signed with a key that the
-//! nodes share.
+//! Requests that one node of a cluster forwards to another: the header that names their client,
+//! signed with a key that the nodes share.
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
@@ -9,7 +9,8 @@ use aws_lc_rs::hmac;
 use http::{HeaderName, HeaderValue};
 use parking_lot::RwLock;
 
-/// The header: `{client address}|{http or https}|{seconds since 1970}|{HMAC-SHA256 in hexadecimal}`.
+/// The header:
+/// `{client address}|{http or https}|{seconds since 1970}|{HMAC-SHA256 in hexadecimal}`.
 pub(crate) const HOP: HeaderName = HeaderName::from_static("parlor-hop");
 
 /// How long a signature is valid. Clocks of the nodes may differ by as much.
@@ -42,7 +43,11 @@ impl HopKey {
     }
 
     /// Returns the header for a client; `None` while there is no key.
-    pub(crate) fn sign(&self, Hopped { address, is_tls }: Hopped, now: SystemTime) -> Option<HeaderValue> {
+    pub(crate) fn sign(
+        &self,
+        Hopped { address, is_tls }: Hopped,
+        now: SystemTime,
+    ) -> Option<HeaderValue> {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
         let text = format!("{address}|{}|{seconds}", if is_tls { "https" } else { "http" });
         let signature = hmac::sign(&self.0.read().as_ref()?.1, text.as_bytes());
@@ -60,7 +65,8 @@ impl HopKey {
         let signature: Vec<u8> = (0..digits.len()).step_by(2).map(digit).collect::<Option<_>>()?;
         hmac::verify(&self.0.read().as_ref()?.1, text.as_bytes(), &signature).ok()?;
         let mut parts = text.split('|');
-        let (address, scheme, seconds) = (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
+        let (address, scheme, seconds) =
+            (parts.next()?, parts.next()?, parts.next()?.parse().ok()?);
         let signed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
         let age = now.duration_since(signed).unwrap_or_else(|ahead| ahead.duration());
         let hopped = Hopped { address: address.parse().ok()?, is_tls: scheme == "https" };
@@ -87,11 +93,18 @@ mod tests {
         assert_eq!(key.verify(&header, now + MAX_AGE + Duration::from_secs(1)), None);
         assert_eq!(other.verify(&header, now), None);
         let text = header.to_str().unwrap();
-        for forged in [text.replace("::7", "::8"), text.replace("https", "http"), text[..text.len() - 2].to_owned()] {
+        for forged in [
+            text.replace("::7", "::8"),
+            text.replace("https", "http"),
+            text[..text.len() - 2].to_owned(),
+        ] {
             assert_eq!(key.verify(&HeaderValue::try_from(forged).unwrap(), now), None);
         }
         for malformed in ["", "|", "|||", "a|b|c|zz", "é|1"] {
-            assert_eq!(HeaderValue::try_from(malformed).ok().and_then(|header| key.verify(&header, now)), None);
+            assert_eq!(
+                HeaderValue::try_from(malformed).ok().and_then(|header| key.verify(&header, now)),
+                None
+            );
         }
     }
 }

@@ -24,7 +24,8 @@ pub(crate) struct PeerAddress(pub SocketAddr);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OverTls;
 
-/// Marks requests of clients that speak TLS: to this server, to a trusted proxy, or to the node that has forwarded them.
+/// Marks requests of clients that speak TLS: to this server, to a trusted proxy, or to the node
+/// that has forwarded them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientOverTls;
 
@@ -32,21 +33,26 @@ pub(crate) struct ClientOverTls;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Forwarded;
 
-/// The client's address: the remote address of the connection, or the one that trusted proxies forward.
+/// The client's address: the remote address of the connection, or the one that trusted proxies
+/// forward.
 #[derive(Debug, Clone, Copy)]
 struct ClientAddress(IpAddr);
 
 /// Returns the client's address, as determined by [`find_client`].
 pub(crate) fn client_address<B>(request: &http::Request<B>) -> IpAddr {
     // Requests that did not pass `find_client` do not come from the network.
-    request.extensions().get().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| *address)
+    request
+        .extensions()
+        .get()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| *address)
 }
 
 /// The networks of `TRUSTED_PROXIES`, and the other nodes of the cluster.
 #[derive(Debug)]
 pub struct Proxies {
     networks: Vec<IpNet>,
-    /// Addresses of the nodes of the cluster, whose connections count for the clients of their requests.
+    /// Addresses of the nodes of the cluster, whose connections count for the clients of their
+    /// requests.
     nodes: RwLock<HashSet<IpAddr>>,
     /// The key with which nodes sign forwarded requests.
     key: Arc<HopKey>,
@@ -75,12 +81,14 @@ impl Proxies {
         *self.nodes.write() = nodes;
     }
 
-    /// Returns whether connections of an address are those of a proxy or of another node, and count for their clients.
+    /// Returns whether connections of an address are those of a proxy or of another node, and count
+    /// for their clients.
     pub fn forwards(&self, address: IpAddr) -> bool {
         self.trusts(address) || self.nodes.read().contains(&address.to_canonical())
     }
 
-    /// Takes the header of a request that another node has forwarded. Returns the client that it names.
+    /// Takes the header of a request that another node has forwarded. Returns the client that it
+    /// names.
     fn take_hop(&self, request: &mut Request) -> Option<Hopped> {
         match request.headers_mut().entry(HOP) {
             Entry::Occupied(header) => self.key.verify(&header.remove(), SystemTime::now()),
@@ -88,9 +96,9 @@ impl Proxies {
         }
     }
 
-    /// Returns the nearest address on the request's path that is not a trusted proxy. Each proxy appends its remote
-    /// address to `X-Forwarded-For`, so the list is read from its end: entries before an untrusted address may be
-    /// forged.
+    /// Returns the nearest address on the request's path that is not a trusted proxy. Each proxy
+    /// appends its remote address to `X-Forwarded-For`, so the list is read from its end: entries
+    /// before an untrusted address may be forged.
     fn client(&self, request: &Request) -> Option<IpAddr> {
         let mut nearest = request.extensions().get::<PeerAddress>()?.0.ip().to_canonical();
         let forwarded = request.headers().get_all("x-forwarded-for");
@@ -109,15 +117,20 @@ impl Proxies {
         Some(nearest)
     }
 
-    /// Returns whether the request came over TLS: to this server, or to a trusted proxy. Of several forwarded values
-    /// the last one counts, which the nearest proxy has appended; others may be forged.
+    /// Returns whether the request came over TLS: to this server, or to a trusted proxy. Of several
+    /// forwarded values the last one counts, which the nearest proxy has appended; others may be
+    /// forged.
     fn came_over_tls(&self, request: &Request) -> bool {
         if request.extensions().get::<OverTls>().is_some() {
             return true;
         }
         let peer = request.extensions().get::<PeerAddress>();
-        let scheme =
-            request.headers().get_all("x-forwarded-proto").iter().next_back().and_then(|value| value.to_str().ok());
+        let scheme = request
+            .headers()
+            .get_all("x-forwarded-proto")
+            .iter()
+            .next_back()
+            .and_then(|value| value.to_str().ok());
         peer.is_some_and(|peer| self.trusts(peer.0.ip()))
             && scheme
                 .and_then(|scheme| scheme.rsplit(',').next())
@@ -126,14 +139,23 @@ impl Proxies {
 }
 
 impl Proxies {
-    /// Returns the `X-Forwarded-Host` and `X-Forwarded-Port` of the nearest proxy, if it is trusted.
-    pub fn forwarded_host(&self, headers: &HeaderMap, extensions: &Extensions) -> (Option<String>, Option<u16>) {
+    /// Returns the `X-Forwarded-Host` and `X-Forwarded-Port` of the nearest proxy, if it is
+    /// trusted.
+    pub fn forwarded_host(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> (Option<String>, Option<u16>) {
         if !extensions.get::<PeerAddress>().is_some_and(|peer| self.trusts(peer.0.ip())) {
             return (None, None);
         }
         let last = |name| {
             let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
-            value.rsplit(',').next().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+            value
+                .rsplit(',')
+                .next()
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
         };
         (last("x-forwarded-host"), last("x-forwarded-port").and_then(|port| port.parse().ok()))
     }
@@ -144,12 +166,17 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     let socket_address = || text.parse::<SocketAddr>().map(|address| address.ip());
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let without_zone = || bare.split_once('%').map_or(bare, |(address, _)| address).parse();
-    let address: Result<IpAddr, _> = text.parse().or_else(|_| socket_address()).or_else(|_| without_zone());
+    let address: Result<IpAddr, _> =
+        text.parse().or_else(|_| socket_address()).or_else(|_| without_zone());
     address.ok().map(|address| address.to_canonical())
 }
 
 /// Determines the address of clients, for [`client_address`].
-pub(crate) async fn find_client(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn find_client(
+    State(proxies): State<Arc<Proxies>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let hopped = proxies.take_hop(&mut request);
     let address = hopped.map(|hopped| hopped.address).or_else(|| proxies.client(&request));
     if let Some(address) = address {
@@ -171,5 +198,9 @@ pub(crate) async fn require_tls(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if proxies.came_over_tls(&request) { Ok(next.run(request).await) } else { Err(ApiError::TlsRequired) }
+    if proxies.came_over_tls(&request) {
+        Ok(next.run(request).await)
+    } else {
+        Err(ApiError::TlsRequired)
+    }
 }

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, header};
 
-/// Returns the token of a request, from `?token=` or `Authorization: Bearer`. An empty one counts as none.
+/// Returns the token of a request, from `?token=` or `Authorization: Bearer`. An empty one counts
+/// as none.
 pub(crate) fn token_of<B>(request: &http::Request<B>) -> Option<String> {
     let query = request.uri().query().unwrap_or_default();
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();

@@ -58,9 +58,10 @@ impl Command {
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Join { room, .. } | Self::Inspect { room } => Some(room),
-            Self::Leave { room } | Self::HangUp { room } | Self::Update { room, .. } | Self::Relay { room, .. } => {
-                room.as_ref()
-            }
+            Self::Leave { room }
+            | Self::HangUp { room }
+            | Self::Update { room, .. }
+            | Self::Relay { room, .. } => room.as_ref(),
         }
     }
 
@@ -79,8 +80,8 @@ pub enum RoomKind {
     /// A group of any size.
     #[default]
     Group,
-    /// A pair session: a room for two peers that queues untargeted signals until the other peer joins. A pair session
-    /// that has ended starts afresh.
+    /// A pair session: a room for two peers that queues untargeted signals until the other peer
+    /// joins. A pair session that has ended starts afresh.
     Pair,
     /// A pair session, unless that has ended, in which case the join is refused.
     PairUnlessEnded,
@@ -127,8 +128,8 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// The kind of a signal: the three of RFC 8829 (JSEP) and RFC 8838 (trickle ICE), and application messages, which are
-/// relayed by the same rules.
+/// The kind of a signal: the three of RFC 8829 (JSEP) and RFC 8838 (trickle ICE), and application
+/// messages, which are relayed by the same rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignalKind {
     /// A session description that starts a negotiation.
@@ -146,14 +147,15 @@ pub enum SignalKind {
 pub struct Signal {
     /// The kind of signal.
     pub kind: SignalKind,
-    /// The name of an application message, such as the event of a Socket.IO client; `None` for all other signals.
+    /// The name of an application message, such as the event of a Socket.IO client; `None` for all
+    /// other signals.
     pub name: Option<Box<str>>,
     /// Name of the dialect of its sender: only that dialect reads `body` and `note`.
     pub origin: &'static str,
     /// The sender's message without its addressing. Opaque to rooms.
     pub body: Box<str>,
-    /// Range in `body` of the description or candidate, or of the data of an application message: one JSON value, for
-    /// the other dialects. Empty if there is none.
+    /// Range in `body` of the description or candidate, or of the data of an application message:
+    /// one JSON value, for the other dialects. Empty if there is none.
     pub content: std::ops::Range<usize>,
     /// A note from a dialect's `decode` to its `encode`. Opaque to rooms.
     pub note: u64,

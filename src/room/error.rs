@@ -160,7 +160,9 @@ impl RoomError {
             Self::ForeignConnectionId | Self::NotForPairs => Code::Forbidden,
             Self::AmbiguousRoom => Code::InvalidMessage,
             Self::TargetNotFound => Code::TargetNotFound,
-            Self::TooManyRooms { .. } | Self::TooManyRoomsPerConnection { .. } => Code::LimitReached,
+            Self::TooManyRooms { .. } | Self::TooManyRoomsPerConnection { .. } => {
+                Code::LimitReached
+            }
             Self::MetadataTooLarge { .. } => Code::PayloadTooLarge,
             Self::ConnectionEnded => Code::Internal,
         }

@@ -156,7 +156,12 @@ impl Rooms {
     /// [`Command::Leave`] without a room leaves the only room of the connection. A connection in
     /// several rooms must leave them one by one ([`Rooms::of`]), since two rooms are never locked
     /// at once.
-    pub fn apply(&self, now: Moment, connection: ConnectionId, command: Command) -> Result<Applied, RoomError> {
+    pub fn apply(
+        &self,
+        now: Moment,
+        connection: ConnectionId,
+        command: Command,
+    ) -> Result<Applied, RoomError> {
         self.apply_bounded(now, connection, command, JoinBounds::default())
     }
 
@@ -172,7 +177,12 @@ impl Rooms {
             Command::Join { room, peer, metadata, kind } => {
                 let JoinBounds { size, other_rooms } = bounds;
                 let capacity = self.capacity(size);
-                self.join(now, connection, &room, Joiner { peer, metadata, kind, capacity, other_rooms })
+                self.join(
+                    now,
+                    connection,
+                    &room,
+                    Joiner { peer, metadata, kind, capacity, other_rooms },
+                )
             }
             Command::Inspect { room } => {
                 let kept = self.lock(&room).ok_or(RoomError::NotInRoom)?;
@@ -185,12 +195,19 @@ impl Rooms {
                 let room = self.resolve(connection, room)?;
                 self.leave(connection, &room, LeaveReason::Left).ok_or(RoomError::NotInRoom)
             }
-            Command::Relay { room, target, signal } => self.relay(now, connection, room, target.as_ref(), signal),
+            Command::Relay { room, target, signal } => {
+                self.relay(now, connection, room, target.as_ref(), signal)
+            }
         }
     }
 
     /// Removes a connection from a room; returns `None` if it is not in it.
-    pub fn leave(&self, connection: ConnectionId, id: &RoomId, reason: LeaveReason) -> Option<Applied> {
+    pub fn leave(
+        &self,
+        connection: ConnectionId,
+        id: &RoomId,
+        reason: LeaveReason,
+    ) -> Option<Applied> {
         let mut kept = self.lock(id)?;
         let remote = kept.room.remote_count();
         let left = kept.room.remove(connection, reason)?;
@@ -203,13 +220,22 @@ impl Rooms {
 
     /// Notifies the other peers that a peer is away, or back. Returns `None` if it is not in the
     /// room.
-    pub fn announce(&self, connection: ConnectionId, id: &RoomId, is_away: bool) -> Option<Applied> {
+    pub fn announce(
+        &self,
+        connection: ConnectionId,
+        id: &RoomId,
+        is_away: bool,
+    ) -> Option<Applied> {
         let kept = self.lock(id)?;
         let announced = kept.room.announce(connection, is_away)?;
         Some(Applied { deliveries: vec![announced], answer: Answer::Left, room: kept })
     }
 
-    fn hang_up(&self, connection: ConnectionId, room: Option<RoomId>) -> Result<Applied, RoomError> {
+    fn hang_up(
+        &self,
+        connection: ConnectionId,
+        room: Option<RoomId>,
+    ) -> Result<Applied, RoomError> {
         let id = self.resolve(connection, room)?;
         let mut kept = self.lock(&id).ok_or_else(|| self.missing_room(&id))?;
         let members: Vec<ConnectionId> = kept.room.peers().map(|peer| peer.connection).collect();
@@ -254,7 +280,11 @@ impl Rooms {
         if delivery.is_none() {
             self.schedule_queue(&mut kept);
         }
-        Ok(Applied { deliveries: delivery.into_iter().collect(), answer: Answer::Relayed, room: kept })
+        Ok(Applied {
+            deliveries: delivery.into_iter().collect(),
+            answer: Answer::Relayed,
+            room: kept,
+        })
     }
 
     /// Counts the peers of other nodes that have joined or left a room, which had so many before.

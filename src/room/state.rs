@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 
 use super::command::{Metadata, MetadataPatch, RoomKind, Signal, Target};
 use super::error::RoomError;
-use super::event::{Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot};
+use super::event::{
+    Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot,
+};
 use super::limits::PairSessionLimits;
 use super::waiting::Waiting;
 use crate::clock::Moment;
@@ -71,7 +73,17 @@ impl Room {
     pub fn new(id: RoomId, created_at: SystemTime, capacity: Capacity, is_pair: bool) -> Self {
         let (peers, connections, paired) = (IndexMap::new(), HashMap::new(), Vec::new());
         let remote = HashSet::new();
-        Self { id, created_at, capacity, is_pair, peers, connections, paired, remote, waiting: None }
+        Self {
+            id,
+            created_at,
+            capacity,
+            is_pair,
+            peers,
+            connections,
+            paired,
+            remote,
+            waiting: None,
+        }
     }
 
     /// Returns the room's id.
@@ -176,7 +188,13 @@ impl Room {
 
     /// Adds a peer that was admitted, here or by the cluster, without checking limits. A peer with
     /// the same peer id is removed first.
-    pub fn admit(&mut self, now: Instant, peer: Peer, joins_pair: bool, limits: &PairSessionLimits) -> Joined {
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        joins_pair: bool,
+        limits: &PairSessionLimits,
+    ) -> Joined {
         let connection = peer.connection;
         let holder = self.connections.get(&peer.id).copied();
         let mut deliveries = Vec::with_capacity(4);
@@ -194,11 +212,20 @@ impl Room {
         }
         let snapshot = self.snapshot(Arc::clone(&me));
         deliveries.push(Self::welcome(&snapshot));
-        deliveries.push(Delivery { to: others, event: Event::PeerJoined { room: self.id.clone(), peer: me } });
-        let waited = self.waiting.as_mut().map(|waiting| waiting.take(now, limits)).unwrap_or_default();
+        deliveries.push(Delivery {
+            to: others,
+            event: Event::PeerJoined { room: self.id.clone(), peer: me },
+        });
+        let waited =
+            self.waiting.as_mut().map(|waiting| waiting.take(now, limits)).unwrap_or_default();
         deliveries.extend(waited.into_iter().map(|(from, signal)| Delivery {
             to: Recipients::One(connection),
-            event: Event::SignalRelayed { room: self.id.clone(), from, found_by: FoundBy::PeerId, signal },
+            event: Event::SignalRelayed {
+                room: self.id.clone(),
+                from,
+                found_by: FoundBy::PeerId,
+                signal,
+            },
         }));
         Joined { snapshot, deliveries, change: holder.map_or(Change::Added, Change::Replaced) }
     }
@@ -217,7 +244,8 @@ impl Room {
     /// Notifies the other peers that a peer is away, or back. It remains in the room all the time.
     pub fn announce(&self, connection: ConnectionId, is_away: bool) -> Option<Delivery> {
         let (room, peer) = (self.id.clone(), Arc::clone(self.peers.get(&connection)?));
-        let event = if is_away { Event::PeerAway { room, peer } } else { Event::PeerBack { room, peer } };
+        let event =
+            if is_away { Event::PeerAway { room, peer } } else { Event::PeerBack { room, peer } };
         Some(Delivery { to: self.others(connection), event })
     }
 
@@ -254,7 +282,8 @@ impl Room {
         }
         let ended = Event::Removed { room: self.id.clone(), reason: RemovalReason::HungUp };
         let all = self.all();
-        let mut deliveries: Vec<Delivery> = self.remove(connection, LeaveReason::HungUp).into_iter().collect();
+        let mut deliveries: Vec<Delivery> =
+            self.remove(connection, LeaveReason::HungUp).into_iter().collect();
         deliveries.push(Delivery { to: all, event: ended });
         deliveries.extend(self.remove_all(LeaveReason::HungUp));
         deliveries
@@ -341,7 +370,9 @@ impl Room {
 
     /// Finds the connection of a target, first by connection id, then by peer id.
     fn find(&self, target: &Target) -> Option<(ConnectionId, FoundBy)> {
-        if let Some(connection) = target.as_connection().filter(|connection| self.contains(*connection)) {
+        if let Some(connection) =
+            target.as_connection().filter(|connection| self.contains(*connection))
+        {
             return Some((connection, FoundBy::ConnectionId));
         }
         let connection = self.connections.get(target.as_peer()?)?;
@@ -349,7 +380,10 @@ impl Room {
     }
 
     fn welcome(snapshot: &Arc<Snapshot>) -> Delivery {
-        Delivery { to: Recipients::One(snapshot.me.connection), event: Event::Joined(Arc::clone(snapshot)) }
+        Delivery {
+            to: Recipients::One(snapshot.me.connection),
+            event: Event::Joined(Arc::clone(snapshot)),
+        }
     }
 
     fn snapshot(&self, me: Arc<Peer>) -> Arc<Snapshot> {
@@ -367,6 +401,8 @@ impl Room {
     }
 
     fn others(&self, me: ConnectionId) -> Recipients {
-        Recipients::Many(self.peers.keys().copied().filter(|connection| *connection != me).collect())
+        Recipients::Many(
+            self.peers.keys().copied().filter(|connection| *connection != me).collect(),
+        )
     }
 }

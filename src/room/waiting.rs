@@ -46,10 +46,17 @@ impl Waiting {
     }
 
     /// Takes all signals that have not expired.
-    pub(super) fn take(&mut self, now: Instant, limits: &PairSessionLimits) -> Vec<(Arc<Peer>, Arc<Signal>)> {
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        limits: &PairSessionLimits,
+    ) -> Vec<(Arc<Peer>, Arc<Signal>)> {
         self.expire(now, limits);
         self.bytes = 0;
-        std::mem::take(&mut self.signals).into_iter().map(|queued| (queued.from, queued.signal)).collect()
+        std::mem::take(&mut self.signals)
+            .into_iter()
+            .map(|queued| (queued.from, queued.signal))
+            .collect()
     }
 
     /// Returns the number of bytes of all queued signals.

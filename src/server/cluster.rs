@@ -56,7 +56,8 @@ pub(super) struct Membership {
 pub(super) fn targets(config: &Config) -> Result<Option<Vec<EngineTarget>>, ClusterError> {
     let settings = &config.cluster;
     let Some(engines) = &settings.cluster_url else { return Ok(None) };
-    let authority = settings.cluster_ca.as_ref().map(fs::read).transpose().map_err(ClusterError::Authority)?;
+    let authority =
+        settings.cluster_ca.as_ref().map(fs::read).transpose().map_err(ClusterError::Authority)?;
     let targets = engines.urls().iter().map(|url| EngineTarget::new(url, authority.clone()));
     Ok(Some(targets.collect::<Result<_, _>>()?))
 }
@@ -89,7 +90,12 @@ pub(super) fn start(
             engines: all.clone(),
             lease,
         };
-        info!(node = identity.name, address = identity.address, engine = target.host(), "joining the cluster");
+        info!(
+            node = identity.name,
+            address = identity.address,
+            engine = target.host(),
+            "joining the cluster"
+        );
         let (engine, link) = RedisEngine::new(identity, target, refuse.clone());
         let waking = Arc::clone(&link);
         connections.push(Box::new(engine) as Box<dyn Engine>);
@@ -102,8 +108,9 @@ pub(super) fn start(
     hub.set_cluster(Arc::clone(&cluster));
     for (index, link) in links.iter().enumerate() {
         let stopping = lifecycle.clone();
-        let serving =
-            redis::run(Arc::clone(&cluster), index, Arc::clone(link), async move { stopping.stopping().await });
+        let serving = redis::run(Arc::clone(&cluster), index, Arc::clone(link), async move {
+            stopping.stopping().await;
+        });
         lifecycle.spawn_lasting(serving);
     }
     for link in &links {
@@ -117,11 +124,13 @@ pub(super) fn start(
 
 fn load(hub: &Hub) -> NodeLoad {
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let (participants, connections) = (count(hub.rooms().counts().peers), count(hub.open_connections()));
+    let (participants, connections) =
+        (count(hub.rooms().counts().peers), count(hub.open_connections()));
     NodeLoad { participants, connections, is_draining: hub.is_draining() }
 }
 
-/// Lists the nodes of the cluster from time to time: the key of their requests to each other, and their addresses.
+/// Lists the nodes of the cluster from time to time: the key of their requests to each other, and
+/// their addresses.
 async fn watch_nodes(engines: Arc<Engines>, proxies: Arc<Proxies>, lifecycle: Lifecycle) {
     loop {
         // Soon, until the engine answers for the first time.
@@ -176,7 +185,8 @@ impl Membership {
         });
         let (name, key) = (self.engines.name().to_owned(), Arc::clone(proxies.hop_key()));
         endpoint.set_hop(Hop::new(name, find, key, Arc::clone(hub), lifecycle.clone()));
-        let watching = watch_nodes(Arc::clone(&self.engines), Arc::clone(proxies), lifecycle.clone());
+        let watching =
+            watch_nodes(Arc::clone(&self.engines), Arc::clone(proxies), lifecycle.clone());
         lifecycle.spawn_lasting(watching);
     }
 
@@ -209,7 +219,8 @@ impl Membership {
 /// Returns the host name, with the port if that is not the default.
 fn default_name(port: u16) -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut name: String = host.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let mut name: String =
+        host.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     name.truncate(57);
     if name.is_empty() {
         name.push_str("parlor");

@@ -29,8 +29,8 @@ pub enum ProfilesError {
 
 /// Reads a profile from a file.
 pub fn read(path: &Path) -> Result<Profile, ProfilesError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ProfilesError::Unreadable { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ProfilesError::Unreadable { path: path.to_owned(), source })?;
     Ok(Profile::read(&path.display().to_string(), &text)?)
 }
 
@@ -47,7 +47,9 @@ pub(super) fn profiles(config: &Config) -> Result<Profiles, ProfilesError> {
     }
     if settings.socketio_profiles.iter().any(|word| word == AUTO) {
         let is_listed = |name: &str| settings.socketio_profiles.iter().any(|word| word == name);
-        candidates.extend(Profile::builtin().iter().filter(|builtin| !is_listed(builtin.name())).cloned());
+        candidates.extend(
+            Profile::builtin().iter().filter(|builtin| !is_listed(builtin.name())).cloned(),
+        );
     }
     if candidates.len() >= MAX_PROFILES {
         return Err(ProfilesError::TooMany);

@@ -43,11 +43,13 @@ fn verifier(config: &Config) -> Result<Option<Verifier>, SettingError> {
     } else if let Some(key) = &tokens.jwt_public_key {
         let (name, flag) = ("JWT_PUBLIC_KEY", "--jwt-public-key");
         // The value may be a private key by mistake, so it is never shown.
-        let refused = |accepted| SettingError { name, value: "********".to_owned(), flag, accepted };
+        let refused =
+            |accepted| SettingError { name, value: "********".to_owned(), flag, accepted };
         Keys::Public(PublicKey::read(key.as_str()).map_err(refused)?)
     } else if let Some(path) = &tokens.jwt_jwks {
         let value = path.to_string_lossy().into_owned();
-        let refused = |accepted| SettingError { name: "JWT_JWKS", value, flag: "--jwt-jwks", accepted };
+        let refused =
+            |accepted| SettingError { name: "JWT_JWKS", value, flag: "--jwt-jwks", accepted };
         Keys::Set(Arc::new(KeySet::read(path).map_err(refused)?))
     } else {
         return Ok(None);
@@ -71,7 +73,11 @@ pub(super) fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
             names.extend([name.trim().to_owned(), format!("{}.local", name.trim())]);
         }
         let ip = host.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        names.extend(sfu::detect_addresses(SocketAddr::new(ip, 0)).iter().map(|address| address.ip().to_string()));
+        names.extend(
+            sfu::detect_addresses(SocketAddr::new(ip, 0))
+                .iter()
+                .map(|address| address.ip().to_string()),
+        );
         return Ok(Some(Tls::self_signed(names)?));
     }
     let files = tls_cert.clone().zip(tls_key.clone());
@@ -95,8 +101,10 @@ pub(super) fn room_limits(config: &Config) -> RoomLimits {
 }
 
 pub(super) fn session_limits(config: &Config) -> HubLimits {
-    let LimitSettings { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } = config.limits;
-    let LimitSettings { messages_per_second, message_burst, invalid_tokens_per_minute, .. } = config.limits;
+    let LimitSettings { max_connections, max_connections_per_ip, max_unconnected_per_ip, .. } =
+        config.limits;
+    let LimitSettings { messages_per_second, message_burst, invalid_tokens_per_minute, .. } =
+        config.limits;
     let LimitSettings { resume_messages: messages, resume_bytes: bytes, .. } = config.limits;
     let limit = |count| (count > 0).then_some(count);
     let rate = NonZeroU32::new(messages_per_second).zip(NonZeroU32::new(message_burst));
@@ -114,9 +122,15 @@ pub(super) fn session_limits(config: &Config) -> HubLimits {
 }
 
 /// Returns the settings of the media server on a bound socket.
-pub(super) fn media(config: &Config, bound: SocketAddr, connect_timeout: Duration) -> sfu::SfuSettings {
+pub(super) fn media(
+    config: &Config,
+    bound: SocketAddr,
+    connect_timeout: Duration,
+) -> sfu::SfuSettings {
     let media = &config.media;
-    let address = |announced: &Announced| SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()));
+    let address = |announced: &Announced| {
+        SocketAddr::new(announced.ip, announced.port.unwrap_or(bound.port()))
+    };
     let announced: Vec<SocketAddr> = media.sfu_announced_address.iter().map(address).collect();
     sfu::SfuSettings {
         announced: if announced.is_empty() { sfu::detect_addresses(bound) } else { announced },

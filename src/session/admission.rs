@@ -90,7 +90,10 @@ struct State {
 
 impl Admission {
     /// Creates an empty table. `on_eviction` is called for each eviction with its cause.
-    pub fn new(limits: AdmissionLimits, on_eviction: impl Fn(Cause) + Send + Sync + 'static) -> Arc<Self> {
+    pub fn new(
+        limits: AdmissionLimits,
+        on_eviction: impl Fn(Cause) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let (closers, pending) = (HashMap::new(), VecDeque::new());
         let state = State { table: Table::new(limits), closers, pending };
         Arc::new(Self { state: Mutex::new(state), on_eviction: Box::new(on_eviction) })
@@ -125,7 +128,8 @@ impl Admission {
     ) -> Result<Arc<Permit>, AdmissionError> {
         let network = network(address);
         self.change(|state| {
-            let opened = state.table.open(connection.map(|connection| connection.id), network, opening);
+            let opened =
+                state.table.open(connection.map(|connection| connection.id), network, opening);
             let id = opened.inspect_err(|_| state.refuse(connection))?;
             let is_on_credit = AtomicBool::new(state.table.is_on_credit(id));
             Ok(Arc::new(Permit { admission: Arc::clone(self), id, network, is_on_credit }))
@@ -134,7 +138,9 @@ impl Admission {
 
     /// Closes idle HTTP connections to free file descriptors. Returns false if there were none.
     pub fn free_descriptors(&self) -> bool {
-        self.change(|state| (0..EVICTED_FOR_DESCRIPTORS).filter(|_| state.table.evict_connection()).count() > 0)
+        self.change(|state| {
+            (0..EVICTED_FOR_DESCRIPTORS).filter(|_| state.table.evict_connection()).count() > 0
+        })
     }
 
     /// Counts connections that have been open for `limit` without an admitted request. Must be
@@ -171,7 +177,8 @@ impl Admission {
             return changed;
         }
         let evicted: Vec<_> = std::mem::take(&mut state.table.evicted);
-        let evicted: Vec<_> = evicted.into_iter().map(|(id, cause)| (state.closers.remove(&id), cause)).collect();
+        let evicted: Vec<_> =
+            evicted.into_iter().map(|(id, cause)| (state.closers.remove(&id), cause)).collect();
         drop(state);
         for (closer, cause) in evicted {
             (self.on_eviction)(cause);
@@ -228,7 +235,8 @@ mod tests {
 
     #[test]
     fn permit_counts_until_the_last_share_is_dropped() {
-        let limits = AdmissionLimits { total: Some(2), per_address: Some(1), ..AdmissionLimits::default() };
+        let limits =
+            AdmissionLimits { total: Some(2), per_address: Some(1), ..AdmissionLimits::default() };
         let admission = Admission::new(limits, |_| {});
         let open = |address| admission.open(None, ip(address), Opening::WebSocket);
         let first = open("10.0.0.1").unwrap();

@@ -30,7 +30,10 @@ impl Hub {
     pub fn token_wait(&self, address: IpAddr) -> Option<Duration> {
         self.access.verifier.as_ref()?;
         let wait = self.invalid_tokens.wait(address, Instant::now())?;
-        self.limit_hit(Limit::InvalidTokensPerIp, "too many invalid tokens from one address, refusing its tokens");
+        self.limit_hit(
+            Limit::InvalidTokensPerIp,
+            "too many invalid tokens from one address, refusing its tokens",
+        );
         Some(wait)
     }
 
@@ -41,7 +44,9 @@ impl Hub {
         if token.is_some() && self.token_wait(address).is_some() {
             return Err(Denial::TooManyInvalid);
         }
-        let grant = token.ok_or(TokenError::Missing).and_then(|token| verifier.verify(token, SystemTime::now()));
+        let grant = token
+            .ok_or(TokenError::Missing)
+            .and_then(|token| verifier.verify(token, SystemTime::now()));
         grant.map(Some).map_err(|reason| {
             debug!(%reason, "token refused");
             if reason != TokenError::Missing {
@@ -90,7 +95,11 @@ impl Session {
 
     /// Applies the session's grant to a command, and returns the command with the room size that
     /// the grant allows.
-    pub(super) fn authorize(&self, command: Command, now: SystemTime) -> Result<(Command, Option<usize>), Denial> {
+    pub(super) fn authorize(
+        &self,
+        command: Command,
+        now: SystemTime,
+    ) -> Result<(Command, Option<usize>), Denial> {
         if !self.hub.requires_tokens() {
             return Ok((command, None));
         }

@@ -35,7 +35,10 @@ impl AwayLimit {
 
     /// Returns the maximum number of away sessions.
     pub(super) fn max(&self) -> usize {
-        self.peak.load(Ordering::Relaxed).max(self.previous_peak.load(Ordering::Relaxed)).max(MIN_AWAY)
+        self.peak
+            .load(Ordering::Relaxed)
+            .max(self.previous_peak.load(Ordering::Relaxed))
+            .max(MIN_AWAY)
     }
 }
 

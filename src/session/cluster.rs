@@ -1,7 +1,9 @@
-//! The sessions of a node that is part of a cluster: joins that the cluster answers, and what other nodes tell its peers.
+//! The sessions of a node that is part of a cluster: joins that the cluster answers, and what other
+//! nodes tell its peers.
 //!
-//! The guarantee that is easy to break: the callbacks of [`Host`] run while the node is locked, and most of them while a room
-//! is locked. They put frames into queues and answers into channels, and never call the cluster.
+//! The guarantee that is easy to break: the callbacks of [`Host`] run while the node is locked, and
+//! most of them while a room is locked. They put frames into queues and answers into channels, and
+//! never call the cluster.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,7 +26,8 @@ use crate::dialect::{self, Failure, Frame, RequestError, WelcomeLater};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::MessageKind;
 use crate::room::{
-    Answer, Applied, Code, Command, Event, JoinBounds, LeaveReason, RemovalReason, RoomError, RoomKind, Rooms, Snapshot,
+    Answer, Applied, Code, Command, Event, JoinBounds, LeaveReason, RemovalReason, RoomError,
+    RoomKind, Rooms, Snapshot,
 };
 
 /// The outcome of a join.
@@ -93,9 +96,12 @@ impl Session {
     ) -> Result<(JoinRequest, bool), RequestError> {
         let connection = self.id();
         let (command, size) = self.authorize(command, received.time)?;
-        let Command::Join { room, peer, metadata, kind } = command else { return Err(RequestError::Internal) };
+        let Command::Join { room, peer, metadata, kind } = command else {
+            return Err(RequestError::Internal);
+        };
         let rooms = self.hub.rooms();
-        let is_member = rooms.check_join(connection, &room, peer.as_ref(), &metadata, other_rooms)?;
+        let is_member =
+            rooms.check_join(connection, &room, peer.as_ref(), &metadata, other_rooms)?;
         let peer = peer.unwrap_or_else(|| PeerId::from(connection));
         let bounds = JoinBounds { size, other_rooms };
         Ok((JoinRequest { room, connection, peer, metadata, kind, bounds }, is_member))
@@ -121,8 +127,9 @@ impl Hub {
         }
     }
 
-    /// Asks the node that has the session of a peer to remove it from a room for an operator. Resolves with whether the peer was
-    /// there; `None` if that node does not answer within `limit`.
+    /// Asks the node that has the session of a peer to remove it from a room for an operator.
+    /// Resolves with whether the peer was there; `None` if that node does not answer within
+    /// `limit`.
     pub async fn kick_elsewhere(
         &self,
         holder: Incarnation,
@@ -148,7 +155,10 @@ impl Hub {
         let (answer, answered) = oneshot::channel();
         if let Some(cluster) = self.cluster() {
             let key = (request.room.clone(), request.connection);
-            self.joins.insert(key, PendingJoin { state: Arc::clone(state), welcome, answer, since: Instant::now() });
+            self.joins.insert(
+                key,
+                PendingJoin { state: Arc::clone(state), welcome, answer, since: Instant::now() },
+            );
             cluster.join(request);
         }
         answered
@@ -170,7 +180,9 @@ impl Hub {
     /// Sends a signal to a peer that has no session here. The node of a peer tells it all else.
     #[cold]
     pub(super) fn send_to_node(&self, event: &Event, to: ConnectionId) {
-        if let (Some(cluster), Event::SignalRelayed { room, from, found_by, signal }) = (self.cluster(), event) {
+        if let (Some(cluster), Event::SignalRelayed { room, from, found_by, signal }) =
+            (self.cluster(), event)
+        {
             // What another node has sent is for peers of this one.
             if self.directory.get(from.connection).is_some() {
                 cluster.send(room, from.connection, to, *found_by, signal);
@@ -179,12 +191,20 @@ impl Hub {
     }
 
     /// Tells a local peer about an error that no request of it has at present.
-    fn tell_failure(&self, connection: ConnectionId, failure: &Failure<'_>, room: &RoomId, target: Option<&str>) {
+    fn tell_failure(
+        &self,
+        connection: ConnectionId,
+        failure: &Failure<'_>,
+        room: &RoomId,
+        target: Option<&str>,
+    ) {
         self.metrics().error(failure.code);
         let Some(entry) = self.directory.get(connection) else { return };
         let frame = (entry.dialect.failure)(failure, room, target, std::time::SystemTime::now());
         if let Some(frame) = frame {
-            self.contain(connection, || _ = self.queue(connection, entry.dialect, &entry.mailbox, frame, false));
+            self.contain(connection, || {
+                _ = self.queue(connection, entry.dialect, &entry.mailbox, frame, false);
+            });
         }
     }
 }
@@ -206,7 +226,13 @@ impl Host for Hub {
         })
     }
 
-    fn joined(&self, room: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, now: Moment) {
+    fn joined(
+        &self,
+        room: &RoomId,
+        connection: ConnectionId,
+        outcome: Result<Applied, Refusal>,
+        now: Moment,
+    ) {
         let pending = self.joins.remove(&(room.clone(), connection)).map(|(_, pending)| pending);
         if let Some(pending) = &pending {
             self.metrics.cluster().join_took(pending.since.elapsed());
@@ -221,13 +247,20 @@ impl Host for Hub {
                     }
                     answer = Some(waiting);
                 }
-                let Delivered { welcome_bytes, congested, .. } = Self::deliver(self, &applied, welcome, now.time);
+                let Delivered { welcome_bytes, congested, .. } =
+                    Self::deliver(self, &applied, welcome, now.time);
                 if let Some(answer) = answer {
                     // A connection that has ended meanwhile leaves the room.
-                    _ = answer.send(Ok(Joined { answer: applied.answer.clone(), welcome_bytes, congested }));
+                    _ = answer.send(Ok(Joined {
+                        answer: applied.answer.clone(),
+                        welcome_bytes,
+                        congested,
+                    }));
                 }
             }
-            (Err(refusal), Some(PendingJoin { welcome, answer, .. })) => _ = answer.send(Err((refusal, welcome))),
+            (Err(refusal), Some(PendingJoin { welcome, answer, .. })) => {
+                _ = answer.send(Err((refusal, welcome)));
+            }
             (Err(_), None) => {}
         }
     }
@@ -237,7 +270,10 @@ impl Host for Hub {
         let reason = match why {
             Refusal::Replaced => RemovalReason::Replaced,
             Refusal::Closed | Refusal::Ended => RemovalReason::Closed,
-            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs | Refusal::NotMember => {
+            Refusal::Full { .. }
+            | Refusal::NotFound
+            | Refusal::NotForPairs
+            | Refusal::NotMember => {
                 let error = RequestError::from(error_of(why));
                 self.tell_failure(connection, &Failure::from(&error), room, None);
                 return;
@@ -246,14 +282,18 @@ impl Host for Hub {
         let Some(entry) = self.directory.get(connection) else { return };
         let event = Event::Removed { room: room.clone(), reason };
         if let Some(frame) = (entry.dialect.encode)(&event, std::time::SystemTime::now()) {
-            self.contain(connection, || _ = self.queue(connection, entry.dialect, &entry.mailbox, frame, true));
+            self.contain(connection, || {
+                _ = self.queue(connection, entry.dialect, &entry.mailbox, frame, true);
+            });
         }
     }
 
     fn undelivered(&self, signal: &Undelivered) {
         let Undelivered { room, from, to, failure, .. } = signal;
         let (code, message) = match failure {
-            SignalFailure::TargetNotFound => (Code::TargetNotFound, "no peer of that id in the room"),
+            SignalFailure::TargetNotFound => {
+                (Code::TargetNotFound, "no peer of that id in the room")
+            }
             SignalFailure::NotDelivered => (Code::DeliveryFailed, "the signal was not delivered"),
         };
         let target = self.rooms().peer(*to, room).unwrap_or_else(|| PeerId::from(*to));

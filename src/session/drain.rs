@@ -5,8 +5,8 @@
 //! which [`Hub::drain`] takes it.
 //!
 //! Other peers see a peer that the server disconnects as away rather than left, since its client is
-//! about to join the next process, and media between two peers continues meanwhile. In a cluster the sessions themselves
-//! stay, for their clients to resume them on other nodes.
+//! about to join the next process, and media between two peers continues meanwhile. In a cluster
+//! the sessions themselves stay, for their clients to resume them on other nodes.
 //!
 //! A handshake that is already answered is admitted and then closed, not refused: official
 //! Socket.IO clients give up after a refused CONNECT, but reconnect after a lost transport.
@@ -55,8 +55,8 @@ impl Hub {
         }
     }
 
-    /// Waits until the sessions of this node have moved to other nodes or ended, at most until `deadline`, while `may_wait`.
-    /// Then ends those that are left.
+    /// Waits until the sessions of this node have moved to other nodes or ended, at most until
+    /// `deadline`, while `may_wait`. Then ends those that are left.
     pub async fn hand_over(&self, deadline: Instant, may_wait: impl Fn() -> bool) {
         while self.resumable.has_any() && may_wait() && Instant::now() < deadline {
             sleep_until(deadline.min(Instant::now() + self.timeouts.sweep_interval)).await;
@@ -83,7 +83,8 @@ impl Hub {
         self.shows_as_away(reason) && self.cluster().is_some()
     }
 
-    /// Returns whether the session of a resume token is kept for other nodes only, because this one drains.
+    /// Returns whether the session of a resume token is kept for other nodes only, because this one
+    /// drains.
     pub fn is_kept_for_others(&self, token: &ResumeToken) -> bool {
         self.is_draining() && self.cluster().is_some() && self.has_session(token)
     }

@@ -62,7 +62,12 @@ impl Session {
     }
 
     /// Makes the session an away one.
-    fn keep(&self, mut ownership: MutexGuard<'_, Ownership>, limits: ResumeLimits, reason: LeaveReason) {
+    fn keep(
+        &self,
+        mut ownership: MutexGuard<'_, Ownership>,
+        limits: ResumeLimits,
+        reason: LeaveReason,
+    ) {
         let (hub, state) = (&self.hub, &self.state);
         let until = Instant::now() + limits.time;
         ownership.status = Status::Away(until);
@@ -134,7 +139,12 @@ impl Hub {
 
     /// Leaves rooms one after the other, since two are never locked at once. Returns a send queue
     /// above its high-water mark, if there is one.
-    pub(super) fn leave_all(&self, id: ConnectionId, rooms: &[RoomId], reason: LeaveReason) -> Option<Arc<QueueDepth>> {
+    pub(super) fn leave_all(
+        &self,
+        id: ConnectionId,
+        rooms: &[RoomId],
+        reason: LeaveReason,
+    ) -> Option<Arc<QueueDepth>> {
         let mut congested = None;
         for room in rooms {
             // A panic in one room must not leave a stale peer in the next.
@@ -183,7 +193,9 @@ impl Hub {
     /// Evicts a `/signal` peer from a full room to admit another: the older peer whose ping is
     /// overdue. Returns false if there is none.
     pub(super) fn evict_overdue_peer(&self, room: &RoomId) -> bool {
-        let overdue = |id: &ConnectionId| self.directory.get(*id).is_some_and(|entry| entry.mailbox.is_overdue());
+        let overdue = |id: &ConnectionId| {
+            self.directory.get(*id).is_some_and(|entry| entry.mailbox.is_overdue())
+        };
         let Some(stale) = self.rooms().paired_in(room).into_iter().find(overdue) else {
             return false;
         };

@@ -37,7 +37,8 @@ impl Expiries {
 
     /// Returns the time until the next expiry, at most `max`.
     pub(super) fn sleep(&self, now: SystemTime, max: Duration) -> Duration {
-        let next = self.due.lock().first().map(|(at, _)| at.duration_since(now).unwrap_or_default());
+        let next =
+            self.due.lock().first().map(|(at, _)| at.duration_since(now).unwrap_or_default());
         next.unwrap_or(max).min(max)
     }
 }

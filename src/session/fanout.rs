@@ -22,10 +22,17 @@ use crate::sfu::MediaServer;
 impl Hub {
     /// Queues the deliveries of a command in order, while `applied` keeps the room locked. A
     /// joining client gets `welcome` instead of the event, if that is given.
-    pub(super) fn deliver(&self, applied: &Applied, mut welcome: Option<Frame>, now: SystemTime) -> Delivered {
+    pub(super) fn deliver(
+        &self,
+        applied: &Applied,
+        mut welcome: Option<Frame>,
+        now: SystemTime,
+    ) -> Delivered {
         // The signals of a join were accepted earlier, while they waited for the joining peer.
-        let mut delivered =
-            Delivered { are_promised: matches!(applied.answer, Answer::Joined(_)), ..Delivered::default() };
+        let mut delivered = Delivered {
+            are_promised: matches!(applied.answer, Answer::Joined(_)),
+            ..Delivered::default()
+        };
         for delivery in &applied.deliveries {
             self.note(&delivery.event);
             if let Some(media) = self.media.get() {
@@ -118,9 +125,12 @@ impl Hub {
                 match (event, &frame) {
                     (Event::Joined(_), Some(frame)) => delivered.welcome_bytes += frame.length(),
                     // Charged for one recipient only, as little as a signal.
-                    (Event::PeerUpdated { .. }, Some(frame)) if index == 0 => delivered.welcome_bytes += frame.length(),
+                    (Event::PeerUpdated { .. }, Some(frame)) if index == 0 => {
+                        delivered.welcome_bytes += frame.length();
+                    }
                     (Event::SignalRelayed { signal, .. }, None) => {
-                        let is_reserved = |name| (dialect.reserves)(name) || mailbox.framing().reserves(name);
+                        let is_reserved =
+                            |name| (dialect.reserves)(name) || mailbox.framing().reserves(name);
                         delivered.withhold(signal.name.as_deref().is_some_and(is_reserved));
                     }
                     _ => {}
@@ -166,7 +176,8 @@ impl Hub {
                 Some("send queue stays full")
             } else {
                 // Nothing else would inform it about the peer, while it can join again.
-                (is_vital && dialect.presence_is_vital).then_some("presence event did not fit its send queue")
+                (is_vital && dialect.presence_is_vital)
+                    .then_some("presence event did not fit its send queue")
             };
             // More frames may be sent to it before it has ended.
             if let Some(cause) = cause

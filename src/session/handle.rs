@@ -16,7 +16,8 @@ use crate::dialect::{Dialect, Frame, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::metrics::MessageKind;
 use crate::room::{
-    Answer, Command, JoinBounds, LeaveReason, RoomError, RoomKind, Signal, SignalKind, Snapshot, Target,
+    Answer, Command, JoinBounds, LeaveReason, RoomError, RoomKind, Signal, SignalKind, Snapshot,
+    Target,
 };
 
 /// The outcome of a request, with the backpressure that its sender is under.
@@ -171,7 +172,9 @@ impl Session {
         }
         // Only a join over `/signal` may be tried twice.
         let retry = match &command {
-            Command::Join { room, kind, .. } if *kind != RoomKind::Group => Some((room.clone(), command.clone())),
+            Command::Join { room, kind, .. } if *kind != RoomKind::Group => {
+                Some((room.clone(), command.clone()))
+            }
             _ => None,
         };
         let mut applied = rooms.apply_bounded(now, id, command, bounds);
@@ -203,8 +206,15 @@ impl Session {
 
     /// Relays an application message without a room from a client that is in several: in all of
     /// them, or to its target in the first room that has it.
-    fn relay_in(&self, rooms: &[RoomId], now: Moment, target: Option<&Target>, signal: &Signal) -> Handled {
-        let mut handled = Handled { result: Ok(Answer::Relayed), reached: 0, welcome_bytes: 0, congested: None };
+    fn relay_in(
+        &self,
+        rooms: &[RoomId],
+        now: Moment,
+        target: Option<&Target>,
+        signal: &Signal,
+    ) -> Handled {
+        let mut handled =
+            Handled { result: Ok(Answer::Relayed), reached: 0, welcome_bytes: 0, congested: None };
         let mut failure = None;
         for room in rooms {
             let (room, signal) = (Some(room.clone()), signal.clone());
@@ -236,7 +246,8 @@ impl Session {
     /// more.
     pub(super) fn owner(&self) -> Option<MutexGuard<'_, Ownership>> {
         let ownership = self.state.ownership.lock();
-        (ownership.generation == self.generation && ownership.status == Status::Connected).then_some(ownership)
+        (ownership.generation == self.generation && ownership.status == Status::Connected)
+            .then_some(ownership)
     }
 }
 

@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::access::AccessPolicy;
-use super::admission::{Admission, AdmissionError, AdmissionLimits, Cause, ConnectionPermit, Opening, Permit};
+use super::admission::{
+    Admission, AdmissionError, AdmissionLimits, Cause, ConnectionPermit, Opening, Permit,
+};
 use super::directory::Directory;
 use super::expiries::Expiries;
 use super::invalid_tokens::InvalidTokens;
@@ -137,7 +139,11 @@ impl Hub {
     }
 
     /// Admits a request that opens no session.
-    pub fn admit_request(&self, connection: &ConnectionPermit, address: IpAddr) -> Result<(), AdmissionError> {
+    pub fn admit_request(
+        &self,
+        connection: &ConnectionPermit,
+        address: IpAddr,
+    ) -> Result<(), AdmissionError> {
         connection.admit(address).inspect_err(|refused| self.record_refusal(*refused))
     }
 
@@ -208,11 +214,18 @@ impl Hub {
 
     /// Creates the resume token of a new session; returns `None` if sessions cannot be resumed.
     pub fn new_resume_token(&self, id: ConnectionId) -> Option<ResumeToken> {
-        self.limits.resume.and_then(|_| ResumeToken::random(id, self.cluster().map(|cluster| cluster.token_of(id))))
+        self.limits.resume.and_then(|_| {
+            ResumeToken::random(id, self.cluster().map(|cluster| cluster.token_of(id)))
+        })
     }
 
     /// Creates the mailbox of a new session.
-    pub fn mailbox(&self, id: ConnectionId, framing: Box<dyn Framing>, sink: Arc<dyn Sink>) -> Arc<Mailbox> {
+    pub fn mailbox(
+        &self,
+        id: ConnectionId,
+        framing: Box<dyn Framing>,
+        sink: Arc<dyn Sink>,
+    ) -> Arc<Mailbox> {
         Mailbox::new(id, Arc::clone(&self.resumable.timers), framing, sink)
     }
 
@@ -227,16 +240,25 @@ impl Hub {
     }
 }
 
-fn admission(limits: AdmissionLimits, metrics: &Arc<Metrics>, notices: &Arc<Notices>) -> Arc<Admission> {
+fn admission(
+    limits: AdmissionLimits,
+    metrics: &Arc<Metrics>,
+    notices: &Arc<Notices>,
+) -> Arc<Admission> {
     let (metrics, notices) = (Arc::clone(metrics), Arc::clone(notices));
     Admission::new(limits, move |cause| {
         let (limit, notice) = match cause {
-            Cause::Total => (Limit::Connections, "connection limit reached, evicting idle and away clients"),
-            Cause::PerAddress => {
-                (Limit::ConnectionsPerIp, "connection limit of one address reached, evicting its idle and away clients")
+            Cause::Total => {
+                (Limit::Connections, "connection limit reached, evicting idle and away clients")
             }
+            Cause::PerAddress => (
+                Limit::ConnectionsPerIp,
+                "connection limit of one address reached, evicting its idle and away clients",
+            ),
             Cause::Away => (Limit::AwaySessions, "too many away sessions, evicting the oldest"),
-            Cause::Descriptors => (Limit::OpenFiles, "out of file descriptors, closing idle HTTP connections"),
+            Cause::Descriptors => {
+                (Limit::OpenFiles, "out of file descriptors, closing idle HTTP connections")
+            }
         };
         limit_hit(&metrics, &notices, limit, notice);
     })
@@ -249,7 +271,9 @@ fn limit_of(error: &RequestError) -> Option<Limit> {
         RequestError::Room(RoomError::RoomFull { .. }) => Some(Limit::RoomSize),
         RequestError::Room(RoomError::SessionQueueFull) => Some(Limit::SessionQueue),
         RequestError::Room(RoomError::TooManyRooms { .. }) => Some(Limit::Rooms),
-        RequestError::Room(RoomError::TooManyRoomsPerConnection { .. }) => Some(Limit::RoomsPerConnection),
+        RequestError::Room(RoomError::TooManyRoomsPerConnection { .. }) => {
+            Some(Limit::RoomsPerConnection)
+        }
         RequestError::Room(RoomError::MetadataTooLarge { .. }) => Some(Limit::MetadataBytes),
         // Not limits, or counted where they are detected.
         RequestError::Decode(_)

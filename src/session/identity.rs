@@ -46,20 +46,25 @@ impl Identity {
         names: Names,
         now: SystemTime,
     ) -> Result<(Command, Option<usize>), Denial> {
-        let grant = self.grant().filter(|grant| now < grant.expires_at).ok_or(Denial::Unauthorized)?;
+        let grant =
+            self.grant().filter(|grant| now < grant.expires_at).ok_or(Denial::Unauthorized)?;
         match command {
             Command::Join { room, peer, metadata, kind } => {
                 if !grant.allows(&room) {
                     return Err(Denial::OtherRoom);
                 }
                 let (peer, metadata) = match names {
-                    Names::Chosen => (Some(subject_as_peer(&grant, peer)?), grant.metadata(&metadata, false)),
+                    Names::Chosen => {
+                        (Some(subject_as_peer(&grant, peer)?), grant.metadata(&metadata, false))
+                    }
                     Names::Given => (peer, grant.metadata(&metadata, true)),
                     Names::Unspoken => (peer, metadata),
                 };
                 Ok((Command::Join { room, peer, metadata, kind }, grant.capacity))
             }
-            Command::Update { room, patch } => Ok((Command::Update { room, patch: grant.allowed_patch(&patch) }, None)),
+            Command::Update { room, patch } => {
+                Ok((Command::Update { room, patch: grant.allowed_patch(&patch) }, None))
+            }
             command @ (Command::Inspect { .. }
             | Command::Leave { .. }
             | Command::HangUp { .. }

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn address_waits_after_too_many_invalid_tokens() {
         let tokens = InvalidTokens::new(NonZeroU32::new(60));
-        let (ann, bob): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let (ann, bob): (IpAddr, IpAddr) =
+            ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let mut now = Instant::now();
         for _ in 0..60 {
             assert_eq!(tokens.wait(ann, now), None);

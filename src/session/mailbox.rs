@@ -118,8 +118,12 @@ impl Mailbox {
         sink: Arc<dyn Sink>,
     ) -> Arc<Self> {
         let limits = if framing.is_numbered() { timers.limits } else { None };
-        let state =
-            State { next: 1, replay_buffer: limits.map(ReplayBuffer::new), sink: Some(sink), is_closing: false };
+        let state = State {
+            next: 1,
+            replay_buffer: limits.map(ReplayBuffer::new),
+            sink: Some(sink),
+            is_closing: false,
+        };
         Arc::new(Self { id, timers, framing, state: Mutex::new(state) })
     }
 
@@ -147,10 +151,12 @@ impl Mailbox {
         let mut state = self.state.lock();
         match frame {
             Frame::Text(text) => self.push(&mut state, text, is_promised),
-            Frame::Several(mut texts) => {
-                texts.chunks_mut(MAX_TOGETHER).try_for_each(|texts| self.push_together(&mut state, texts, is_promised))
+            Frame::Several(mut texts) => texts
+                .chunks_mut(MAX_TOGETHER)
+                .try_for_each(|texts| self.push_together(&mut state, texts, is_promised)),
+            Frame::WithAttachments(text, attachments) => {
+                self.push_attached(&mut state, text, attachments, is_promised)
             }
-            Frame::WithAttachments(text, attachments) => self.push_attached(&mut state, text, attachments, is_promised),
             Frame::WithToken(message) => self.push_with_token(&mut state, message, is_promised),
             Frame::Close(code, reason) => match &state.sink {
                 Some(sink) => sink.push(Outgoing::Close(code, reason), false),
@@ -159,7 +165,12 @@ impl Mailbox {
         }
     }
 
-    fn push(&self, state: &mut State, mut text: String, is_promised: bool) -> Result<(), QueueFull> {
+    fn push(
+        &self,
+        state: &mut State,
+        mut text: String,
+        is_promised: bool,
+    ) -> Result<(), QueueFull> {
         let number = state.next_number(text.len())?;
         self.framing.complete(&mut text, number);
         let text = Bytes::from(text);
@@ -169,9 +180,16 @@ impl Mailbox {
     }
 
     /// Queues the messages of one event, either all of them or none.
-    fn push_together(&self, state: &mut State, texts: &mut [String], is_promised: bool) -> Result<(), QueueFull> {
+    fn push_together(
+        &self,
+        state: &mut State,
+        texts: &mut [String],
+        is_promised: bool,
+    ) -> Result<(), QueueFull> {
         let Some(sink) = state.sink.clone() else {
-            return texts.iter_mut().try_for_each(|text| self.push(state, std::mem::take(text), is_promised));
+            return texts
+                .iter_mut()
+                .try_for_each(|text| self.push(state, std::mem::take(text), is_promised));
         };
         let first = state.next_number(texts.iter().map(String::len).sum())?;
         for (number, text) in (first..).zip(&mut *texts) {
@@ -199,13 +217,17 @@ impl Mailbox {
         attachments: Vec<Bytes>,
         is_promised: bool,
     ) -> Result<(), QueueFull> {
-        let attachments: Vec<Bytes> = attachments.into_iter().map(|data| self.framing.attachment(data)).collect();
+        let attachments: Vec<Bytes> =
+            attachments.into_iter().map(|data| self.framing.attachment(data)).collect();
         let length = text.len() + attachments.iter().map(Bytes::len).sum::<usize>();
         let number = state.next_number(length)?;
         self.framing.complete(&mut text, number);
         let frame = Kept::WithAttachments(Box::new((text.into(), attachments)));
         if let Some(sink) = &state.sink {
-            sink.push(self.replayed(&frame, number, state.replay_buffer.is_some(), None), is_promised)?;
+            sink.push(
+                self.replayed(&frame, number, state.replay_buffer.is_some(), None),
+                is_promised,
+            )?;
         }
         self.keep(state, length, frame);
         Ok(())
@@ -226,9 +248,17 @@ impl Mailbox {
         Ok(())
     }
 
-    fn push_numbered(&self, state: &State, number: u64, text: Bytes, is_promised: bool) -> Result<(), QueueFull> {
+    fn push_numbered(
+        &self,
+        state: &State,
+        number: u64,
+        text: Bytes,
+        is_promised: bool,
+    ) -> Result<(), QueueFull> {
         match &state.sink {
-            Some(sink) => sink.push(self.outgoing(text, number, state.replay_buffer.is_some()), is_promised),
+            Some(sink) => {
+                sink.push(self.outgoing(text, number, state.replay_buffer.is_some()), is_promised)
+            }
             None => Ok(()),
         }
     }
@@ -245,7 +275,13 @@ impl Mailbox {
         }
     }
 
-    fn replayed(&self, frame: &Kept, number: u64, can_resume: bool, token: Option<&str>) -> Outgoing {
+    fn replayed(
+        &self,
+        frame: &Kept,
+        number: u64,
+        can_resume: bool,
+        token: Option<&str>,
+    ) -> Outgoing {
         let Kept::WithAttachments(frame) = frame else {
             return self.outgoing(frame.text(token), number, can_resume);
         };
@@ -303,7 +339,12 @@ impl Mailbox {
     /// Returns the send queue if it is above its high-water mark.
     pub fn congestion(&self) -> Option<Arc<QueueDepth>> {
         let state = self.state.lock();
-        state.sink.as_ref().map(|sink| sink.depth()).filter(|queue_depth| queue_depth.is_high()).cloned()
+        state
+            .sink
+            .as_ref()
+            .map(|sink| sink.depth())
+            .filter(|queue_depth| queue_depth.is_high())
+            .cloned()
     }
 
     /// Returns whether frames have not fit the send queue for `limit`; called when one did not fit.
@@ -336,7 +377,11 @@ impl Mailbox {
 
     /// Returns whether a frame after `seen` is kept.
     pub(super) fn has_sent_since(&self, seen: u64) -> bool {
-        self.state.lock().replay_buffer.as_ref().is_some_and(|replay_buffer| replay_buffer.after(seen).next().is_some())
+        self.state
+            .lock()
+            .replay_buffer
+            .as_ref()
+            .is_some_and(|replay_buffer| replay_buffer.after(seen).next().is_some())
     }
 
     /// Removes frames that were kept for too long, and returns whether any are left.

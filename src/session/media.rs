@@ -19,8 +19,8 @@ use crate::dialect::{MediaAnswer, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::RoomError;
 use crate::sfu::{
-    ErrorScope, MediaEvent, MediaRequest, MediaServer, MediaStats, Notice, NoticeTarget, RoomMember, SfuErrorKind,
-    Signaling,
+    ErrorScope, MediaEvent, MediaRequest, MediaServer, MediaStats, Notice, NoticeTarget,
+    RoomMember, SfuErrorKind, Signaling,
 };
 
 /// Completes when a request is answered.
@@ -87,7 +87,8 @@ impl Session {
         write: MediaAnswer,
     ) -> Result<Answered, RequestError> {
         let (hub, id) = (&self.hub, self.id());
-        let media = hub.media.get().ok_or(SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport))?;
+        let media =
+            hub.media.get().ok_or(SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport))?;
         // Fails if another connection has taken the session over.
         let member = self.while_held(|| {
             let room = hub.rooms().resolve(id, room)?;

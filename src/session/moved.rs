@@ -1,4 +1,5 @@
-//! Sessions on their way between nodes, as bytes: numbers of eight bytes, and byte strings after their length.
+//! Sessions on their way between nodes, as bytes: numbers of eight bytes, and byte strings after
+//! their length.
 //!
 //! Pure. Reads hostile input: it allocates no more than it reads.
 
@@ -25,7 +26,8 @@ impl Writer {
     }
 }
 
-/// Reads fields in the order in which they were written. `None` means that the input ends early or is invalid.
+/// Reads fields in the order in which they were written. `None` means that the input ends early or
+/// is invalid.
 #[derive(Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 

@@ -1,13 +1,16 @@
-//! Session moves: a client resumes on this node a session that another node has, or the other way round.
+//! Session moves: a client resumes on this node a session that another node has, or the other way
+//! round.
 //!
-//! 1. [`Hub::claim`] asks the other node for the session. There, [`Hub::check_out`](super::Hub) takes it from its connection,
-//!    which is the last that the client notices of it, and [`Hub::release_session`] writes it for the claiming node.
-//! 2. [`Hub::restore`] makes an away session of that. What the client has missed of its rooms follows, and goes into the
-//!    replay buffer.
+//! 1. [`Hub::claim`] asks the other node for the session. There, [`Hub::check_out`](super::Hub)
+//!    takes it from its connection, which is the last that the client notices of it, and
+//!    [`Hub::release_session`] writes it for the claiming node.
+//! 2. [`Hub::restore`] makes an away session of that. What the client has missed of its rooms
+//!    follows, and goes into the replay buffer.
 //! 3. The client then resumes the session as any other of this node.
 //!
-//! The guarantee that is easy to break: nothing is delivered to a session after it was written. [`Rooms::moved_away`]
-//! waits for the deliveries that are under way, and later ones do not find the session.
+//! The guarantee that is easy to break: nothing is delivered to a session after it was written.
+//! [`Rooms::moved_away`] waits for the deliveries that are under way, and later ones do not find
+//! the session.
 //!
 //! [`Rooms::moved_away`]: crate::room::Rooms::moved_away
 
@@ -40,7 +43,10 @@ struct ClaimRequest<'a> {
 impl<'a> ClaimRequest<'a> {
     fn write(client: &Claimant) -> Bytes {
         let mut writer = Writer::default();
-        writer.bytes(client.token.secret()).number(client.seen).bytes(client.dialect.name.as_bytes());
+        writer
+            .bytes(client.token.secret())
+            .number(client.seen)
+            .bytes(client.dialect.name.as_bytes());
         let subject = client.grant.as_ref().map(|grant| grant.subject.as_str());
         writer.number(u64::from(subject.is_some())).bytes(subject.unwrap_or_default().as_bytes());
         writer.finish()
@@ -67,8 +73,8 @@ impl Hub {
         token.node() != self.cluster().map(|cluster| cluster.token_of(token.id()))
     }
 
-    /// Asks another node for the session of a resume token. Completes when the session is here or lost; [`Hub::resume`] tells
-    /// which. Returns `None` if there is no node to ask.
+    /// Asks another node for the session of a resume token. Completes when the session is here or
+    /// lost; [`Hub::resume`] tells which. Returns `None` if there is no node to ask.
     pub fn claim(&self, client: Claimant) -> Option<oneshot::Receiver<()>> {
         let (cluster, id) = (self.cluster()?, client.token.id());
         let node = client.token.node().filter(|_| self.is_foreign(&client.token))?;
@@ -92,15 +98,21 @@ impl Hub {
         Some(answered)
     }
 
-    /// Takes a session from its connection for a client that resumes it on another node. Returns `false` if that may not.
+    /// Takes a session from its connection for a client that resumes it on another node. Returns
+    /// `false` if that may not.
     pub(super) fn grant_claim(&self, connection: ConnectionId, request: &[u8]) -> bool {
-        let Some(ClaimRequest { token, seen, dialect, subject }) = ClaimRequest::read(connection, request) else {
+        let Some(ClaimRequest { token, seen, dialect, subject }) =
+            ClaimRequest::read(connection, request)
+        else {
             return false;
         };
         let state = self.resumable.get(connection).filter(|state| state.dialect.name == dialect);
         let Some(state) = state else { return false };
-        let resumption = Resumption { token: &token, seen, subject: subject.as_ref(), is_elsewhere: true };
-        let Some((mut ownership, was_away)) = self.check_out(&state, &resumption) else { return false };
+        let resumption =
+            Resumption { token: &token, seen, subject: subject.as_ref(), is_elsewhere: true };
+        let Some((mut ownership, was_away)) = self.check_out(&state, &resumption) else {
+            return false;
+        };
         ownership.generation += 1;
         ownership.closer = None;
         ownership.status = Status::Moving { seen };
@@ -155,14 +167,23 @@ impl Hub {
         true
     }
 
-    /// Makes an away session of what another node has released. Returns `None` if no client claims it, or it cannot be read.
+    /// Makes an away session of what another node has released. Returns `None` if no client claims
+    /// it, or it cannot be read.
     pub(super) fn restore(&self, connection: ConnectionId, session: &[u8]) -> Option<()> {
-        let Claimant { dialect, framing, grant, token, .. } = self.claims.get_mut(&connection)?.client.take()?;
+        let Claimant { dialect, framing, grant, token, .. } =
+            self.claims.get_mut(&connection)?.client.take()?;
         let limits = self.resume_limits()?;
         let timers = Arc::clone(&self.resumable.timers);
         let mailbox = Mailbox::restored(connection, timers, framing, &mut Reader::new(session))?;
         let (metrics, until) = (self.metrics.dialect(dialect.name), Instant::now() + limits.time);
-        let state = SessionState::new(connection, dialect, metrics, Arc::clone(&mailbox), Some(token), None);
+        let state = SessionState::new(
+            connection,
+            dialect,
+            metrics,
+            Arc::clone(&mailbox),
+            Some(token),
+            None,
+        );
         state.has_joined.store(true, std::sync::atomic::Ordering::Relaxed);
         state.ownership.lock().status = Status::Away(until);
         if let Some(grant) = grant {

@@ -38,7 +38,9 @@ impl Outgoing {
             Self::Text(_) | Self::Ping | Self::Close(..) => 1,
             Self::Pair(..) => 2,
             Self::Several(messages) => messages.len(),
-            Self::Attached(attached) => 1 + attached.attachments.len() + usize::from(attached.follower.is_some()),
+            Self::Attached(attached) => {
+                1 + attached.attachments.len() + usize::from(attached.follower.is_some())
+            }
         }
     }
 
@@ -50,7 +52,9 @@ impl Outgoing {
             Self::Several(messages) => messages.iter().map(Bytes::len).sum(),
             Self::Attached(attached) => {
                 let follower = attached.follower.as_ref().map_or(0, Bytes::len);
-                attached.text.len() + attached.attachments.iter().map(Bytes::len).sum::<usize>() + follower
+                attached.text.len()
+                    + attached.attachments.iter().map(Bytes::len).sum::<usize>()
+                    + follower
             }
             Self::Ping | Self::Close(..) => 0,
         }

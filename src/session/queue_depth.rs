@@ -52,7 +52,11 @@ impl QueueDepth {
     }
 
     /// Queues a frame with `queue`, and counts it if that succeeds.
-    pub fn queue(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
+    pub fn queue(
+        &self,
+        bytes: usize,
+        queue: impl FnOnce() -> Result<(), QueueFull>,
+    ) -> Result<(), QueueFull> {
         // Counted first, because the frame may be written before `queue` returns.
         let is_full = self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_frames;
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -62,7 +66,11 @@ impl QueueDepth {
     }
 
     /// Queues a promised frame with `queue`, even if the queue is full.
-    pub fn queue_promised(&self, bytes: usize, queue: impl FnOnce() -> Result<(), QueueFull>) -> Result<(), QueueFull> {
+    pub fn queue_promised(
+        &self,
+        bytes: usize,
+        queue: impl FnOnce() -> Result<(), QueueFull>,
+    ) -> Result<(), QueueFull> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         queue().inspect_err(|_| self.subtract(1, bytes))
@@ -89,8 +97,8 @@ impl QueueDepth {
 
     /// Returns whether the queue is above its high-water mark, so that its senders should wait.
     pub fn is_high(&self) -> bool {
-        let is_high =
-            self.waiting() >= (self.max_frames / 2).max(1) || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
+        let is_high = self.waiting() >= (self.max_frames / 2).max(1)
+            || self.bytes.load(Ordering::Relaxed) > self.max_bytes / 2;
         is_high && !self.stuck.load(Ordering::Relaxed)
     }
 
@@ -126,7 +134,9 @@ impl QueueDepth {
     fn subtract(&self, frames: usize, bytes: usize) {
         for (count, removed) in [(&self.waiting, frames), (&self.bytes, bytes)] {
             // The closure always returns a value.
-            _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| Some(count.saturating_sub(removed)));
+            _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                Some(count.saturating_sub(removed))
+            });
         }
     }
 

@@ -143,7 +143,8 @@ impl RateLimiter {
     ) -> Self {
         let quota = |min_burst: u32| {
             let MessageRate { per_second, burst } = rate?;
-            let (interval, burst) = (Duration::from_secs(1) / per_second.get(), burst.get().max(min_burst));
+            let (interval, burst) =
+                (Duration::from_secs(1) / per_second.get(), burst.get().max(min_burst));
             Some(Quota { interval, tolerance: interval * burst, burst })
         };
         let (quota, overhead) = (quota(1), quota(FRAME_BURST));
@@ -180,7 +181,9 @@ impl RateLimiter {
         admitted.inspect_err(|excess| {
             let (limit, notice) = match excess {
                 Excess::Wait(_) => (Limit::MessageRate, "rate limit exceeded, refusing messages"),
-                Excess::Flood(_) => (Limit::Flood, "rate limit exceeded for too long, closing the connection"),
+                Excess::Flood(_) => {
+                    (Limit::Flood, "rate limit exceeded for too long, closing the connection")
+                }
             };
             limit_hit(&self.metrics, &self.notices, limit, notice);
         })
@@ -195,7 +198,11 @@ impl RateLimiter {
         if wait.is_zero() {
             return Ok(());
         }
-        Err(if state.exceeded.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
+        Err(if state.exceeded.exceed(self.slot, now) {
+            Excess::Flood(wait)
+        } else {
+            Excess::Wait(wait)
+        })
     }
 
     fn admit_at(&self, now: Instant, more: impl FnOnce() -> u32) -> Result<(), Excess> {
@@ -211,14 +218,19 @@ impl RateLimiter {
             return Ok(());
         }
         state.overhead.take(overhead, now, 1);
-        Err(if state.exceeded.exceed(self.slot, now) { Excess::Flood(wait) } else { Excess::Wait(wait) })
+        Err(if state.exceeded.exceed(self.slot, now) {
+            Excess::Flood(wait)
+        } else {
+            Excess::Wait(wait)
+        })
     }
 
     /// Charges for a reply: one message for every [`REPLY_BYTES`] beyond the first, at most a
     /// burst.
     pub fn charge(&self, reply_bytes: usize) {
         let Some(quota) = self.quota else { return };
-        let messages = u32::try_from(reply_bytes / REPLY_BYTES).unwrap_or(u32::MAX).min(quota.burst);
+        let messages =
+            u32::try_from(reply_bytes / REPLY_BYTES).unwrap_or(u32::MAX).min(quota.burst);
         if messages > 0 {
             self.state.lock().admitted.take(quota, Instant::now(), messages);
         }
@@ -243,8 +255,10 @@ mod tests {
     const SLOT: Duration = Duration::from_secs(1);
 
     fn limiter(per_second: u32, burst: u32) -> RateLimiter {
-        let rate =
-            MessageRate { per_second: NonZeroU32::new(per_second).unwrap(), burst: NonZeroU32::new(burst).unwrap() };
+        let rate = MessageRate {
+            per_second: NonZeroU32::new(per_second).unwrap(),
+            burst: NonZeroU32::new(burst).unwrap(),
+        };
         RateLimiter::new(Some(rate), FLOOD, Arc::new(Metrics::new()), Arc::default())
     }
 
@@ -254,16 +268,23 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(limiter.admit_at(now, || 0), Ok(()));
         }
-        let Err(Excess::Wait(wait)) = limiter.admit_at(now, || 0) else { panic!("the fourth is over the limit") };
+        let Err(Excess::Wait(wait)) = limiter.admit_at(now, || 0) else {
+            panic!("the fourth is over the limit")
+        };
         assert!(wait > Duration::from_millis(500) && wait <= Duration::from_secs(1), "{wait:?}");
         assert_eq!(limiter.admit_at(now + wait, || 0), Ok(()));
-        assert_eq!(RateLimiter::new(None, FLOOD, Arc::new(Metrics::new()), Arc::default()).admit_at(now, || 0), Ok(()));
+        assert_eq!(
+            RateLimiter::new(None, FLOOD, Arc::new(Metrics::new()), Arc::default())
+                .admit_at(now, || 0),
+            Ok(())
+        );
     }
 
     #[test]
     fn larger_burst_does_not_increase_the_rate() {
         let (limiter, now) = (limiter(10, 3), Instant::now());
-        let admitted = |now, more| std::iter::from_fn(|| limiter.admit_at(now, || more).ok()).count();
+        let admitted =
+            |now, more| std::iter::from_fn(|| limiter.admit_at(now, || more).ok()).count();
         assert_eq!(admitted(now, 0), 3);
         assert_eq!(admitted(now, 5), 5, "the burst grows");
         assert_eq!(admitted(now, 0), 0);

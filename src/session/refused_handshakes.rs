@@ -57,7 +57,9 @@ mod tests {
     fn each_cause_and_origin_is_due_once_a_minute() {
         let (refused, now) = (RefusedHandshakes::default(), Instant::now());
         assert!(
-            refused.is_due("token", "a", now) && refused.is_due("token", "b", now) && refused.is_due("limit", "a", now)
+            refused.is_due("token", "a", now)
+                && refused.is_due("token", "b", now)
+                && refused.is_due("limit", "a", now)
         );
         assert!(!refused.is_due("token", "a", now + INTERVAL / 2));
         assert!(refused.is_due("token", "a", now + INTERVAL));
@@ -66,7 +68,8 @@ mod tests {
     #[test]
     fn number_of_lines_in_a_minute_is_bounded() {
         let (refused, now) = (RefusedHandshakes::default(), Instant::now());
-        let due = (0..1000).filter(|number| refused.is_due("token", &number.to_string(), now)).count();
+        let due =
+            (0..1000).filter(|number| refused.is_due("token", &number.to_string(), now)).count();
         assert_eq!(due, MAX_LOGGED);
     }
 }

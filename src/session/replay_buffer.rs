@@ -56,11 +56,18 @@ impl<T> ReplayBuffer<T> {
         Self { limits, next: 1, held: VecDeque::new(), bytes: 0, is_away: false, seen: 0 }
     }
 
-    /// Creates the buffer of an away session whose client has received all frames up to `seen`, with those after that, each
-    /// with its length in bytes.
-    pub fn restored(limits: ResumeLimits, next: u64, seen: u64, now: Instant, frames: Vec<(usize, T)>) -> Self {
+    /// Creates the buffer of an away session whose client has received all frames up to `seen`,
+    /// with those after that, each with its length in bytes.
+    pub fn restored(
+        limits: ResumeLimits,
+        next: u64,
+        seen: u64,
+        now: Instant,
+        frames: Vec<(usize, T)>,
+    ) -> Self {
         let bytes = frames.iter().map(|(bytes, _)| bytes).sum();
-        let held = frames.into_iter().map(|(bytes, frame)| Held { sent: now, bytes, frame }).collect();
+        let held =
+            frames.into_iter().map(|(bytes, frame)| Held { sent: now, bytes, frame }).collect();
         Self { limits, next, held, bytes, is_away: true, seen }
     }
 
@@ -77,7 +84,8 @@ impl<T> ReplayBuffer<T> {
     /// Checks whether a frame of `bytes` may be sent. While the client is away it must fit the
     /// buffer.
     pub fn takes(&self, bytes: usize) -> Result<(), QueueFull> {
-        let fits = self.held.len() < self.limits.messages && self.bytes + bytes <= self.limits.bytes;
+        let fits =
+            self.held.len() < self.limits.messages && self.bytes + bytes <= self.limits.bytes;
         if self.is_away && !fits { Err(QueueFull) } else { Ok(()) }
     }
 
@@ -102,7 +110,9 @@ impl<T> ReplayBuffer<T> {
         }
         let ResumeLimits { time, messages, bytes } = self.limits;
         while let Some(first) = self.held.front()
-            && (self.held.len() > messages || self.bytes > bytes || now.duration_since(first.sent) > time)
+            && (self.held.len() > messages
+                || self.bytes > bytes
+                || now.duration_since(first.sent) > time)
         {
             self.pop();
         }
@@ -152,7 +162,8 @@ impl<T> ReplayBuffer<T> {
 
     /// Returns the kept frames after a number, in order, each with its length in bytes.
     pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, &T)> {
-        let skipped = usize::try_from(number.saturating_add(1).saturating_sub(self.first())).unwrap_or(usize::MAX);
+        let skipped = usize::try_from(number.saturating_add(1).saturating_sub(self.first()))
+            .unwrap_or(usize::MAX);
         self.held.iter().skip(skipped).map(|held| (held.bytes, &held.frame))
     }
 }
@@ -162,7 +173,8 @@ mod tests {
     use super::*;
 
     const GONE: Result<(), ReplayError> = Err(ReplayError::Gone);
-    const LIMITS: ResumeLimits = ResumeLimits { time: Duration::from_secs(10), messages: 4, bytes: 100 };
+    const LIMITS: ResumeLimits =
+        ResumeLimits { time: Duration::from_secs(10), messages: 4, bytes: 100 };
 
     fn after(buffer: &ReplayBuffer<u64>, number: u64) -> Vec<u64> {
         buffer.after(number).map(|(_, frame)| *frame).collect()
@@ -224,7 +236,10 @@ mod tests {
         assert_eq!(buffer.takes(1_000), Ok(()));
         buffer.prune(back + LIMITS.time);
         assert_eq!(after(&buffer, 2), [3, 4], "the connection may drop again before they are read");
-        assert_eq!((buffer.holds_after(1), buffer.holds_after(2)), (Err(ReplayError::Late), Ok(())));
+        assert_eq!(
+            (buffer.holds_after(1), buffer.holds_after(2)),
+            (Err(ReplayError::Late), Ok(()))
+        );
         buffer.prune(back + LIMITS.time + Duration::from_secs(1));
         assert!(buffer.is_empty());
     }

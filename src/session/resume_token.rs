@@ -23,8 +23,8 @@ impl ResumeToken {
     /// base64.
     const SECRET_BYTES: usize = 18;
 
-    /// Creates a resume token of a session on a node of a cluster, or without one; returns `None` if the system has no random
-    /// numbers available.
+    /// Creates a resume token of a session on a node of a cluster, or without one; returns `None`
+    /// if the system has no random numbers available.
     pub(super) fn random(id: ConnectionId, node: Option<Incarnation>) -> Option<Self> {
         let mut secret = [0; Self::SECRET_BYTES];
         getrandom::fill(&mut secret).ok()?;
@@ -39,10 +39,13 @@ impl ResumeToken {
     /// Parses a token that a client sends.
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.split_once('.')?;
-        let (secret, node) = secret.split_once('.').map_or((secret, None), |(secret, node)| (secret, Some(node)));
+        let (secret, node) =
+            secret.split_once('.').map_or((secret, None), |(secret, node)| (secret, Some(node)));
         let secret = URL_SAFE_NO_PAD.decode(secret).ok()?;
         let node = match node {
-            Some(node) => Some(Incarnation(u64::from_be_bytes(URL_SAFE_NO_PAD.decode(node).ok()?.try_into().ok()?))),
+            Some(node) => Some(Incarnation(u64::from_be_bytes(
+                URL_SAFE_NO_PAD.decode(node).ok()?.try_into().ok()?,
+            ))),
             None => None,
         };
         Some(Self { id: ConnectionId::parse(id)?, secret: secret.try_into().ok()?, node })
@@ -96,8 +99,13 @@ mod tests {
         assert!(ResumeToken::parse(&text).unwrap().matches(&token));
         let other = ResumeToken::random(token.id(), None).unwrap();
         assert!(!other.matches(&token));
-        for wrong in ["", ".", &text[..56], &format!("{text}A"), &text.replace('.', ""), "id.secret"] {
-            assert!(ResumeToken::parse(wrong).is_none_or(|wrong| !wrong.matches(&token)), "{wrong}");
+        for wrong in
+            ["", ".", &text[..56], &format!("{text}A"), &text.replace('.', ""), "id.secret"]
+        {
+            assert!(
+                ResumeToken::parse(wrong).is_none_or(|wrong| !wrong.matches(&token)),
+                "{wrong}"
+            );
         }
         assert!(!format!("{token:?}").contains(&text[33..]));
         let node = Some(Incarnation(0x0102_0304_0506_0708));
@@ -105,6 +113,9 @@ mod tests {
         let text = token.expose();
         assert_eq!((text.len(), ResumeToken::parse(&text).unwrap().node()), (69, node));
         assert!(ResumeToken::parse(&text).unwrap().matches(&token));
-        assert!(ResumeToken::parse(&text[..68]).is_none() && ResumeToken::parse(&format!("{text}.")).is_none());
+        assert!(
+            ResumeToken::parse(&text[..68]).is_none()
+                && ResumeToken::parse(&format!("{text}.")).is_none()
+        );
     }
 }

@@ -44,8 +44,11 @@ impl Hub {
     ) -> Option<(Session, Arc<Mailbox>)> {
         let state = self.resumable.get(token.id()).filter(|_| !self.is_draining());
         let resumed = state.and_then(|state| {
-            let generation =
-                self.take_over(&state, &Resumption { token, seen, subject, is_elsewhere: false }, permit)?;
+            let generation = self.take_over(
+                &state,
+                &Resumption { token, seen, subject, is_elsewhere: false },
+                permit,
+            )?;
             let mailbox = Arc::clone(&state.mailbox);
             Some((Session { hub: Arc::clone(self), state, generation }, mailbox))
         });
@@ -82,8 +85,8 @@ impl Hub {
         Some(generation)
     }
 
-    /// Takes a session from its connection, for a client that may resume it and for which all missed frames are kept. Returns
-    /// the session, locked, and whether it was away.
+    /// Takes a session from its connection, for a client that may resume it and for which all
+    /// missed frames are kept. Returns the session, locked, and whether it was away.
     pub(super) fn check_out<'a>(
         &self,
         state: &'a Arc<SessionState>,
@@ -95,7 +98,10 @@ impl Hub {
             return None;
         }
         let mut ownership = state.ownership.lock();
-        let is_valid = [&ownership.token, &ownership.spent].into_iter().flatten().any(|own| own.matches(token));
+        let is_valid = [&ownership.token, &ownership.spent]
+            .into_iter()
+            .flatten()
+            .any(|own| own.matches(token));
         let was_away = match ownership.status {
             Status::Connected => false,
             Status::Away(_) => true,

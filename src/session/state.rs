@@ -72,7 +72,13 @@ impl SessionState {
         token: Option<ResumeToken>,
         permit: Option<Arc<Permit>>,
     ) -> Self {
-        let ownership = Ownership { generation: 0, status: Status::Connected, token, spent: None, closer: None };
+        let ownership = Ownership {
+            generation: 0,
+            status: Status::Connected,
+            token,
+            spent: None,
+            closer: None,
+        };
         Self {
             id,
             dialect,
@@ -89,7 +95,10 @@ impl SessionState {
     /// Returns the address that the session counts for.
     pub(super) fn address(&self) -> IpAddr {
         // Only sessions of tests and embedding programs have no permit.
-        self.permit.lock().as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |permit| permit.address())
+        self.permit
+            .lock()
+            .as_ref()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |permit| permit.address())
     }
 
     /// Ends the credit on which the connection was admitted. Must not be called under a lock, since

@@ -29,9 +29,14 @@ struct Level {
 }
 
 impl ActiveSpeakerDetector {
-    /// Records the audio level of a packet, in dBov. Returns the active speaker and its level when the speaker has
-    /// changed.
-    pub(super) fn observe(&mut self, now: Instant, producer: ProducerId, level: i8) -> Option<(ProducerId, i8)> {
+    /// Records the audio level of a packet, in dBov. Returns the active speaker and its level when
+    /// the speaker has changed.
+    pub(super) fn observe(
+        &mut self,
+        now: Instant,
+        producer: ProducerId,
+        level: i8,
+    ) -> Option<(ProducerId, i8)> {
         let total = self.levels.entry(producer).or_default();
         total.sum += i32::from(level);
         total.count += 1;
@@ -44,9 +49,13 @@ impl ActiveSpeakerDetector {
     }
 
     fn select(&mut self) -> Option<(ProducerId, i8)> {
-        let levels: HashMap<ProducerId, i32> =
-            self.levels.drain().map(|(producer, level)| (producer, level.sum / level.count.max(1))).collect();
-        let (loudest, level) = levels.iter().max_by_key(|(producer, level)| (**level, **producer))?;
+        let levels: HashMap<ProducerId, i32> = self
+            .levels
+            .drain()
+            .map(|(producer, level)| (producer, level.sum / level.count.max(1)))
+            .collect();
+        let (loudest, level) =
+            levels.iter().max_by_key(|(producer, level)| (**level, **producer))?;
         if *level < SPEECH || self.current == Some(*loudest) {
             return None;
         }

@@ -1,11 +1,12 @@
 //! Bandwidth allocation: which simulcast layer each consumer of a transport gets.
 //!
-//! - [`Sfu::allocate`] runs four times a second for each receiving transport, with str0m's bandwidth estimate;
+//! - [`Sfu::allocate`] runs four times a second for each receiving transport, with str0m's
+//!   bandwidth estimate;
 //! - [`allocate`] chooses a layer for each consumer;
 //! - [`UpgradeBackoff`] delays the next upgrade after a downgrade.
 //!
-//! Invariant: layers do not oscillate, however the estimate and the bitrates of the layers do. Each switch costs a
-//! keyframe, which a narrow path can hardly carry.
+//! Invariant: layers do not oscillate, however the estimate and the bitrates of the layers do. Each
+//! switch costs a keyframe, which a narrow path can hardly carry.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,13 @@ use super::parameters::TrackKind;
 use super::state::Sfu;
 use super::transport::FIRST_ESTIMATE;
 
-/// Time without upgrades after a downgrade. Each upgrade that does not last doubles it, up to the maximum.
+/// Time without upgrades after a downgrade. Each upgrade that does not last doubles it, up to the
+/// maximum.
 const MIN_BACKOFF: Duration = Duration::from_secs(5);
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
 
-/// Last part of the backoff, in which padding probes for an upgrade. Before that, queues on the path drain.
+/// Last part of the backoff, in which padding probes for an upgrade. Before that, queues on the
+/// path drain.
 const PROBE_TIME: Duration = Duration::from_secs(3);
 
 /// The time over which str0m averages its estimates.
@@ -28,8 +31,8 @@ const AVERAGE_TIME: Duration = Duration::from_secs(3);
 const STABLE_TIME: Duration = Duration::from_secs(10);
 
 impl Sfu {
-    /// Allocates the bandwidth of a transport to its consumers, if any of their producers has several layers, or if the
-    /// path may be too narrow for one.
+    /// Allocates the bandwidth of a transport to its consumers, if any of their producers has
+    /// several layers, or if the path may be too narrow for one.
     pub(super) fn allocate(&mut self, now: Instant, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
         let router_id = transport.router;
@@ -39,7 +42,9 @@ impl Sfu {
             is_suspended |= consumer.is_suspended;
             let producer = router.producers.get(&consumer.producer);
             has_choice |= producer.is_some_and(|producer| producer.description.layers.len() > 1);
-            if transport.congestion.is_starting() && consumer.is_flowing() && consumer.codec.kind() == TrackKind::Video
+            if transport.congestion.is_starting()
+                && consumer.is_flowing()
+                && consumer.codec.kind() == TrackKind::Video
             {
                 video_arrives |= producer.is_some_and(|producer| producer.is_active(now));
             }
@@ -54,7 +59,11 @@ impl Sfu {
         if is_estimating != Some(true) {
             return;
         }
-        let (Some(transport), Some(router)) = (self.transports.get(&id), self.routers.get(&router_id)) else { return };
+        let (Some(transport), Some(router)) =
+            (self.transports.get(&id), self.routers.get(&router_id))
+        else {
+            return;
+        };
         let (mut audio, mut consumers, mut demands) = (0, Vec::new(), Vec::new());
         let flowing = transport.consumers.iter().filter_map(|id| router.consumers.get(id));
         for consumer in flowing.filter(|consumer| !consumer.is_paused) {
@@ -65,10 +74,16 @@ impl Sfu {
             } else {
                 consumers.push(consumer.id);
                 let (max_layer, current) = (consumer.max_layer, consumer.layer());
-                demands.push(VideoDemand { rates, max_layer, current, is_suspended: consumer.is_suspended });
+                demands.push(VideoDemand {
+                    rates,
+                    max_layer,
+                    current,
+                    is_suspended: consumer.is_suspended,
+                });
             }
         }
-        let (estimate, has_feedback) = (transport.estimate.bits(now), transport.congestion.has_feedback());
+        let (estimate, has_feedback) =
+            (transport.estimate.bits(now), transport.congestion.has_feedback());
         let ceiling = transport.upgrade_backoff.ceiling(now);
         let allocation = allocate(estimate.saturating_sub(audio), ceiling, &demands);
         let (mut has_upgraded, mut has_downgraded) = (false, false);
@@ -86,8 +101,9 @@ impl Sfu {
         }
         let mut total = allocation.total;
         if let Some((index, rate)) = largest_single_layer(&demands) {
-            let is_short =
-                outlet.on_transport(id, |transport, _| transport.congestion.is_short(now, estimate, total + audio));
+            let is_short = outlet.on_transport(id, |transport, _| {
+                transport.congestion.is_short(now, estimate, total + audio)
+            });
             let consumer = consumers.get(index).and_then(|id| router.consumers.get_mut(id));
             if let Some(consumer) = consumer.filter(|_| is_short == Some(true)) {
                 consumer.is_suspended = true;
@@ -98,8 +114,10 @@ impl Sfu {
         }
         // The bitrate of a stream that has only just started is not meaningful yet.
         let desired = (allocation.desired + audio).max(FIRST_ESTIMATE);
-        // What is sent in any case. With feedback, the estimate decides about video with a single layer.
-        let least = allocation.least + audio - if has_feedback { single_layers(&demands) } else { 0 };
+        // What is sent in any case. With feedback, the estimate decides about video with a single
+        // layer.
+        let least =
+            allocation.least + audio - if has_feedback { single_layers(&demands) } else { 0 };
         self.on_transport(id, |transport, output| {
             if has_upgraded {
                 transport.upgrade_backoff.upgraded(now);
@@ -132,7 +150,8 @@ fn single_layers(demands: &[VideoDemand]) -> u64 {
 /// The bandwidth demand of one video consumer.
 #[derive(Debug)]
 pub(super) struct VideoDemand {
-    /// Bitrate of each layer in bits per second, lowest quality first; `None` for layers without packets.
+    /// Bitrate of each layer in bits per second, lowest quality first; `None` for layers without
+    /// packets.
     pub(super) rates: Vec<Option<u64>>,
     /// The highest layer that the client wants.
     pub(super) max_layer: usize,
@@ -143,7 +162,8 @@ pub(super) struct VideoDemand {
 }
 
 impl VideoDemand {
-    /// Returns whether a layer is wanted and has packets, so that only bandwidth can prevent forwarding it.
+    /// Returns whether a layer is wanted and has packets, so that only bandwidth can prevent
+    /// forwarding it.
     fn is_available(&self, layer: usize) -> bool {
         layer <= self.max_layer && self.rates.get(layer).is_some_and(Option::is_some)
     }
@@ -164,7 +184,8 @@ pub(super) struct Allocation {
     pub(super) targets: Vec<Option<usize>>,
     /// Total bitrate of these layers.
     pub(super) total: u64,
-    /// Total bitrate after the next upgrade. Padding up to this bitrate probes whether it is available.
+    /// Total bitrate after the next upgrade. Padding up to this bitrate probes whether it is
+    /// available.
     pub(super) next: u64,
     /// Total bitrate of the highest wanted layers.
     pub(super) desired: u64,
@@ -172,18 +193,21 @@ pub(super) struct Allocation {
     pub(super) least: u64,
 }
 
-/// Allocates a bandwidth in bits per second: first the lowest layer to each consumer that is not suspended, whatever it
-/// takes, then higher ones step by step. An upgrade, which a resumption is as well, must leave a fifth of the bandwidth,
-/// so that its own keyframe does not revert it, and keep the total below the ceiling.
+/// Allocates a bandwidth in bits per second: first the lowest layer to each consumer that is not
+/// suspended, whatever it takes, then higher ones step by step. An upgrade, which a resumption is
+/// as well, must leave a fifth of the bandwidth, so that its own keyframe does not revert it, and
+/// keep the total below the ceiling.
 fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation {
     let flowing = |demand: &VideoDemand, above: Option<usize>| {
         let first = above.map_or(0, |above| above + 1);
-        (first..demand.rates.len().min(demand.max_layer + 1)).find_map(|layer| Some((layer, demand.rates[layer]?)))
+        (first..demand.rates.len().min(demand.max_layer + 1))
+            .find_map(|layer| Some((layer, demand.rates[layer]?)))
     };
     let lowest = |demand: &VideoDemand| {
         // If no wanted layer has packets, the lowest one that has.
-        flowing(demand, None)
-            .or_else(|| demand.rates.iter().enumerate().find_map(|(layer, rate)| Some((layer, (*rate)?))))
+        flowing(demand, None).or_else(|| {
+            demand.rates.iter().enumerate().find_map(|(layer, rate)| Some((layer, (*rate)?)))
+        })
     };
     let first = |demand: &VideoDemand| if demand.is_suspended { None } else { lowest(demand) };
     let mut chosen: Vec<Option<(usize, u64)>> = demands.iter().map(first).collect();
@@ -199,7 +223,8 @@ fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation
             }
             let Some((better, better_rate)) = flowing(demand, layer) else { continue };
             let with_it = total - rate.unwrap_or_default() + better_rate;
-            let is_upgrade = demand.is_suspended || demand.current.is_none_or(|current| better > current);
+            let is_upgrade =
+                demand.is_suspended || demand.current.is_none_or(|current| better > current);
             let available = if is_upgrade { (bandwidth / 5 * 4).min(ceiling) } else { bandwidth };
             if with_it <= available {
                 *chosen = Some((better, better_rate));
@@ -213,8 +238,9 @@ fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation
         }
         next = None;
     }
-    let best =
-        |demand: &VideoDemand| demand.rates.iter().take(demand.max_layer + 1).flatten().max().copied().unwrap_or(0);
+    let best = |demand: &VideoDemand| {
+        demand.rates.iter().take(demand.max_layer + 1).flatten().max().copied().unwrap_or(0)
+    };
     let desired = demands.iter().map(best).sum::<u64>() / 5 * 7;
     let targets = chosen.iter().map(|chosen| chosen.map(|(layer, _)| layer)).collect();
     Allocation { targets, total, next: next.unwrap_or(total), desired, least }
@@ -222,8 +248,8 @@ fn allocate(bandwidth: u64, ceiling: u64, demands: &[VideoDemand]) -> Allocation
 
 /// Delays upgrades of a transport after a downgrade.
 ///
-/// The estimate of a path that carries one layer but not quite the next one fluctuates. An upgrade that was reverted is
-/// tried again after a while, and after twice as long if it fails again.
+/// The estimate of a path that carries one layer but not quite the next one fluctuates. An upgrade
+/// that was reverted is tried again after a while, and after twice as long if it fails again.
 #[derive(Debug)]
 pub(super) struct UpgradeBackoff {
     /// The end of the backoff, and the maximum total bitrate until then, in bits per second.
@@ -235,7 +261,8 @@ pub(super) struct UpgradeBackoff {
 /// The bandwidth estimate for one client, in bits per second.
 #[derive(Debug)]
 pub(super) struct BandwidthEstimate {
-    /// str0m's average over three seconds: stable, but slow to follow a path that has become narrower.
+    /// str0m's average over three seconds: stable, but slow to follow a path that has become
+    /// narrower.
     average: u64,
     /// The last two momentary estimates: a single low one is ignored.
     latest: [u64; 2],
@@ -263,7 +290,11 @@ impl BandwidthEstimate {
 
     pub(super) fn bits(&self, now: Instant) -> u64 {
         let latest = self.latest[0].max(self.latest[1]);
-        if self.restarted_until.is_some_and(|until| now < until) { latest } else { self.average.min(latest) }
+        if self.restarted_until.is_some_and(|until| now < until) {
+            latest
+        } else {
+            self.average.min(latest)
+        }
     }
 }
 
@@ -289,7 +320,9 @@ impl UpgradeBackoff {
     /// Records a downgrade to a total bitrate of `total` bits per second.
     fn downgraded(&mut self, now: Instant, total: u64) {
         match self.upgraded_at.take() {
-            Some(at) if now.saturating_duration_since(at) >= STABLE_TIME => self.length = MIN_BACKOFF,
+            Some(at) if now.saturating_duration_since(at) >= STABLE_TIME => {
+                self.length = MIN_BACKOFF;
+            }
             Some(_) if self.limit.is_some() => self.length = (self.length * 2).min(MAX_BACKOFF),
             _ => {}
         }
@@ -302,7 +335,12 @@ mod tests {
     use super::*;
 
     fn demand(max_layer: usize, current: Option<usize>) -> VideoDemand {
-        VideoDemand { rates: vec![Some(100), Some(300), Some(1000)], max_layer, current, is_suspended: false }
+        VideoDemand {
+            rates: vec![Some(100), Some(300), Some(1000)],
+            max_layer,
+            current,
+            is_suspended: false,
+        }
     }
 
     fn targets(bandwidth: u64, demands: &[VideoDemand]) -> Vec<Option<usize>> {
@@ -327,36 +365,58 @@ mod tests {
 
     #[test]
     fn suspended_video_resumes_with_headroom() {
-        let single =
-            |is_suspended| VideoDemand { rates: vec![Some(1000)], max_layer: 0, current: Some(0), is_suspended };
+        let single = |is_suspended| VideoDemand {
+            rates: vec![Some(1000)],
+            max_layer: 0,
+            current: Some(0),
+            is_suspended,
+        };
         assert_eq!(targets(300, &[single(false)]), [Some(0)], "until it is suspended");
         assert_eq!(targets(1200, &[single(true)]), [None]);
         assert_eq!(targets(1250, &[single(true)]), [Some(0)]);
         let allocation = allocate(300, u64::MAX, &[single(true), demand(2, None)]);
-        assert_eq!((allocation.targets, allocation.total, allocation.least), (vec![None, Some(0)], 100, 100));
+        assert_eq!(
+            (allocation.targets, allocation.total, allocation.least),
+            (vec![None, Some(0)], 100, 100)
+        );
         assert_eq!(allocation.next, 420, "the next layer of the other one");
         assert_eq!(allocate(300, u64::MAX, &[single(true)]).next, 1400);
         assert_eq!(allocate(5000, 999, &[single(true)]).targets, [None], "not above the ceiling");
-        assert_eq!(largest_single_layer(&[single(true), demand(2, None), single(false)]), Some((2, 1000)));
+        assert_eq!(
+            largest_single_layer(&[single(true), demand(2, None), single(false)]),
+            Some((2, 1000))
+        );
         assert_eq!(single_layers(&[single(true), demand(2, None), single(false)]), 1000);
     }
 
     #[test]
     fn layers_without_packets_are_skipped() {
-        let gap =
-            VideoDemand { rates: vec![Some(100), None, Some(1000)], max_layer: 2, current: None, is_suspended: false };
+        let gap = VideoDemand {
+            rates: vec![Some(100), None, Some(1000)],
+            max_layer: 2,
+            current: None,
+            is_suspended: false,
+        };
         assert_eq!(targets(5000, &[gap]), [Some(2)]);
-        let upper =
-            VideoDemand { rates: vec![None, None, Some(1000)], max_layer: 0, current: None, is_suspended: false };
+        let upper = VideoDemand {
+            rates: vec![None, None, Some(1000)],
+            max_layer: 0,
+            current: None,
+            is_suspended: false,
+        };
         assert_eq!(targets(5000, &[upper]), [Some(2)], "a higher layer rather than none");
-        let none = VideoDemand { rates: vec![None], max_layer: 0, current: None, is_suspended: false };
+        let none =
+            VideoDemand { rates: vec![None], max_layer: 0, current: None, is_suspended: false };
         assert_eq!(targets(5000, &[none]), [None]);
     }
 
     #[test]
     fn padding_probes_for_next_upgrade() {
         let allocation = allocate(700, u64::MAX, &[demand(2, Some(1))]);
-        assert_eq!((allocation.total, allocation.next, allocation.desired, allocation.least), (300, 1400, 1400, 100));
+        assert_eq!(
+            (allocation.total, allocation.next, allocation.desired, allocation.least),
+            (300, 1400, 1400, 100)
+        );
         let nothing = Allocation { targets: vec![], total: 0, next: 0, desired: 0, least: 0 };
         assert_eq!(allocate(700, u64::MAX, &[]), nothing);
     }
@@ -366,7 +426,11 @@ mod tests {
         let two = [demand(0, Some(1)), demand(2, Some(0))];
         assert_eq!(allocate(10_000, 400, &two).targets, [Some(0), Some(1)]);
         assert_eq!(allocate(10_000, 399, &two).targets, [Some(0), Some(0)]);
-        assert_eq!(allocate(10_000, 0, &[demand(2, Some(1))]).targets, [Some(1)], "keeping a layer is no upgrade");
+        assert_eq!(
+            allocate(10_000, 0, &[demand(2, Some(1))]).targets,
+            [Some(1)],
+            "keeping a layer is no upgrade"
+        );
     }
 
     #[test]
@@ -413,8 +477,8 @@ mod tests {
             length.as_secs()
         };
         let (briefly, long) = (Duration::from_secs(2), STABLE_TIME);
-        let backoffs =
-            [briefly, briefly, briefly, briefly, long, briefly].map(|lasts| backoff(&mut upgrade_backoff, lasts));
+        let backoffs = [briefly, briefly, briefly, briefly, long, briefly]
+            .map(|lasts| backoff(&mut upgrade_backoff, lasts));
         assert_eq!(backoffs, [5, 10, 20, 20, 5, 10]);
         // A second downgrade belongs to the first.
         upgrade_backoff.downgraded(now, 100);

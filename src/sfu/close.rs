@@ -1,4 +1,5 @@
-//! Closing of transports, producers and consumers: each closes what depends on it and notifies the clients concerned.
+//! Closing of transports, producers and consumers: each closes what depends on it and notifies the
+//! clients concerned.
 
 use std::net::SocketAddr;
 
@@ -30,8 +31,8 @@ impl Sfu {
         }
     }
 
-    /// Returns a notice of failure for each transport, for use after a panic. Reads nothing but the transports, since
-    /// other state may be inconsistent.
+    /// Returns a notice of failure for each transport, for use after a panic. Reads nothing but the
+    /// transports, since other state may be inconsistent.
     pub(super) fn failure_notices(&self) -> Vec<Notice> {
         let failed = |(id, transport): (&TransportId, &Transport)| Notice {
             to: NoticeTarget::One(transport.owner.connection),
@@ -57,14 +58,18 @@ impl Sfu {
             && self.owners.values().all(|owner| owner.transports.is_empty())
     }
 
-    /// Closes a transport that has failed, and notifies its client of that and of what closes with it.
+    /// Closes a transport that has failed, and notifies its client of that and of what closes with
+    /// it.
     pub(super) fn fail_transport(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
         let (connection, peer) = (transport.owner.connection, transport.owner.peer.clone());
         let (producers, consumers) = (transport.producers.clone(), transport.consumers.clone());
         self.notify(connection, MediaEvent::TransportFailed(id));
         for id in producers {
-            self.notify(connection, MediaEvent::ProducerChanged(id, peer.clone(), ProducerAction::Close));
+            self.notify(
+                connection,
+                MediaEvent::ProducerChanged(id, peer.clone(), ProducerAction::Close),
+            );
         }
         for consumer in consumers {
             self.notify(connection, MediaEvent::ConsumerClosed(consumer));
@@ -74,7 +79,8 @@ impl Sfu {
 
     pub(super) fn close_transport(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
-        let (producers, consumers, due) = (transport.producers.clone(), transport.consumers.clone(), transport.due);
+        let (producers, consumers, due) =
+            (transport.producers.clone(), transport.consumers.clone(), transport.due);
         self.timers.remove(&(due, id));
         self.unregister_transport(id);
         // Removed first, so that its streams are not removed one by one.
@@ -117,7 +123,8 @@ impl Sfu {
                 self.notify(consumer.owner.connection, MediaEvent::ConsumerClosed(consumer.id));
             }
         }
-        let removed = self.on_router(router, |router, outlet| router.remove_producer(id, outlet)).flatten();
+        let removed =
+            self.on_router(router, |router, outlet| router.remove_producer(id, outlet)).flatten();
         let Some(producer) = removed else { return };
         self.on_transport(producer.transport, |transport, output| {
             transport.producers.retain(|own| *own != id);
@@ -125,13 +132,18 @@ impl Sfu {
             transport.remove_streams(&producer.description, output);
         });
         self.update_packet_limit(producer.transport);
-        let closed = MediaEvent::ProducerChanged(id, producer.owner.peer.clone(), ProducerAction::Close);
-        self.on_router(router, |router, outlet| router.notify_others(&producer.owner, closed, outlet));
+        let closed =
+            MediaEvent::ProducerChanged(id, producer.owner.peer.clone(), ProducerAction::Close);
+        self.on_router(router, |router, outlet| {
+            router.notify_others(&producer.owner, closed, outlet);
+        });
     }
 
     /// Closes a consumer, and returns it.
     pub(super) fn close_consumer(&mut self, router: RouterId, id: ConsumerId) -> Option<Consumer> {
-        let consumer = self.on_router(router, |router, outlet| router.remove_consumer(id, outlet)).flatten()?;
+        let consumer = self
+            .on_router(router, |router, outlet| router.remove_consumer(id, outlet))
+            .flatten()?;
         self.on_transport(consumer.transport, |transport, output| {
             transport.consumers.retain(|own| *own != id);
             transport.set_withheld(consumer.streams(), false);

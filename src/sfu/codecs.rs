@@ -1,14 +1,15 @@
-//! The codecs and header extensions that the router supports, and how a client's capabilities are matched with them.
+//! The codecs and header extensions that the router supports, and how a client's capabilities are
+//! matched with them.
 //!
-//! All rooms support the same. The payload types and extension ids here are those that consumers get; producers use
-//! their own (see [`formats`](super::formats)).
+//! All rooms support the same. The payload types and extension ids here are those that consumers
+//! get; producers use their own (see [`formats`](super::formats)).
 
 use serde_json::{Map, Value, json};
 use str0m::rtp::Extension;
 
 use super::parameters::{
-    CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, RtcpFeedback, RtpCapabilities,
-    TrackKind,
+    CodecCapability, CodecParameters, ExtensionCapability, ExtensionParameters, RtcpFeedback,
+    RtpCapabilities, TrackKind,
 };
 
 /// A supported codec.
@@ -111,16 +112,21 @@ impl Codec {
         channels: Option<u8>,
         parameters: &Map<String, Value>,
     ) -> Option<Self> {
-        let codec = Self::ALL.into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))?;
-        let fits = clock_rate == codec.clock_rate() && codec.channels().is_none_or(|own| channels == Some(own));
-        let number = |name: &str, default: u64| parameters.get(name).map_or(Some(default), as_number);
+        let codec = Self::ALL
+            .into_iter()
+            .find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))?;
+        let fits = clock_rate == codec.clock_rate()
+            && codec.channels().is_none_or(|own| channels == Some(own));
+        let number =
+            |name: &str, default: u64| parameters.get(name).map_or(Some(default), as_number);
         let has_profile = match codec {
             Self::Opus | Self::Vp8 => true,
             Self::Vp9 => number("profile-id", 0) == Some(0),
             Self::Av1 => number("profile", 0) == Some(0),
             Self::H264 => {
                 let profile = parameters.get("profile-level-id").and_then(Value::as_str);
-                number("packetization-mode", 0) == Some(1) && profile.is_some_and(is_constrained_baseline)
+                number("packetization-mode", 0) == Some(1)
+                    && profile.is_some_and(is_constrained_baseline)
             }
         };
         (fits && has_profile).then_some(codec)
@@ -162,7 +168,8 @@ pub(super) struct SupportedExtension {
     pub(super) uri: &'static str,
     pub(super) extension: Extension,
     pub(super) id: u8,
-    /// Direction for audio and for video, from the router's point of view; `None` if it is not used.
+    /// Direction for audio and for video, from the router's point of view; `None` if it is not
+    /// used.
     audio: Option<&'static str>,
     video: Option<&'static str>,
 }
@@ -171,10 +178,11 @@ pub(super) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(super) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 pub(super) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-pub(super) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub(super) const TRANSPORT_CC: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
-/// The supported header extensions with the router's ids. Those that are `recvonly` are not sent to consumers, which
-/// get a single stream.
+/// The supported header extensions with the router's ids. Those that are `recvonly` are not sent to
+/// consumers, which get a single stream.
 pub(super) const EXTENSIONS: [SupportedExtension; 7] = [
     SupportedExtension {
         uri: MID,
@@ -183,7 +191,13 @@ pub(super) const EXTENSIONS: [SupportedExtension; 7] = [
         audio: Some("sendrecv"),
         video: Some("sendrecv"),
     },
-    SupportedExtension { uri: RID, extension: Extension::RtpStreamId, id: 2, audio: None, video: Some("recvonly") },
+    SupportedExtension {
+        uri: RID,
+        extension: Extension::RtpStreamId,
+        id: 2,
+        audio: None,
+        video: Some("recvonly"),
+    },
     SupportedExtension {
         uri: REPAIRED_RID,
         extension: Extension::RepairedRtpStreamId,
@@ -255,8 +269,12 @@ pub fn capabilities() -> RtpCapabilities {
             direction: direction.to_owned(),
         })
     };
-    let audio = EXTENSIONS.iter().filter_map(|extension| capability(extension, TrackKind::Audio, extension.audio));
-    let video = EXTENSIONS.iter().filter_map(|extension| capability(extension, TrackKind::Video, extension.video));
+    let audio = EXTENSIONS
+        .iter()
+        .filter_map(|extension| capability(extension, TrackKind::Audio, extension.audio));
+    let video = EXTENSIONS
+        .iter()
+        .filter_map(|extension| capability(extension, TrackKind::Video, extension.video));
     RtpCapabilities { codecs, header_extensions: audio.chain(video).collect() }
 }
 
@@ -264,16 +282,19 @@ fn rtx_parameters(payload_type: u8) -> Map<String, Value> {
     Map::from_iter([("apt".to_owned(), payload_type.into())])
 }
 
-/// Returns the codecs of a consumer for a client with these capabilities: the codec, then RTX if the client supports
-/// it. Empty if the client cannot receive the codec.
+/// Returns the codecs of a consumer for a client with these capabilities: the codec, then RTX if
+/// the client supports it. Empty if the client cannot receive the codec.
 pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecParameters> {
     let of_client = client.codecs.iter().find(|offered| {
-        Codec::parse(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters) == Some(codec)
+        Codec::parse(&offered.mime_type, offered.clock_rate, offered.channels, &offered.parameters)
+            == Some(codec)
     });
     let Some(of_client) = of_client else { return Vec::new() };
-    let knows_rtx = client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
+    let knows_rtx =
+        client.codecs.iter().any(|offered| offered.mime_type.eq_ignore_ascii_case("video/rtx"));
     // Lost packets are retransmitted over RTX only.
-    let is_supported = |feedback: &RtcpFeedback| match (feedback.kind.as_str(), &feedback.parameter) {
+    let is_supported = |feedback: &RtcpFeedback| match (feedback.kind.as_str(), &feedback.parameter)
+    {
         // The server estimates bandwidth from transport-wide feedback instead.
         ("goog-remb", _) => false,
         ("nack", None) => knows_rtx,
@@ -304,14 +325,18 @@ pub(super) fn codecs_for(codec: Codec, client: &RtpCapabilities) -> Vec<CodecPar
 }
 
 /// Returns the header extensions of a consumer for a client with these capabilities.
-pub(super) fn extensions_for(kind: TrackKind, client: &RtpCapabilities) -> Vec<ExtensionParameters> {
+pub(super) fn extensions_for(
+    kind: TrackKind,
+    client: &RtpCapabilities,
+) -> Vec<ExtensionParameters> {
     let is_sent = |extension: &&SupportedExtension| {
         let direction = if kind == TrackKind::Audio { extension.audio } else { extension.video };
         direction == Some("sendrecv")
     };
     let is_known = |extension: &&SupportedExtension| {
         let mut known = client.header_extensions.iter();
-        known.any(|known| known.uri == extension.uri && known.kind.is_none_or(|known| known == kind))
+        known
+            .any(|known| known.uri == extension.uri && known.kind.is_none_or(|known| known == kind))
     };
     let extension = |extension: &SupportedExtension| ExtensionParameters {
         uri: extension.uri.to_owned(),
@@ -348,14 +373,19 @@ mod tests {
             }
         }
         let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client.clone()).unwrap());
-        let feedback: Vec<_> =
-            codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref())).collect();
-        let expected = [("nack", None), ("nack", Some("pli")), ("ccm", Some("fir")), ("transport-cc", None)];
+        let feedback: Vec<_> = codecs[0]
+            .rtcp_feedback
+            .iter()
+            .map(|one| (one.kind.as_str(), one.parameter.as_deref()))
+            .collect();
+        let expected =
+            [("nack", None), ("nack", Some("pli")), ("ccm", Some("fir")), ("transport-cc", None)];
         assert_eq!(feedback, expected);
         let codecs = client["codecs"].as_array_mut().unwrap();
         codecs.retain(|codec| codec["mimeType"] != "video/rtx");
         let codecs = codecs_for(Codec::Vp8, &serde_json::from_value(client).unwrap());
-        let feedback = codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref()));
+        let feedback =
+            codecs[0].rtcp_feedback.iter().map(|one| (one.kind.as_str(), one.parameter.as_deref()));
         assert_eq!(feedback.collect::<Vec<_>>(), expected[1..], "no NACK without RTX");
     }
 }

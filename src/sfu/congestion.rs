@@ -1,16 +1,19 @@
 //! Congestion of a path to a client that carries video with a single layer.
 //!
-//! Where there are several layers, a narrow path gets a lower one ([`bandwidth`](super::bandwidth)). Where there is only
-//! one, it would push audio aside. So its bandwidth is estimated for a while when video starts, and again after losses;
-//! video that does not fit is suspended, largest bitrate first, and resumes once there is room for it. Where a large part
-//! of a video is lost, as when a path becomes narrow in mid-call, it is suspended before there is an estimate.
+//! Where there are several layers, a narrow path gets a lower one
+//! ([`bandwidth`](super::bandwidth)). Where there is only one, it would push audio aside. So its
+//! bandwidth is estimated for a while when video starts, and again after losses; video that does
+//! not fit is suspended, largest bitrate first, and resumes once there is room for it. Where a
+//! large part of a video is lost, as when a path becomes narrow in mid-call, it is suspended before
+//! there is an estimate.
 //!
-//! Invariant: estimation is active while video is suspended. Otherwise nothing is estimated for long, since that doubles
-//! the cost of forwarding.
+//! Invariant: estimation is active while video is suspended. Otherwise nothing is estimated for
+//! long, since that doubles the cost of forwarding.
 
 use std::time::{Duration, Instant};
 
-/// How long a path is suspected to be narrow when video starts. Estimation lingers for two seconds more.
+/// How long a path is suspected to be narrow when video starts. Estimation lingers for two seconds
+/// more.
 const START_TIME: Duration = Duration::from_secs(2);
 
 /// How long a path is suspected to be narrow after a loss.
@@ -31,7 +34,8 @@ pub(super) struct Congestion {
     started_at: Option<Instant>,
     /// When a receiver report last indicated congestion.
     lost_at: Option<Instant>,
-    /// Whether most packets of a video are lost, so that nothing is to be learned from the estimate.
+    /// Whether most packets of a video are lost, so that nothing is to be learned from the
+    /// estimate.
     is_lost: bool,
     /// Since when the estimate is too low.
     short_since: Option<Instant>,
@@ -50,8 +54,8 @@ impl Congestion {
         self.is_starting
     }
 
-    /// Records that there are packets of the video that was resumed. Until then, a path is not suspected: many clients
-    /// wait for one that is silent.
+    /// Records that there are packets of the video that was resumed. Until then, a path is not
+    /// suspected: many clients wait for one that is silent.
     pub(super) fn video_arrives(&mut self, now: Instant) {
         if std::mem::take(&mut self.is_starting) {
             self.started_at = Some(now);
@@ -82,12 +86,17 @@ impl Congestion {
 
     /// Returns whether the path may be too narrow, so that bandwidth should be estimated.
     pub(super) fn is_suspected(&self, now: Instant) -> bool {
-        let within = |at: Option<Instant>, time| at.is_some_and(|at| now.saturating_duration_since(at) < time);
-        within(self.started_at, START_TIME) || within(self.lost_at, LOSS_TIME) || self.short_since.is_some()
+        let within = |at: Option<Instant>, time| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < time)
+        };
+        within(self.started_at, START_TIME)
+            || within(self.lost_at, LOSS_TIME)
+            || self.short_since.is_some()
     }
 
-    /// Compares the estimate with what is sent, both in bits per second. Returns whether video must be suspended: the
-    /// estimate has been too low for a while, or a large part of the video is lost.
+    /// Compares the estimate with what is sent, both in bits per second. Returns whether video must
+    /// be suspended: the estimate has been too low for a while, or a large part of the video is
+    /// lost.
     pub(super) fn is_short(&mut self, now: Instant, estimate: u64, sent: u64) -> bool {
         if std::mem::take(&mut self.is_lost) && self.has_feedback {
             self.short_since = None;
@@ -132,11 +141,17 @@ mod tests {
         let now = Instant::now();
         let mut congestion = Congestion::default();
         congestion.heavy_loss(now);
-        assert!(!congestion.is_short(now, 2000, 1000), "without feedback, video would never resume");
+        assert!(
+            !congestion.is_short(now, 2000, 1000),
+            "without feedback, video would never resume"
+        );
         congestion.feedback_arrived();
         congestion.heavy_loss(now);
         assert!(congestion.is_suspected(now) && congestion.is_short(now, 2000, 1000));
-        assert!(!congestion.is_short(now, 2000, 1000), "the next suspension needs a loss of its own");
+        assert!(
+            !congestion.is_short(now, 2000, 1000),
+            "the next suspension needs a loss of its own"
+        );
     }
 
     #[test]
@@ -144,7 +159,10 @@ mod tests {
         let mut now = Instant::now();
         let mut congestion = Congestion::default();
         let step = SHORTAGE_TIME / 3;
-        assert!(!congestion.is_short(now, 300, 1000) && !congestion.is_short(now + SHORTAGE_TIME, 300, 1000));
+        assert!(
+            !congestion.is_short(now, 300, 1000)
+                && !congestion.is_short(now + SHORTAGE_TIME, 300, 1000)
+        );
         congestion.feedback_arrived();
         for estimate in [300, 300, 900, 300, 300, 300] {
             assert!(!congestion.is_short(now, estimate, 1000));
@@ -152,6 +170,9 @@ mod tests {
         }
         assert!(congestion.is_suspected(now));
         assert!(congestion.is_short(now, 300, 1000));
-        assert!(!congestion.is_short(now, 300, 1000), "the next suspension needs a shortage of its own");
+        assert!(
+            !congestion.is_short(now, 300, 1000),
+            "the next suspension needs a shortage of its own"
+        );
     }
 }

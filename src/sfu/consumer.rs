@@ -1,7 +1,8 @@
 //! Forwarding of one producer to one peer: which packets are sent, and how they are numbered.
 //!
-//! [`Consumer::forward`] takes each packet of the producer and returns the packet to send, if any. A consumer switches
-//! to another simulcast layer at a keyframe of that layer, and forwards the old layer until then.
+//! [`Consumer::forward`] takes each packet of the producer and returns the packet to send, if any.
+//! A consumer switches to another simulcast layer at a keyframe of that layer, and forwards the old
+//! layer until then.
 //!
 //! Invariant: the sent packets form one continuous sequence (see [`rewrite`](super::rewrite)).
 
@@ -140,11 +141,18 @@ impl Consumer {
     }
 
     /// Takes a packet of a layer, and returns what to send for it.
-    pub(super) fn forward(&mut self, now: Instant, layer: usize, packet: &Packet, info: &PayloadInfo) -> Forwarded {
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        layer: usize,
+        packet: &Packet,
+        info: &PayloadInfo,
+    ) -> Forwarded {
         let from = Source { layer, ssrc: packet.ssrc };
         let is_current = self.source == Some(from) && !self.is_broken;
         if !is_current && layer != self.target {
-            // The old layer is forwarded until a keyframe of the new one, unless its packets are missing.
+            // The old layer is forwarded until a keyframe of the new one, unless its packets are
+            // missing.
             return Forwarded::default();
         }
         let mut has_switched = false;
@@ -160,7 +168,9 @@ impl Consumer {
             self.sequence.skip(number);
             return Forwarded { has_switched, ..Forwarded::default() };
         }
-        let Some(number) = self.sequence.map(number) else { return Forwarded { has_switched, ..Forwarded::default() } };
+        let Some(number) = self.sequence.map(number) else {
+            return Forwarded { has_switched, ..Forwarded::default() };
+        };
         let timestamp = self.timestamps.map(packet.timestamp, now, self.capture_time(packet));
         let write = self.write(packet, info, number, timestamp);
         Forwarded { write: Some(write), needs_keyframe: false, has_switched }
@@ -184,8 +194,8 @@ impl Consumer {
         capture_time(packet.timestamp, self.codec.clock_rate(), packet.sender_info.as_ref())
     }
 
-    /// Returns whether a packet belongs to a temporal layer that is not forwarded. Switches up where a higher layer can
-    /// be decoded.
+    /// Returns whether a packet belongs to a temporal layer that is not forwarded. Switches up
+    /// where a higher layer can be decoded.
     fn drops(&mut self, info: &PayloadInfo) -> bool {
         if self.max_temporal_layer < self.temporal {
             self.temporal = self.max_temporal_layer;
@@ -198,11 +208,17 @@ impl Consumer {
         info.temporal_layer > self.temporal
     }
 
-    fn write(&mut self, packet: &Packet, info: &PayloadInfo, number: u64, timestamp: u32) -> RtpWrite {
+    fn write(
+        &mut self,
+        packet: &Packet,
+        info: &PayloadInfo,
+        number: u64,
+        timestamp: u32,
+    ) -> RtpWrite {
         let is_video = self.codec.kind() == TrackKind::Video;
-        // MID, RID and transport-wide sequence numbers are set by the consumer's transport. Of the others only those
-        // that the router supports for this kind are copied, since their ids may mean something else on the producer's
-        // transport.
+        // MID, RID and transport-wide sequence numbers are set by the consumer's transport. Of the
+        // others only those that the router supports for this kind are copied, since their ids may
+        // mean something else on the producer's transport.
         let extensions = ExtensionValues {
             audio_level: packet.extensions.audio_level.filter(|_| !is_video),
             voice_activity: packet.extensions.voice_activity.filter(|_| !is_video),
@@ -216,10 +232,11 @@ impl Consumer {
         };
         // str0m panics when it retransmits on a stream without RTX.
         let can_retransmit = is_video && self.rtx.is_some();
-        let write = RtpWrite::new(payload_type, number.into(), timestamp, packet.arrived_at, payload)
-            .marker(packet.has_marker)
-            .ext_vals(extensions)
-            .nackable(can_retransmit);
+        let write =
+            RtpWrite::new(payload_type, number.into(), timestamp, packet.arrived_at, payload)
+                .marker(packet.has_marker)
+                .ext_vals(extensions)
+                .nackable(can_retransmit);
         match patch {
             Some(patch) => write.vp8_patch(patch),
             None => write,

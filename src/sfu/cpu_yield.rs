@@ -1,12 +1,13 @@
 //! Sharing the media thread's core with signaling.
 //!
-//! A burst of datagrams for a large room keeps the thread busy for milliseconds. On a single core, signaling would wait
-//! for all of it, since the kernel does not preempt a thread before its time slice ends. So the thread yields now and
-//! then.
+//! A burst of datagrams for a large room keeps the thread busy for milliseconds. On a single core,
+//! signaling would wait for all of it, since the kernel does not preempt a thread before its time
+//! slice ends. So the thread yields now and then.
 //!
-//! Invariant: a CPU-bound process does not get more than its fair share. It would keep the core for a whole time slice
-//! at each yield and media would stall, whereas signaling gives the core back after some ten microseconds. So after a
-//! yield that took long, the thread does not yield for a while.
+//! Invariant: a CPU-bound process does not get more than its fair share. It would keep the core for
+//! a whole time slice at each yield and media would stall, whereas signaling gives the core back
+//! after some ten microseconds. So after a yield that took long, the thread does not yield for a
+//! while.
 
 use std::time::{Duration, Instant};
 
@@ -35,14 +36,19 @@ impl CpuYield {
         self.yield_with(Instant::now, std::thread::yield_now)
     }
 
-    fn yield_with(&mut self, mut now: impl FnMut() -> Instant, yield_now: impl FnOnce()) -> Instant {
+    fn yield_with(
+        &mut self,
+        mut now: impl FnMut() -> Instant,
+        yield_now: impl FnOnce(),
+    ) -> Instant {
         let before = now();
         if before < self.next {
             return before;
         }
         yield_now();
         let after = now();
-        self.next = after + if after.saturating_duration_since(before) > LONG_YIELD { BACKOFF } else { INTERVAL };
+        self.next = after
+            + if after.saturating_duration_since(before) > LONG_YIELD { BACKOFF } else { INTERVAL };
         after
     }
 }
@@ -53,8 +59,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs for 10 ms and checks every 10 µs whether to yield, where a yield takes `takes`. Returns the number of
-    /// yields.
+    /// Runs for 10 ms and checks every 10 µs whether to yield, where a yield takes `takes`. Returns
+    /// the number of yields.
     fn count_yields(cpu_yield: &mut CpuYield, clock: &Cell<Instant>, takes: Duration) -> u32 {
         let mut yields = 0;
         for _ in 0..1000 {

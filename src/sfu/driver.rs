@@ -1,13 +1,15 @@
-//! Runs the media server on a thread of its own with a UDP socket, so that forwarding never delays signaling.
+//! Runs the media server on a thread of its own with a UDP socket, so that forwarding never delays
+//! signaling.
 //!
-//! - [`MediaServer::request`] sends a request to the thread and waits for the response. The thread writes all responses
-//!   and notices of a connection, so they keep their order;
+//! - [`MediaServer::request`] sends a request to the thread and waits for the response. The thread
+//!   writes all responses and notices of a connection, so they keep their order;
 //! - [`MediaServer::peer_left`] reports that a peer has left its room. It neither waits nor fails;
-//! - the thread alternates between one request and a batch of datagrams, so requests do not stop media;
+//! - the thread alternates between one request and a batch of datagrams, so requests do not stop
+//!   media;
 //! - [`RequestQueue`] orders requests, and delays those that create transports too fast.
 //!
-//! Invariant: a peer that has left a room has no media in it. Departures are processed before each request, and a
-//! request is refused if its peer is no longer a member.
+//! Invariant: a peer that has left a room has no media in it. Departures are processed before each
+//! request, and a request is refused if its peer is no longer a member.
 
 use std::collections::HashSet;
 use std::io;
@@ -25,7 +27,9 @@ use tracing::{error, warn};
 use super::cpu_yield::CpuYield;
 use super::forward::PollOutput;
 use super::limit_log::LimitLog;
-use super::request::{ErrorScope, MediaRequest, MediaResponse, Notice, RoomMember, SfuError, SfuErrorKind};
+use super::request::{
+    ErrorScope, MediaRequest, MediaResponse, Notice, RoomMember, SfuError, SfuErrorKind,
+};
 use super::request_queue::{QueuedRequest, RequestQueue, Responder};
 use super::socket::MediaSocket;
 use super::state::{CertificateError, Sfu, SfuSettings};
@@ -38,11 +42,13 @@ const QUEUE: usize = 256;
 /// Maximum number of datagrams processed, and of polls, in one turn.
 const TURN: usize = 64;
 
-/// How many dropped datagrams count as one that is processed. A flood must be read faster than it arrives, or the
-/// kernel's buffer overflows and media is lost with it; the rest of a turn costs as much as many dropped datagrams.
+/// How many dropped datagrams count as one that is processed. A flood must be read faster than it
+/// arrives, or the kernel's buffer overflows and media is lost with it; the rest of a turn costs as
+/// much as many dropped datagrams.
 const DROPPED_PER_PROCESSED: usize = 16;
 
-/// How long departures are processed before datagrams get a turn: a connection may have many transports.
+/// How long departures are processed before datagrams get a turn: a connection may have many
+/// transports.
 const DEPARTURES_SLICE: Duration = Duration::from_millis(2);
 
 /// Size of the receive buffer, above the largest datagram that is accepted.
@@ -105,7 +111,8 @@ impl MediaServer {
         let sfu = Sfu::new(settings.clone())?;
         let socket = MediaSocket::new(socket)?;
         let (commands, requests) = mpsc::channel(QUEUE);
-        let request_queue = RequestQueue::new(requests, settings.transports_per_second, Instant::now());
+        let request_queue =
+            RequestQueue::new(requests, settings.transports_per_second, Instant::now());
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let readiness = {
@@ -127,8 +134,9 @@ impl MediaServer {
             cpu_yield: CpuYield::new(Instant::now()),
             limit_log: LimitLog::default(),
         };
-        let thread =
-            std::thread::Builder::new().name("media".to_owned()).spawn(move || runtime.block_on(driver.run()))?;
+        let thread = std::thread::Builder::new()
+            .name("media".to_owned())
+            .spawn(move || runtime.block_on(driver.run()))?;
         Ok((Self { commands, shared: Arc::clone(&shared) }, MediaThread { thread, shared }))
     }
 
@@ -141,7 +149,9 @@ impl MediaServer {
             // The thread drops the sender when it has replied.
             Ok(()) => _ = answered.await,
             Err(mpsc::error::SendError(command)) => {
-                (command.responder.reply)(Err(SfuErrorKind::ShuttingDown.in_scope(ErrorScope::Transport)));
+                (command.responder.reply)(Err(
+                    SfuErrorKind::ShuttingDown.in_scope(ErrorScope::Transport)
+                ));
             }
         }
     }
@@ -174,7 +184,8 @@ impl MediaThread {
 struct Driver {
     sfu: Sfu,
     settings: SfuSettings,
-    /// Read and written without the runtime's readiness, which is updated only while the thread waits.
+    /// Read and written without the runtime's readiness, which is updated only while the thread
+    /// waits.
     socket: MediaSocket,
     /// A duplicate of the socket, to wait for datagrams.
     readiness: tokio::net::UdpSocket,
@@ -184,7 +195,8 @@ struct Driver {
     /// Counters of sent datagrams and of panics outside of transports.
     counted: MediaStats,
     poll_output: PollOutput,
-    /// The responder of the request being carried out, kept here to respond even if the request panics.
+    /// The responder of the request being carried out, kept here to respond even if the request
+    /// panics.
     current: Option<Responder>,
     cpu_yield: CpuYield,
     limit_log: LimitLog,
@@ -212,8 +224,8 @@ impl Driver {
         }
     }
 
-    /// Replaces the SFU after a panic outside of transports, which may have left it inconsistent. Clients are notified
-    /// that their transports have failed, and may create new ones.
+    /// Replaces the SFU after a panic outside of transports, which may have left it inconsistent.
+    /// Clients are notified that their transports have failed, and may create new ones.
     fn restart_after_panic(&mut self) -> Option<Instant> {
         error!("media server panicked, closing all transports");
         self.counted.panics += 1;
@@ -236,8 +248,8 @@ impl Driver {
         None
     }
 
-    /// Processes departures, one request and a batch of datagrams. Returns the time of the next turn, if one is
-    /// scheduled.
+    /// Processes departures, one request and a batch of datagrams. Returns the time of the next
+    /// turn, if one is scheduled.
     fn turn(&mut self, buffer: &mut [u8]) -> Option<Instant> {
         self.process_departures(buffer);
         if let Some(command) = self.request_queue.next(Instant::now()) {
@@ -269,7 +281,8 @@ impl Driver {
             budget -= 1;
             match self.socket.receive(buffer) {
                 Ok((length, from)) => {
-                    let is_processed = self.sfu.receive(self.cpu_yield.yield_if_due(), from, &buffer[..length]);
+                    let is_processed =
+                        self.sfu.receive(self.cpu_yield.yield_if_due(), from, &buffer[..length]);
                     if is_processed {
                         budget = budget.saturating_sub(DROPPED_PER_PROCESSED - 1);
                     }
@@ -304,7 +317,8 @@ impl Driver {
         }
     }
 
-    /// Sends datagrams and delivers notices until the SFU has no more that are due. Returns the time of the next poll.
+    /// Sends datagrams and delivers notices until the SFU has no more that are due. Returns the
+    /// time of the next poll.
     fn flush(&mut self) -> Option<Instant> {
         let began = Instant::now();
         for _ in 0..TURN {
@@ -329,7 +343,8 @@ impl Driver {
     }
 
     fn publish(&mut self, now: Instant) {
-        let (MediaStats { sent, sent_bytes, send_errors, .. }, stats) = (self.counted, self.sfu.stats());
+        let (MediaStats { sent, sent_bytes, send_errors, .. }, stats) =
+            (self.counted, self.sfu.stats());
         let panics = self.counted.panics + stats.panics;
         let stats = MediaStats { sent, sent_bytes, send_errors, panics, ..stats };
         self.limit_log.update(now, &stats, |limit, times| warn!(limit, times, "media limit hit"));

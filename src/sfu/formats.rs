@@ -1,12 +1,15 @@
 //! Payload types and header extension ids.
 //!
-//! Consumers get the router's numbers. Each producer has those of its client, which may differ from its other
-//! producers: [`TrackFormats`] are read from the parameters of `produce`, as in mediasoup.
+//! Consumers get the router's numbers. Each producer has those of its client, which may differ from
+//! its other producers: [`TrackFormats`] are read from the parameters of `produce`, as in
+//! mediasoup.
 //!
-//! An `Rtc` of str0m has one set of numbers, fixed when it is created. So that of a sending transport accepts all:
-//! - each payload type is declared as its own RTX, so that str0m recognizes retransmissions by their SSRC alone;
-//! - each extension id is declared as a [`SelectedExtension`], whose meaning is set before each packet, by
-//!   [`ExtensionSelector::select`], to that in the packet's track.
+//! An `Rtc` of str0m has one set of numbers, fixed when it is created. So that of a sending
+//! transport accepts all:
+//! - each payload type is declared as its own RTX, so that str0m recognizes retransmissions by
+//!   their SSRC alone;
+//! - each extension id is declared as a [`SelectedExtension`], whose meaning is set before each
+//!   packet, by [`ExtensionSelector::select`], to that in the packet's track.
 //!
 //! Invariant: what a number means depends only on the track that a packet belongs to.
 
@@ -21,8 +24,9 @@ use super::codecs::{Codec, EXTENSIONS, as_number};
 use super::parameters::{CodecParameters, ExtensionParameters, RtpParameters};
 use super::request::SfuErrorKind;
 
-/// Payload types of Opus in Chromium and Safari, in Firefox, and of the router. Opus with another one works as well,
-/// but receiver reports state its jitter in units of a video clock, as str0m must know the clock rate in advance.
+/// Payload types of Opus in Chromium and Safari, in Firefox, and of the router. Opus with another
+/// one works as well, but receiver reports state its jitter in units of a video clock, as str0m
+/// must know the clock rate in advance.
 const OPUS_PAYLOAD_TYPES: [u8; 3] = [111, 109, Codec::Opus.payload_type()];
 
 /// Returns whether a payload type can be used. The others are those of RTCP (RFC 5761, section 4).
@@ -55,18 +59,22 @@ impl TrackFormats {
             }
         }
         let is_rtx_of = |rtx: &CodecParameters, codec: &CodecParameters| {
-            !is_rtx(codec) && rtx.parameters.get("apt").and_then(as_number) == Some(codec.payload_type.into())
+            !is_rtx(codec)
+                && rtx.parameters.get("apt").and_then(as_number) == Some(codec.payload_type.into())
         };
         let mut all_rtx = codecs.iter().filter(|codec| is_rtx(codec));
         if all_rtx.clone().any(|rtx| !codecs.iter().any(|codec| is_rtx_of(rtx, codec))) {
-            return Err(wrong("rtx without its codec: apt must be the payload type of another entry"));
+            return Err(wrong(
+                "rtx without its codec: apt must be the payload type of another entry",
+            ));
         }
         let rtx = all_rtx.find(|rtx| is_rtx_of(rtx, first)).map(|rtx| rtx.payload_type);
         let extensions = ExtensionIds::read(&parameters.header_extensions)?;
         Ok(Self { payload_type: first.payload_type, rtx, extensions })
     }
 
-    /// Returns whether packets of the track may have a payload type. Those that were retransmitted keep that of RTX.
+    /// Returns whether packets of the track may have a payload type. Those that were retransmitted
+    /// keep that of RTX.
     pub(super) fn has_payload_type(&self, payload_type: u8) -> bool {
         payload_type == self.payload_type || Some(payload_type) == self.rtx
     }
@@ -76,15 +84,16 @@ fn is_rtx(codec: &CodecParameters) -> bool {
     codec.mime_type.get(6..).is_some_and(|subtype| subtype.eq_ignore_ascii_case("rtx"))
 }
 
-/// The meaning of each header extension id: four bits for each id from 1, which hold the index in [`EXTENSIONS`] plus 1,
-/// or 0 for extensions that the router does not read.
+/// The meaning of each header extension id: four bits for each id from 1, which hold the index in
+/// [`EXTENSIONS`] plus 1, or 0 for extensions that the router does not read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ExtensionIds(u64);
 
 const _: () = assert!(EXTENSIONS.len() < 16, "an index must fit into four bits");
 
 impl ExtensionIds {
-    /// The largest id that str0m reads. Clients number the few extensions that the router supports from 1.
+    /// The largest id that str0m reads. Clients number the few extensions that the router supports
+    /// from 1.
     const MAX: u8 = 16;
 
     /// Returns the router's ids.
@@ -99,7 +108,8 @@ impl ExtensionIds {
 
     /// Reads the ids of a track.
     fn read(declared: &[ExtensionParameters]) -> Result<Self, SfuErrorKind> {
-        let wrong = |problem| SfuErrorKind::Parameter { field: "rtpParameters.headerExtensions", problem };
+        let wrong =
+            |problem| SfuErrorKind::Parameter { field: "rtpParameters.headerExtensions", problem };
         let mut ids = Self::default();
         let mut taken = [false; 256];
         for extension in declared {
@@ -108,7 +118,9 @@ impl ExtensionIds {
             if std::mem::replace(&mut taken[usize::from(id)], true) {
                 return Err(wrong("the same id twice"));
             }
-            let Some(index) = EXTENSIONS.iter().position(|known| known.uri == extension.uri) else { continue };
+            let Some(index) = EXTENSIONS.iter().position(|known| known.uri == extension.uri) else {
+                continue;
+            };
             if id > Self::MAX {
                 return Err(wrong("the id of an extension that the router reads must be 1 to 16"));
             }
@@ -164,7 +176,13 @@ impl ExtensionSelector {
     pub(super) fn extension_map(&self) -> ExtensionMap {
         let mut map = ExtensionMap::empty();
         for id in 1..=ExtensionIds::MAX {
-            map.set(id, Extension::with_serializer("", SelectedExtension { id, selected: Arc::clone(&self.0) }));
+            map.set(
+                id,
+                Extension::with_serializer(
+                    "",
+                    SelectedExtension { id, selected: Arc::clone(&self.0) },
+                ),
+            );
         }
         map
     }
@@ -221,19 +239,35 @@ fn read_value(extension: &Extension, value: &[u8], values: &mut ExtensionValues)
 /// Declares the router's codecs, which consumers get.
 pub(super) fn add_router_codecs(config: &mut CodecConfig) {
     for codec in Codec::ALL {
-        let (payload_type, rtx) = (codec.payload_type().into(), codec.rtx_payload_type().map(Into::into));
-        config.add_config(payload_type, rtx, codec.to_str0m(), clock(codec), codec.channels(), FormatParams::default());
+        let (payload_type, rtx) =
+            (codec.payload_type().into(), codec.rtx_payload_type().map(Into::into));
+        config.add_config(
+            payload_type,
+            rtx,
+            codec.to_str0m(),
+            clock(codec),
+            codec.channels(),
+            FormatParams::default(),
+        );
     }
 }
 
-/// Declares all payload types, for producers of any codec. In RTP mode str0m uses nothing but the clock rate of them.
+/// Declares all payload types, for producers of any codec. In RTP mode str0m uses nothing but the
+/// clock rate of them.
 pub(super) fn add_any_codecs(config: &mut CodecConfig) {
     let others = (96..=127).chain(0..=63).filter(|number| !OPUS_PAYLOAD_TYPES.contains(number));
     let audio = OPUS_PAYLOAD_TYPES.into_iter().map(|number| (number, Codec::Opus));
     for (number, codec) in audio.chain(others.map(|number| (number, Codec::Vp8))) {
         let itself = Some(number.into());
         let (name, channels) = (codec.to_str0m(), codec.channels());
-        config.add_config(number.into(), itself, name, clock(codec), channels, FormatParams::default());
+        config.add_config(
+            number.into(),
+            itself,
+            name,
+            clock(codec),
+            channels,
+            FormatParams::default(),
+        );
     }
 }
 

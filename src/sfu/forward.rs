@@ -1,12 +1,14 @@
-//! Forwarding: datagrams in, packets to their consumers, datagrams out, and everything driven by time.
+//! Forwarding: datagrams in, packets to their consumers, datagrams out, and everything driven by
+//! time.
 //!
-//! - [`Sfu::receive`] finds the transport of a datagram: by the ufrag of a STUN request, else by its source address;
+//! - [`Sfu::receive`] finds the transport of a datagram: by the ufrag of a STUN request, else by
+//!   its source address;
 //! - the resulting [`TransportEvent`]s are processed until there are no more;
 //! - [`Sfu::poll`] runs due timers, and returns the datagrams to send and the notices to deliver.
 //!
-//! Invariant: a datagram of an unknown sender costs one look-up. Only a request that names a transport has its
-//! MESSAGE-INTEGRITY verified, and only a verified one changes state or counts towards a limit of its transport, since
-//! anyone can forge one.
+//! Invariant: a datagram of an unknown sender costs one look-up. Only a request that names a
+//! transport has its MESSAGE-INTEGRITY verified, and only a verified one changes state or counts
+//! towards a limit of its transport, since anyone can forge one.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -32,12 +34,13 @@ const ALLOCATION_INTERVAL: Duration = Duration::from_millis(250);
 /// Interval of REMB messages to a client.
 const REMB_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of transports whose timers run in one poll: their datagrams are sent before others have their turn.
+/// Maximum number of transports whose timers run in one poll: their datagrams are sent before
+/// others have their turn.
 const MAX_TIMERS_PER_POLL: usize = 2;
 
-/// Maximum number of transports whose written packets are sent in one poll. Their datagrams go to the kernel together,
-/// which saves system calls; the thread yields to signaling between two polls, so it takes no more than some hundred
-/// microseconds.
+/// Maximum number of transports whose written packets are sent in one poll. Their datagrams go to
+/// the kernel together, which saves system calls; the thread yields to signaling between two polls,
+/// so it takes no more than some hundred microseconds.
 const MAX_READY_PER_POLL: usize = 16;
 
 /// Why a datagram is dropped.
@@ -60,8 +63,8 @@ pub struct PollOutput {
 }
 
 impl Sfu {
-    /// Processes a received datagram. Returns `false` if it was dropped before anything was decrypted or sent for it,
-    /// which costs little.
+    /// Processes a received datagram. Returns `false` if it was dropped before anything was
+    /// decrypted or sent for it, which costs little.
     pub fn receive(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> bool {
         self.counted.received += 1;
         self.counted.received_bytes += datagram.len() as u64;
@@ -78,7 +81,8 @@ impl Sfu {
             self.counted.binding_requests_over_limit += 1;
             return false;
         }
-        let local = self.foundation.local.iter().find(|local| local.is_ipv4() == from.is_ipv4()).copied();
+        let local =
+            self.foundation.local.iter().find(|local| local.is_ipv4() == from.is_ipv4()).copied();
         let (Ok((id, is_nominated)), Some(local)) = (found, local) else {
             self.counted.ignored += 1;
             return false;
@@ -94,8 +98,8 @@ impl Sfu {
         true
     }
 
-    /// Returns the transport whose password a binding request proves to know, and whether the request nominates its
-    /// path (USE-CANDIDATE).
+    /// Returns the transport whose password a binding request proves to know, and whether the
+    /// request nominates its path (USE-CANDIDATE).
     fn authenticate(
         &mut self,
         now: Instant,
@@ -123,7 +127,8 @@ impl Sfu {
         Ok((id, request.use_candidate()))
     }
 
-    /// Assigns an address to a transport. It is not taken over from another transport that is connected.
+    /// Assigns an address to a transport. It is not taken over from another transport that is
+    /// connected.
     fn accept_address(&mut self, id: TransportId, from: SocketAddr) -> Result<(), Dropped> {
         let holder = self.by_address.get(&from).copied().filter(|holder| *holder != id);
         let mut holder = holder.and_then(|holder| self.transports.get_mut(&holder));
@@ -133,7 +138,8 @@ impl Sfu {
         if let Some(holder) = &mut holder {
             holder.addresses.remove(from);
         }
-        let is_accepted = self.transports.get_mut(&id).is_some_and(|transport| transport.addresses.accept(from));
+        let is_accepted =
+            self.transports.get_mut(&id).is_some_and(|transport| transport.addresses.accept(from));
         if !is_accepted {
             return Err(Dropped::Unknown);
         }
@@ -141,8 +147,8 @@ impl Sfu {
         Ok(())
     }
 
-    /// Sends written packets, runs due timers, and replaces the contents of `poll_output`. If more is due at once,
-    /// [`PollOutput::next`] is not in the future.
+    /// Sends written packets, runs due timers, and replaces the contents of `poll_output`. If more
+    /// is due at once, [`PollOutput::next`] is not in the future.
     pub fn poll(&mut self, now: Instant, output: &mut PollOutput) {
         self.close_overdue(now);
         self.process_events(now);
@@ -158,10 +164,14 @@ impl Sfu {
             self.on_transport(id, |transport, output| transport.advance(now, output));
             self.process_events(now);
         }
-        if self.allocated_at.is_none_or(|last| now.saturating_duration_since(last) >= ALLOCATION_INTERVAL) {
+        if self
+            .allocated_at
+            .is_none_or(|last| now.saturating_duration_since(last) >= ALLOCATION_INTERVAL)
+        {
             self.allocated_at = Some(now);
-            let is_receiving =
-                |transport: &&Transport| transport.direction == Direction::Receive && transport.is_connected;
+            let is_receiving = |transport: &&Transport| {
+                transport.direction == Direction::Receive && transport.is_connected
+            };
             let receiving = self.transports.values().filter(is_receiving);
             let receiving: Vec<TransportId> = receiving.map(|transport| transport.id).collect();
             for id in receiving {
@@ -170,8 +180,10 @@ impl Sfu {
             self.process_events(now);
         }
         let due = self.timers.first().map(|(due, _)| *due);
-        let allocate_at =
-            self.allocated_at.map(|last| last + ALLOCATION_INTERVAL).filter(|_| self.counted.consumers > 0);
+        let allocate_at = self
+            .allocated_at
+            .map(|last| last + ALLOCATION_INTERVAL)
+            .filter(|_| self.counted.consumers > 0);
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         let at_once = (!self.ready.is_empty()).then_some(now);
         output.next = due.into_iter().chain(allocate_at).chain(deadline).chain(at_once).min();
@@ -201,11 +213,15 @@ impl Sfu {
                 TransportEvent::KeyframeRequested(mid) => {
                     let Some(transport) = self.transports.get(&id) else { continue };
                     let Some(router) = self.routers.get(&transport.router) else { continue };
-                    let mut consumers = transport.consumers.iter().filter_map(|id| router.consumers.get(id));
-                    let consumer = consumers.find(|consumer| consumer.mid == mid).map(|consumer| consumer.id);
+                    let mut consumers =
+                        transport.consumers.iter().filter_map(|id| router.consumers.get(id));
+                    let consumer =
+                        consumers.find(|consumer| consumer.mid == mid).map(|consumer| consumer.id);
                     let router = transport.router;
                     if let Some(consumer) = consumer {
-                        self.on_router(router, |router, outlet| router.request_keyframe_for(now, consumer, outlet));
+                        self.on_router(router, |router, outlet| {
+                            router.request_keyframe_for(now, consumer, outlet);
+                        });
                     }
                 }
                 TransportEvent::Connected | TransportEvent::Reconnected => {
@@ -220,7 +236,9 @@ impl Sfu {
                 }
                 // The client may reconnect or restart ICE.
                 TransportEvent::Disconnected => {
-                    if let Some(connection) = self.transports.get(&id).map(|transport| transport.owner.connection) {
+                    if let Some(connection) =
+                        self.transports.get(&id).map(|transport| transport.owner.connection)
+                    {
                         self.notify(connection, MediaEvent::TransportFailed(id));
                     }
                 }
@@ -233,9 +251,13 @@ impl Sfu {
     fn forward(&mut self, now: Instant, id: TransportId, packet: &Packet) {
         let Some(transport) = self.transports.get(&id) else { return };
         let (router, known) = (transport.router, transport.streams.get(&packet.ssrc).copied());
-        let Some((producer, layer)) = known.or_else(|| self.identify_stream(id, packet.ssrc)) else { return };
-        let is_accepted =
-            self.on_router(router, |router, outlet| router.forward(now, (producer, layer), packet, outlet));
+        let Some((producer, layer)) = known.or_else(|| self.identify_stream(id, packet.ssrc))
+        else {
+            return;
+        };
+        let is_accepted = self.on_router(router, |router, outlet| {
+            router.forward(now, (producer, layer), packet, outlet)
+        });
         if is_accepted == Some(true) {
             self.send_remb(now, id, producer, layer);
         }
@@ -243,7 +265,9 @@ impl Sfu {
 
     /// Returns the producer and layer of a stream at its first packet.
     fn identify_stream(&mut self, id: TransportId, ssrc: Ssrc) -> Option<(ProducerId, usize)> {
-        let (mid, rid) = self.on_transport(id, |transport, output| transport.identify(ssrc, output)).flatten()?;
+        let (mid, rid) = self
+            .on_transport(id, |transport, output| transport.identify(ssrc, output))
+            .flatten()?;
         let transport = self.transports.get_mut(&id)?;
         let router = self.routers.get(&transport.router)?;
         let mut producers = transport.producers.iter().filter_map(|id| router.producers.get(id));
@@ -256,7 +280,10 @@ impl Sfu {
     /// Sends a client its maximum bitrate (REMB) once per interval.
     fn send_remb(&mut self, now: Instant, id: TransportId, producer: ProducerId, layer: usize) {
         let Some(transport) = self.transports.get_mut(&id) else { return };
-        if transport.remb_sent_at.is_some_and(|last| now.saturating_duration_since(last) < REMB_INTERVAL) {
+        if transport
+            .remb_sent_at
+            .is_some_and(|last| now.saturating_duration_since(last) < REMB_INTERVAL)
+        {
             return;
         }
         transport.remb_sent_at = Some(now);

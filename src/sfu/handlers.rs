@@ -1,7 +1,7 @@
 //! The handlers of [`MediaRequest`]s.
 //!
-//! Invariant: a request reaches only transports, producers and consumers of its member, and producers of its room. All
-//! look-ups of ids in requests are in this file.
+//! Invariant: a request reaches only transports, producers and consumers of its member, and
+//! producers of its room. All look-ups of ids in requests are in this file.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,27 +11,29 @@ use super::codecs;
 use super::consumer::Consumer;
 use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::parameters::{
-    DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Retransmission, RtcpParameters, RtpCapabilities,
-    RtpParameters, TrackKind,
+    DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Retransmission, RtcpParameters,
+    RtpCapabilities, RtpParameters, TrackKind,
 };
 use super::producer::{Layer, Producer, ProducerLimit, TrackDescription};
 use super::request::{
-    ConsumerAction, ConsumerInfo, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, ProducerAction,
-    RoomMember, SfuError, SfuErrorKind,
+    ConsumerAction, ConsumerInfo, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse,
+    ProducerAction, RoomMember, SfuError, SfuErrorKind,
 };
 use super::router::Router;
 use super::state::Sfu;
 use super::transport::Transport;
 use crate::id::RoomId;
 
-/// Maximum number of transports of one peer: one for each direction, and some that it has not closed yet.
+/// Maximum number of transports of one peer: one for each direction, and some that it has not
+/// closed yet.
 const MAX_TRANSPORTS: usize = 4;
 
 /// Maximum number of consumers of one transport.
 const MAX_CONSUMERS: usize = 1024;
 
 impl Sfu {
-    /// Carries out a request. [`Sfu::poll`](super::forward) returns the datagrams and notices that result from it.
+    /// Carries out a request. [`Sfu::poll`](super::forward) returns the datagrams and notices that
+    /// result from it.
     pub fn handle(
         &mut self,
         now: Instant,
@@ -40,28 +42,36 @@ impl Sfu {
     ) -> Result<MediaResponse, SfuError> {
         let response = match request {
             MediaRequest::Capabilities => Ok(MediaResponse::Capabilities(codecs::capabilities())),
-            MediaRequest::CreateTransport { direction } => self.create_transport(now, member, direction),
-            MediaRequest::ConnectTransport { transport, dtls } => {
-                self.own_transport(member, &transport).and_then(|id| self.connect_transport(now, id, &dtls))
+            MediaRequest::CreateTransport { direction } => {
+                self.create_transport(now, member, direction)
             }
+            MediaRequest::ConnectTransport { transport, dtls } => self
+                .own_transport(member, &transport)
+                .and_then(|id| self.connect_transport(now, id, &dtls)),
             MediaRequest::RestartIce { transport } => {
                 self.own_transport(member, &transport).map(|id| self.restart_ice(id))
             }
-            MediaRequest::CloseTransport { transport } => self.own_transport(member, &transport).map(|id| {
-                self.close_transport(id);
-                MediaResponse::TransportClosed(id)
-            }),
+            MediaRequest::CloseTransport { transport } => {
+                self.own_transport(member, &transport).map(|id| {
+                    self.close_transport(id);
+                    MediaResponse::TransportClosed(id)
+                })
+            }
             MediaRequest::Produce { transport, kind, parameters, app_data } => {
                 self.produce(now, member, &transport, (kind, &parameters), app_data)
             }
             MediaRequest::Consume { transport, producer, capabilities } => {
                 self.consume(now, member, &transport, &producer, &capabilities)
             }
-            MediaRequest::Consumer(consumer, action) => self.act_on_consumer(now, member, &consumer, action),
-            MediaRequest::Producer(producer, action) => self.act_on_producer(now, member, &producer, action),
-            MediaRequest::ListProducers => {
-                Ok(MediaResponse::Producers(self.router_of(&member.room).map(Router::list).unwrap_or_default()))
+            MediaRequest::Consumer(consumer, action) => {
+                self.act_on_consumer(now, member, &consumer, action)
             }
+            MediaRequest::Producer(producer, action) => {
+                self.act_on_producer(now, member, &producer, action)
+            }
+            MediaRequest::ListProducers => Ok(MediaResponse::Producers(
+                self.router_of(&member.room).map(Router::list).unwrap_or_default(),
+            )),
         };
         self.process_events(now);
         response
@@ -96,9 +106,8 @@ impl Sfu {
         let peers = self.router_of(&member.room).map(|router| &router.peers);
         let own = peers.and_then(|peers| peers.get(&member.connection));
         if own.is_some_and(|own| own.len() >= MAX_TRANSPORTS) {
-            return Err(
-                SfuErrorKind::TooMany { what: "transports", max: MAX_TRANSPORTS }.in_scope(ErrorScope::Transport)
-            );
+            return Err(SfuErrorKind::TooMany { what: "transports", max: MAX_TRANSPORTS }
+                .in_scope(ErrorScope::Transport));
         }
         self.admit(now, member.connection).map_err(|kind| kind.in_scope(ErrorScope::Transport))?;
         let router = self.open_router(&member.room);
@@ -107,9 +116,12 @@ impl Sfu {
         self.by_ufrag.insert(ice.username_fragment.clone().into_bytes(), id);
         self.timers.insert((transport.due, id));
         self.transports.insert(id, transport);
-        self.on_router(router, |router, _| router.peers.entry(member.connection).or_default().push(id));
+        self.on_router(router, |router, _| {
+            router.peers.entry(member.connection).or_default().push(id);
+        });
         self.register_transport(now, member.connection, id);
-        let fingerprint = Fingerprint { algorithm: "sha-256".to_owned(), value: self.fingerprint.clone() };
+        let fingerprint =
+            Fingerprint { algorithm: "sha-256".to_owned(), value: self.fingerprint.clone() };
         let dtls = DtlsParameters { role: DtlsRole::Auto, fingerprints: vec![fingerprint] };
         Ok(MediaResponse::TransportCreated { id, ice, candidates: self.candidates(), dtls })
     }
@@ -138,10 +150,12 @@ impl Sfu {
 
     fn restart_ice(&mut self, id: TransportId) -> MediaResponse {
         let restarted = self.on_transport(id, |transport, output| {
-            // The client may use as many addresses again, and keeps its current one until it has found another.
+            // The client may use as many addresses again, and keeps its current one until it has
+            // found another.
             (transport.restart_ice(output), transport.ice(), transport.addresses.restart())
         });
-        let (old_ufrag, ice, forgotten) = restarted.expect("own_transport has just returned this id");
+        let (old_ufrag, ice, forgotten) =
+            restarted.expect("own_transport has just returned this id");
         self.by_ufrag.remove(old_ufrag.as_bytes());
         self.by_ufrag.insert(ice.username_fragment.clone().into_bytes(), id);
         for address in forgotten {
@@ -202,13 +216,18 @@ impl Sfu {
 
     fn producers_of(&self, member: &RoomMember) -> usize {
         let peers = self.router_of(&member.room).map(|router| &router.peers);
-        let transports = peers.and_then(|peers| peers.get(&member.connection)).into_iter().flatten();
+        let transports =
+            peers.and_then(|peers| peers.get(&member.connection)).into_iter().flatten();
         let transports = transports.filter_map(|id| self.transports.get(id));
         transports.map(|transport| transport.producers.len()).sum()
     }
 
     /// Checks that no other producer of the transport has the same MID or SSRC.
-    fn check_unique(&self, transport: &Transport, description: &TrackDescription) -> Result<(), SfuErrorKind> {
+    fn check_unique(
+        &self,
+        transport: &Transport,
+        description: &TrackDescription,
+    ) -> Result<(), SfuErrorKind> {
         let router = self.routers.get(&transport.router);
         let producer = |id| router.and_then(|router| router.producers.get(id));
         let others = || transport.producers.iter().filter_map(producer);
@@ -216,9 +235,12 @@ impl Sfu {
         if others().any(|other| other.description.mid == description.mid) {
             return Err(taken("rtpParameters.mid", "another producer has it"));
         }
-        let ssrcs: Vec<u32> = others().flat_map(|other| &other.description.layers).flat_map(Layer::ssrcs).collect();
+        let ssrcs: Vec<u32> =
+            others().flat_map(|other| &other.description.layers).flat_map(Layer::ssrcs).collect();
         let mut ssrcs_of_new = description.layers.iter().flat_map(Layer::ssrcs);
-        if ssrcs_of_new.any(|ssrc| ssrcs.contains(&ssrc) || transport.streams.contains_key(&ssrc.into())) {
+        if ssrcs_of_new
+            .any(|ssrc| ssrcs.contains(&ssrc) || transport.streams.contains_key(&ssrc.into()))
+        {
             return Err(taken("rtpParameters.encodings", "another producer has this ssrc"));
         }
         Ok(())
@@ -244,9 +266,11 @@ impl Sfu {
             return Err(error(SfuErrorKind::TooMany { what: "consumers", max: MAX_CONSUMERS }));
         }
         let producer = ProducerId::parse(producer).and_then(|id| router.producers.get(&id));
-        let producer = producer.ok_or(error(SfuErrorKind::Unknown { field: "producerId", what: "producer" }))?;
-        let is_consumed_here =
-            |consumer| router.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id);
+        let producer = producer
+            .ok_or(error(SfuErrorKind::Unknown { field: "producerId", what: "producer" }))?;
+        let is_consumed_here = |consumer| {
+            router.consumers.get(consumer).is_some_and(|consumer| consumer.transport == id)
+        };
         if producer.consumers.iter().any(is_consumed_here) {
             return Err(error(SfuErrorKind::Parameter {
                 field: "producerId",
@@ -257,18 +281,28 @@ impl Sfu {
         let codecs = codecs::codecs_for(codec, capabilities);
         if codecs.is_empty() {
             let problem = "the codec of this producer is not among them";
-            return Err(error(SfuErrorKind::Parameter { field: "rtpCapabilities.codecs", problem }));
+            return Err(error(SfuErrorKind::Parameter {
+                field: "rtpCapabilities.codecs",
+                problem,
+            }));
         }
         let layers = producer.description.layers.len();
         // Clients synchronize tracks of the same CNAME.
-        let cname = producer.description.cname.clone().unwrap_or_else(|| producer.owner.connection.to_string());
+        let cname = producer
+            .description
+            .cname
+            .clone()
+            .unwrap_or_else(|| producer.owner.connection.to_string());
         let (producer_id, producer_info) = (producer.id, producer.info());
         let has_rtx = codecs.len() > 1;
         if !self.transports[&id].has_started() {
             self.start(now, id);
         }
-        let streams =
-            self.on_transport(id, |transport, output| transport.add_consumer_streams(kind, has_rtx, output)).flatten();
+        let streams = self
+            .on_transport(id, |transport, output| {
+                transport.add_consumer_streams(kind, has_rtx, output)
+            })
+            .flatten();
         let streams = streams.ok_or(error(SfuErrorKind::Internal))?;
         let consumer = Consumer::new(member.clone(), producer_id, id, codec, layers, streams);
         let consumer_id = consumer.id;
@@ -301,7 +335,9 @@ impl Sfu {
         action: ConsumerAction,
     ) -> Result<MediaResponse, SfuError> {
         let own = ConsumerId::parse(id).zip(self.rooms.get(&member.room).copied());
-        let own = own.and_then(|(id, router)| Some((self.routers.get_mut(&router)?.consumers.get_mut(&id)?, router)));
+        let own = own.and_then(|(id, router)| {
+            Some((self.routers.get_mut(&router)?.consumers.get_mut(&id)?, router))
+        });
         let own = own.filter(|(consumer, _)| is_owner(&consumer.owner, member));
         let unknown = SfuErrorKind::Unknown { field: "consumerId", what: "consumer" };
         let (consumer, router) = own.ok_or(unknown.in_scope(ErrorScope::Consume))?;
@@ -322,7 +358,9 @@ impl Sfu {
                         }
                     });
                     self.allocate(now, transport);
-                    self.on_router(router, |router, outlet| router.request_keyframe_for(now, id, outlet));
+                    self.on_router(router, |router, outlet| {
+                        router.request_keyframe_for(now, id, outlet);
+                    });
                 }
             }
             ConsumerAction::Close => _ = self.close_consumer(router, id),
@@ -333,7 +371,9 @@ impl Sfu {
                 effective = ConsumerAction::Layers { spatial, temporal };
             }
             ConsumerAction::Keyframe => {
-                self.on_router(router, |router, outlet| router.request_keyframe_for(now, id, outlet));
+                self.on_router(router, |router, outlet| {
+                    router.request_keyframe_for(now, id, outlet);
+                });
             }
         }
         Ok(MediaResponse::Consumer(id, effective))
@@ -347,11 +387,14 @@ impl Sfu {
         action: ProducerAction,
     ) -> Result<MediaResponse, SfuError> {
         let own = ProducerId::parse(id).zip(self.rooms.get(&member.room).copied());
-        let own = own.and_then(|(id, router)| Some((self.routers.get(&router)?.producers.get(&id)?, router)));
+        let own = own.and_then(|(id, router)| {
+            Some((self.routers.get(&router)?.producers.get(&id)?, router))
+        });
         let own = own.filter(|(producer, _)| is_owner(&producer.owner, member));
         let unknown = SfuErrorKind::Unknown { field: "producerId", what: "producer" };
-        let (id, router) =
-            own.map(|(producer, router)| (producer.id, router)).ok_or(unknown.in_scope(ErrorScope::Produce))?;
+        let (id, router) = own
+            .map(|(producer, router)| (producer.id, router))
+            .ok_or(unknown.in_scope(ErrorScope::Produce))?;
         if action == ProducerAction::Close {
             self.close_producer(router, id);
             return Ok(MediaResponse::Producer(id, action));

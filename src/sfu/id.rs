@@ -5,8 +5,8 @@ use std::fmt;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-/// A map keyed by such an id. Every packet is looked up in several of them. Clients cannot choose ids that collide, so
-/// a fast hash without protection against that is enough.
+/// A map keyed by such an id. Every packet is looked up in several of them. Clients cannot choose
+/// ids that collide, so a fast hash without protection against that is enough.
 pub(super) type ById<Id, T> = FxHashMap<Id, T>;
 
 macro_rules! media_id {
@@ -23,7 +23,8 @@ macro_rules! media_id {
                 Self(Uuid::new_v4())
             }
 
-            /// Parses the text that [`Display`](fmt::Display) writes. Returns `None` for anything that is not a UUID.
+            /// Parses the text that [`Display`](fmt::Display) writes. Returns `None` for anything
+            /// that is not a UUID.
             pub fn parse(text: &str) -> Option<Self> {
                 Uuid::try_parse(text).ok().map(Self)
             }

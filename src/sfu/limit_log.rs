@@ -31,12 +31,18 @@ struct LoggedLimit {
 pub(super) struct LimitLog([LoggedLimit; LIMITS.len()]);
 
 impl LimitLog {
-    /// Logs each limit that was hit since its last message, with the number of times, unless that message was too
-    /// recent.
-    pub(super) fn update(&mut self, now: Instant, stats: &MediaStats, mut log: impl FnMut(&'static str, u64)) {
+    /// Logs each limit that was hit since its last message, with the number of times, unless that
+    /// message was too recent.
+    pub(super) fn update(
+        &mut self,
+        now: Instant,
+        stats: &MediaStats,
+        mut log: impl FnMut(&'static str, u64),
+    ) {
         for ((name, count), logged) in LIMITS.iter().zip(&mut self.0) {
             let count = count(stats);
-            let is_recent = logged.logged_at.is_some_and(|at| now.saturating_duration_since(at) < INTERVAL);
+            let is_recent =
+                logged.logged_at.is_some_and(|at| now.saturating_duration_since(at) < INTERVAL);
             if count > logged.count && !is_recent {
                 log(name, count - logged.count);
                 *logged = LoggedLimit { count, logged_at: Some(now) };
@@ -54,12 +60,21 @@ mod tests {
         let (start, mut limit_log) = (Instant::now(), LimitLog::default());
         let mut logged = Vec::new();
         for second in 0..150_u64 {
-            let stats = MediaStats { over_limit: 10 * (second + 1), connect_timeouts: 3, ..MediaStats::default() };
-            limit_log
-                .update(start + Duration::from_secs(second), &stats, |name, count| logged.push((second, name, count)));
+            let stats = MediaStats {
+                over_limit: 10 * (second + 1),
+                connect_timeouts: 3,
+                ..MediaStats::default()
+            };
+            limit_log.update(start + Duration::from_secs(second), &stats, |name, count| {
+                logged.push((second, name, count));
+            });
         }
-        let expected =
-            [(0, "over_limit", 10), (0, "connect_time", 3), (60, "over_limit", 600), (120, "over_limit", 600)];
+        let expected = [
+            (0, "over_limit", 10),
+            (0, "connect_time", 3),
+            (60, "over_limit", 600),
+            (120, "over_limit", 600),
+        ];
         assert_eq!(logged, expected);
     }
 }

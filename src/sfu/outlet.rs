@@ -24,7 +24,8 @@ pub(super) struct TransportOutlet<'a> {
 }
 
 impl TransportOutlet<'_> {
-    /// Calls `work` with a transport, and updates its timer. Returns `None` if there is no such transport.
+    /// Calls `work` with a transport, and updates its timer. Returns `None` if there is no such
+    /// transport.
     pub(super) fn on_transport<T>(
         &mut self,
         id: TransportId,

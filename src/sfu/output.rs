@@ -1,6 +1,7 @@
 //! The output of transports: datagrams to send, and events.
 //!
-//! A [`TransportOutput`] collects both while a transport is borrowed; the SFU processes them afterwards.
+//! A [`TransportOutput`] collects both while a transport is borrowed; the SFU processes them
+//! afterwards.
 //!
 //! Invariant: datagrams and events keep the order in which they were produced.
 

@@ -1,4 +1,5 @@
-//! A packet of a producer, as routers and consumers read it: decrypted, without what belongs to its transport.
+//! A packet of a producer, as routers and consumers read it: decrypted, without what belongs to its
+//! transport.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,9 @@
 //! RTP, DTLS and ICE parameters, as JSON in the form of `mediasoup-client`.
 //!
-//! Names and shapes follow ORTC as mediasoup has it (`RtpCapabilities`, `RtpParameters`, `DtlsParameters`,
-//! `IceParameters`, `IceCandidate`). Unknown fields are ignored. These types only ensure the right shape; their values
-//! are checked by [`codecs`](super::codecs), [`producer`](super::producer) and [`transport`](super::transport).
+//! Names and shapes follow ORTC as mediasoup has it (`RtpCapabilities`, `RtpParameters`,
+//! `DtlsParameters`, `IceParameters`, `IceCandidate`). Unknown fields are ignored. These types only
+//! ensure the right shape; their values are checked by [`codecs`](super::codecs),
+//! [`producer`](super::producer) and [`transport`](super::transport).
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -79,8 +80,11 @@ fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
     Ok(text.filter(|text| !text.is_empty()))
 }
 
-/// Reads a number. One outside of its range becomes 0, which [`TrackDescription`](super::producer) refuses.
-fn number_or_zero<'de, D: Deserializer<'de>, T: TryFrom<i64> + Default>(deserializer: D) -> Result<T, D::Error> {
+/// Reads a number. One outside of its range becomes 0, which [`TrackDescription`](super::producer)
+/// refuses.
+fn number_or_zero<'de, D: Deserializer<'de>, T: TryFrom<i64> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(T::try_from(i64::deserialize(deserializer)?).unwrap_or_default())
 }
 
@@ -90,7 +94,8 @@ fn optional_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     Ok(number.map(|number| u32::try_from(number).unwrap_or_default()))
 }
 
-/// Reads a number of which 0 is valid. One outside of its range becomes the maximum, which is refused.
+/// Reads a number of which 0 is valid. One outside of its range becomes the maximum, which is
+/// refused.
 fn small_or_max<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
     Ok(u8::try_from(i64::deserialize(deserializer)?).unwrap_or(u8::MAX))
 }
@@ -182,7 +187,11 @@ pub struct ExtensionParameters {
 #[serde(rename_all = "camelCase")]
 pub struct Encoding {
     /// The SSRC, if it is known in advance.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_or_zero")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "optional_or_zero"
+    )]
     pub ssrc: Option<u32>,
     /// The RID, which identifies the stream in its track (RFC 8851).
     #[serde(default, skip_serializing_if = "Option::is_none")]

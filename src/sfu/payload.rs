@@ -31,7 +31,8 @@ pub(super) struct PictureNumbers {
 }
 
 impl PayloadInfo {
-    const UNKNOWN: Self = Self { starts_keyframe: false, temporal_layer: 0, is_sync: false, numbers: None };
+    const UNKNOWN: Self =
+        Self { starts_keyframe: false, temporal_layer: 0, is_sync: false, numbers: None };
 
     pub(super) fn parse(codec: Codec, payload: &[u8]) -> Self {
         match codec {
@@ -41,9 +42,10 @@ impl PayloadInfo {
             Codec::Vp9 => vp9(payload).unwrap_or(Self::UNKNOWN),
             Codec::H264 => Self { starts_keyframe: h264_starts_keyframe(payload), ..Self::UNKNOWN },
             // AV1 RTP, section 4.4: the N bit is set in the first packet of a coded video sequence.
-            Codec::Av1 => {
-                Self { starts_keyframe: payload.first().is_some_and(|header| header & 0x08 != 0), ..Self::UNKNOWN }
-            }
+            Codec::Av1 => Self {
+                starts_keyframe: payload.first().is_some_and(|header| header & 0x08 != 0),
+                ..Self::UNKNOWN
+            },
         }
     }
 }
@@ -61,8 +63,8 @@ impl Reader<'_> {
         Some(byte)
     }
 
-    /// Reads a picture id of 7 or 15 bits, which VP8 and VP9 encode alike. Returns the id, whether it has 15 bits, and
-    /// its offset.
+    /// Reads a picture id of 7 or 15 bits, which VP8 and VP9 encode alike. Returns the id, whether
+    /// it has 15 bits, and its offset.
     fn picture(&mut self) -> Option<(u16, bool, usize)> {
         let at = self.at;
         let high = self.next()?;
@@ -86,8 +88,13 @@ fn vp8(payload: &[u8]) -> Option<PayloadInfo> {
     let partition = first & 0x07;
     let starts_frame = first & 0x10 != 0 && partition == 0;
     let starts_keyframe = starts_frame && reader.next()? & 0x01 == 0;
-    let numbers =
-        picture.map(|(picture, is_wide, picture_at)| PictureNumbers { picture, is_wide, base, picture_at, base_at });
+    let numbers = picture.map(|(picture, is_wide, picture_at)| PictureNumbers {
+        picture,
+        is_wide,
+        base,
+        picture_at,
+        base_at,
+    });
     Some(PayloadInfo {
         starts_keyframe,
         temporal_layer: if has_layer { layers >> 6 } else { 0 },
@@ -100,14 +107,20 @@ fn vp8(payload: &[u8]) -> Option<PayloadInfo> {
 fn vp9(payload: &[u8]) -> Option<PayloadInfo> {
     let mut reader = Reader { payload, at: 0 };
     let first = reader.next()?;
-    let (has_picture, is_predicted, has_layers) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0);
+    let (has_picture, is_predicted, has_layers) =
+        (first & 0x80 != 0, first & 0x40 != 0, first & 0x20 != 0);
     let (is_flexible, starts_frame) = (first & 0x10 != 0, first & 0x08 != 0);
     let picture = if has_picture { Some(reader.picture()?) } else { None };
     let layers = if has_layers { reader.next()? } else { 0 };
     let base_at = reader.at;
     let base = if has_layers && !is_flexible { Some(reader.next()?) } else { None };
-    let numbers =
-        picture.map(|(picture, is_wide, picture_at)| PictureNumbers { picture, is_wide, base, picture_at, base_at });
+    let numbers = picture.map(|(picture, is_wide, picture_at)| PictureNumbers {
+        picture,
+        is_wide,
+        base,
+        picture_at,
+        base_at,
+    });
     let spatial = (layers >> 1) & 0x07;
     // All temporal layers are forwarded: dropping some would require the scalability structure.
     Some(PayloadInfo {
@@ -118,7 +131,8 @@ fn vp9(payload: &[u8]) -> Option<PayloadInfo> {
     })
 }
 
-/// Returns whether an H.264 payload (RFC 6184) holds a sequence parameter set, which precedes each IDR picture.
+/// Returns whether an H.264 payload (RFC 6184) holds a sequence parameter set, which precedes each
+/// IDR picture.
 fn h264_starts_keyframe(payload: &[u8]) -> bool {
     const SEQUENCE_PARAMETERS: u8 = 7;
     let kind = |byte: &u8| byte & 0x1f;
@@ -137,13 +151,15 @@ fn h264_starts_keyframe(payload: &[u8]) -> bool {
             false
         }
         // FU-A: the first fragment of a unit.
-        Some(28) => payload.get(1).is_some_and(|header| header & 0x80 != 0 && kind(header) == SEQUENCE_PARAMETERS),
+        Some(28) => payload
+            .get(1)
+            .is_some_and(|header| header & 0x80 != 0 && kind(header) == SEQUENCE_PARAMETERS),
         _ => false,
     }
 }
 
-/// Replaces the picture numbers in a payload. For VP8 it returns a patch that str0m applies when it writes the packet,
-/// which saves a copy.
+/// Replaces the picture numbers in a payload. For VP8 it returns a patch that str0m applies when it
+/// writes the packet, which saves a copy.
 pub(super) fn renumber(
     codec: Codec,
     payload: &Arc<[u8]>,
@@ -194,27 +210,48 @@ mod tests {
         assert_eq!((info.temporal_layer, info.is_sync), (1, true));
         let numbers = info.numbers.unwrap();
         assert_eq!((numbers.picture, numbers.is_wide, numbers.base), (0x0102, true, Some(7)));
-        assert!(!PayloadInfo::parse(Codec::Vp8, &packet(0x90, 0x01)).starts_keyframe, "predicted frame");
-        assert!(!PayloadInfo::parse(Codec::Vp8, &packet(0x80, 0x00)).starts_keyframe, "not the start of a frame");
-        assert!(!PayloadInfo::parse(Codec::Vp8, &packet(0x91, 0x00)).starts_keyframe, "another partition");
+        assert!(
+            !PayloadInfo::parse(Codec::Vp8, &packet(0x90, 0x01)).starts_keyframe,
+            "predicted frame"
+        );
+        assert!(
+            !PayloadInfo::parse(Codec::Vp8, &packet(0x80, 0x00)).starts_keyframe,
+            "not the start of a frame"
+        );
+        assert!(
+            !PayloadInfo::parse(Codec::Vp8, &packet(0x91, 0x00)).starts_keyframe,
+            "another partition"
+        );
         assert!(PayloadInfo::parse(Codec::Vp8, &[0x10, 0x00]).starts_keyframe, "no extension");
     }
 
     #[test]
     fn keyframes_of_other_codecs_are_detected() {
         assert!(PayloadInfo::parse(Codec::H264, &[0x67, 1, 2]).starts_keyframe);
-        assert!(!PayloadInfo::parse(Codec::H264, &[0x65, 1, 2]).starts_keyframe, "IDR picture without parameter set");
-        assert!(PayloadInfo::parse(Codec::H264, &[24, 0, 1, 0x09, 0, 2, 0x67, 1]).starts_keyframe, "the second unit");
+        assert!(
+            !PayloadInfo::parse(Codec::H264, &[0x65, 1, 2]).starts_keyframe,
+            "IDR picture without parameter set"
+        );
+        assert!(
+            PayloadInfo::parse(Codec::H264, &[24, 0, 1, 0x09, 0, 2, 0x67, 1]).starts_keyframe,
+            "the second unit"
+        );
         assert!(
             !PayloadInfo::parse(Codec::H264, &[24, 0xff, 0xff, 0x09, 0x67]).starts_keyframe,
             "length beyond the end"
         );
         assert!(PayloadInfo::parse(Codec::H264, &[28, 0x87]).starts_keyframe);
-        assert!(!PayloadInfo::parse(Codec::H264, &[28, 0x07]).starts_keyframe, "not the first fragment");
+        assert!(
+            !PayloadInfo::parse(Codec::H264, &[28, 0x07]).starts_keyframe,
+            "not the first fragment"
+        );
         assert!(PayloadInfo::parse(Codec::Av1, &[0x18, 0]).starts_keyframe);
         assert!(!PayloadInfo::parse(Codec::Av1, &[0x10, 0]).starts_keyframe);
         assert!(PayloadInfo::parse(Codec::Vp9, &[0x88, 0x05, 0]).starts_keyframe);
-        assert!(!PayloadInfo::parse(Codec::Vp9, &[0xc8, 0x05, 0]).starts_keyframe, "predicted frame");
+        assert!(
+            !PayloadInfo::parse(Codec::Vp9, &[0xc8, 0x05, 0]).starts_keyframe,
+            "predicted frame"
+        );
         assert!(
             !PayloadInfo::parse(Codec::Vp9, &[0xa8, 0x05, 0x02, 0x01, 0]).starts_keyframe,
             "an upper spatial layer"
@@ -222,7 +259,10 @@ mod tests {
     }
 
     fn from_hex(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     #[test]
@@ -230,8 +270,13 @@ mod tests {
         let recorded = include_str!("../../tests/fixtures/media/payloads.txt");
         let (mut keys, mut last) = (0, None);
         for line in recorded.lines().filter(|line| !line.starts_with('#')) {
-            let [codec, what, payload] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-            let codec = CODECS.into_iter().find(|known| format!("{known:?}").eq_ignore_ascii_case(codec)).unwrap();
+            let [codec, what, payload] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            let codec = CODECS
+                .into_iter()
+                .find(|known| format!("{known:?}").eq_ignore_ascii_case(codec))
+                .unwrap();
             let info = PayloadInfo::parse(codec, &from_hex(payload));
             assert_eq!(info.starts_keyframe, what == "key", "{line}");
             keys += u8::from(info.starts_keyframe);
@@ -242,7 +287,9 @@ mod tests {
             // All packets of a frame have the same picture id, and the next frame has the next one.
             match what {
                 "rest" | "delta-rest" => assert_eq!(Some(picture), last, "{line}"),
-                "delta" => assert_eq!(Some(picture), last.map(|last| (last + 1) & 0x7fff), "{line}"),
+                "delta" => {
+                    assert_eq!(Some(picture), last.map(|last| (last + 1) & 0x7fff), "{line}");
+                }
                 _ => {}
             }
             last = Some(picture);

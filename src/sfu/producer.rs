@@ -1,4 +1,5 @@
-//! One track that a peer sends: its checked RTP parameters, its simulcast layers, and its rate limits.
+//! One track that a peer sends: its checked RTP parameters, its simulcast layers, and its rate
+//! limits.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use super::parameters::{RtpParameters, TrackKind};
 use super::request::{ProducerInfo, RoomMember, SfuErrorKind};
 use super::token_bucket::{Rate, TokenBucket};
 
-/// Minimum time between two keyframe requests to one layer: keyframes are large, and many consumers need one at once.
+/// Minimum time between two keyframe requests to one layer: keyframes are large, and many consumers
+/// need one at once.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Maximum number of simulcast layers of one track.
@@ -48,37 +50,56 @@ impl TrackDescription {
             return Err(wrong("rtpParameters.mid", "must be 1 to 16 printable ASCII characters"));
         }
         let first = parameters.codecs.first().ok_or(wrong("rtpParameters.codecs", "empty"))?;
-        let codec = Codec::parse(&first.mime_type, first.clock_rate, first.channels, &first.parameters)
-            .ok_or(wrong("rtpParameters.codecs", "the router does not support this codec"))?;
+        let codec =
+            Codec::parse(&first.mime_type, first.clock_rate, first.channels, &first.parameters)
+                .ok_or(wrong("rtpParameters.codecs", "the router does not support this codec"))?;
         if codec.kind() != kind {
             return Err(wrong("kind", "not that of the codec"));
         }
         let formats = TrackFormats::read(parameters)?;
         let layers = Self::layers(kind, parameters, formats.rtx.is_some())?;
         let needs_rids = layers.iter().any(|layer| layer.ssrc.is_none());
-        if needs_rids && ![Extension::RtpMid, Extension::RtpStreamId].iter().all(|name| formats.extensions.has(name)) {
-            let problem = "without an ssrc, headerExtensions must hold those of mid and rtp-stream-id";
+        if needs_rids
+            && ![Extension::RtpMid, Extension::RtpStreamId]
+                .iter()
+                .all(|name| formats.extensions.has(name))
+        {
+            let problem =
+                "without an ssrc, headerExtensions must hold those of mid and rtp-stream-id";
             return Err(wrong("rtpParameters.encodings", problem));
         }
         // Consumers get it in session descriptions, where a line break would start another line.
-        let is_printable =
-            |cname: &String| (1..=255).contains(&cname.len()) && cname.bytes().all(|byte| byte.is_ascii_graphic());
-        let cname = parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).filter(is_printable);
+        let is_printable = |cname: &String| {
+            (1..=255).contains(&cname.len()) && cname.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let cname =
+            parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).filter(is_printable);
         Ok(Self { mid: mid.into(), codec, formats, layers, cname })
     }
 
-    fn layers(kind: TrackKind, parameters: &RtpParameters, has_rtx: bool) -> Result<Vec<Layer>, SfuErrorKind> {
+    fn layers(
+        kind: TrackKind,
+        parameters: &RtpParameters,
+        has_rtx: bool,
+    ) -> Result<Vec<Layer>, SfuErrorKind> {
         const FIELD: &str = "rtpParameters.encodings";
         let wrong = |problem| SfuErrorKind::Parameter { field: FIELD, problem };
         let max = if kind == TrackKind::Audio { 1 } else { MAX_LAYERS };
         if parameters.encodings.is_empty() || parameters.encodings.len() > max {
-            return Err(wrong(if kind == TrackKind::Audio { "must be one" } else { "must be one to four" }));
+            return Err(wrong(if kind == TrackKind::Audio {
+                "must be one"
+            } else {
+                "must be one to four"
+            }));
         }
         let mut layers: Vec<Layer> = Vec::new();
         for encoding in &parameters.encodings {
             let rid = match encoding.rid.as_deref() {
                 None => None,
-                Some(rid) if (1..=8).contains(&rid.len()) && rid.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+                Some(rid)
+                    if (1..=8).contains(&rid.len())
+                        && rid.bytes().all(|byte| byte.is_ascii_alphanumeric()) =>
+                {
                     Some(Rid::from(rid))
                 }
                 Some(_) => return Err(wrong("a rid must be 1 to 8 ASCII letters and digits")),
@@ -169,7 +190,8 @@ impl Producer {
     }
 }
 
-/// Measures the bitrate of the last three seconds: keyframes are rare, and many times larger than other frames.
+/// Measures the bitrate of the last three seconds: keyframes are rare, and many times larger than
+/// other frames.
 #[derive(Debug, Default)]
 pub(super) struct BitrateMeter {
     began: Option<Instant>,
@@ -181,7 +203,8 @@ pub(super) struct BitrateMeter {
 impl BitrateMeter {
     const SLOTS: usize = 30;
     const SLOT: Duration = Duration::from_millis(100);
-    /// A layer without packets for this long is inactive: encoders send at least five frames per second.
+    /// A layer without packets for this long is inactive: encoders send at least five frames per
+    /// second.
     const TIMEOUT: Duration = Duration::from_millis(1500);
 
     pub(super) fn add(&mut self, now: Instant, bytes: usize) {
@@ -257,8 +280,8 @@ impl KeyframeThrottle {
 /// Maximum bitrate of audio, in bits per second: that of Opus.
 const AUDIO_BITRATE: u32 = 510_000;
 
-/// How many times its maximum bitrate a producer may send. Clients keep to the bitrate that REMB announces; the limit
-/// is for those that do not.
+/// How many times its maximum bitrate a producer may send. Clients keep to the bitrate that REMB
+/// announces; the limit is for those that do not.
 const HEADROOM: f64 = 2.0;
 
 /// Bytes of a packet besides its payload: IP, UDP, RTP with extensions, and the SRTP tag.
@@ -267,12 +290,13 @@ const OVERHEAD: usize = 64;
 /// Maximum number of audio packets per second. Opus sends 400 with its shortest frames.
 const AUDIO_PACKETS: f64 = 500.0;
 
-/// Minimum limit of video packets per second, and the packet size from which a higher one is derived for high bitrates.
+/// Minimum limit of video packets per second, and the packet size from which a higher one is
+/// derived for high bitrates.
 const VIDEO_PACKETS: f64 = 1000.0;
 const VIDEO_PACKET: f64 = 500.0;
 
-/// Burst capacity after a stall, in seconds of the sustained rate: for bytes, since keyframes are large, and for
-/// packets.
+/// Burst capacity after a stall, in seconds of the sustained rate: for bytes, since keyframes are
+/// large, and for packets.
 const BYTE_BURST: f64 = 2.0;
 const PACKET_BURST: f64 = 0.25;
 
@@ -284,7 +308,8 @@ pub(super) fn max_bitrate(kind: TrackKind, configured: u32) -> u32 {
     }
 }
 
-/// Limits what a producer may send, in bytes including headers, and in packets, since each costs the same work.
+/// Limits what a producer may send, in bytes including headers, and in packets, since each costs
+/// the same work.
 #[derive(Debug)]
 pub(super) struct ProducerLimit {
     bytes: TokenBucket,
@@ -300,8 +325,13 @@ impl ProducerLimit {
             TrackKind::Video => VIDEO_PACKETS.max(per_second / VIDEO_PACKET),
         };
         let bytes = Rate { per_second, burst: per_second * BYTE_BURST };
-        let packets = Rate { per_second: packets_per_second, burst: packets_per_second * PACKET_BURST };
-        Self { bytes: TokenBucket::new(bytes, now), packets: TokenBucket::new(packets, now), packets_per_second }
+        let packets =
+            Rate { per_second: packets_per_second, burst: packets_per_second * PACKET_BURST };
+        Self {
+            bytes: TokenBucket::new(bytes, now),
+            packets: TokenBucket::new(packets, now),
+            packets_per_second,
+        }
     }
 
     /// Returns whether a packet with a payload of `payload` bytes is within the limits.
@@ -356,7 +386,8 @@ mod tests {
         let start = Instant::now();
         let sent_in_a_second = |kind, bits, every: Duration| {
             let mut limit = ProducerLimit::new(kind, bits, start);
-            let count = u32::try_from(Duration::from_secs(1).as_micros() / every.as_micros()).unwrap();
+            let count =
+                u32::try_from(Duration::from_secs(1).as_micros() / every.as_micros()).unwrap();
             (0..count).filter(|n| limit.take(start + every * *n, 1)).count()
         };
         let of_flood = sent_in_a_second(TrackKind::Audio, 2_500_000, Duration::from_micros(125));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::id::{ConsumerId, ProducerId, TransportId};
-use super::parameters::{DtlsParameters, IceCandidate, IceParameters, RtpCapabilities, RtpParameters, TrackKind};
+use super::parameters::{
+    DtlsParameters, IceCandidate, IceParameters, RtpCapabilities, RtpParameters, TrackKind,
+};
 use crate::id::{ConnectionId, PeerId, RoomId};
 
 /// A connection as a member of a room.
@@ -308,10 +310,14 @@ pub enum SfuErrorKind {
     #[error("transportId: connected already")]
     ConnectedAlready,
     /// No SHA-256 fingerprint was given.
-    #[error("dtlsParameters.fingerprints: a sha-256 fingerprint is needed, others are not accepted")]
+    #[error(
+        "dtlsParameters.fingerprints: a sha-256 fingerprint is needed, others are not accepted"
+    )]
     NoSha256,
     /// The fingerprint is malformed.
-    #[error("dtlsParameters.fingerprints: not a sha-256 fingerprint: 32 pairs of hexadecimal digits")]
+    #[error(
+        "dtlsParameters.fingerprints: not a sha-256 fingerprint: 32 pairs of hexadecimal digits"
+    )]
     BadFingerprint,
     /// A parameter is invalid.
     #[error("{field}: {problem}")]

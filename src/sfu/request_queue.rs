@@ -1,10 +1,11 @@
 //! The queue of requests to the media thread.
 //!
-//! Requests that create transports are rate-limited for the whole server, and wait here beyond that. None is refused
-//! for it, and no client gets ahead of another: each connection has one request in flight.
+//! Requests that create transports are rate-limited for the whole server, and wait here beyond
+//! that. None is refused for it, and no client gets ahead of another: each connection has one
+//! request in flight.
 //!
-//! Invariant: the number of waiting requests is bounded, and requests of clients that have disconnected are not carried
-//! out.
+//! Invariant: the number of waiting requests is bounded, and requests of clients that have
+//! disconnected are not carried out.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -48,7 +49,11 @@ pub(super) struct RequestQueue {
 
 impl RequestQueue {
     /// Creates a queue that lets `per_second` transports be created per second; 0 means no limit.
-    pub(super) fn new(requests: mpsc::Receiver<QueuedRequest>, per_second: u32, now: Instant) -> Self {
+    pub(super) fn new(
+        requests: mpsc::Receiver<QueuedRequest>,
+        per_second: u32,
+        now: Instant,
+    ) -> Self {
         let rate = Rate { per_second: per_second.into(), burst: per_second.into() };
         let creation_bucket = (per_second > 0).then(|| TokenBucket::new(rate, now));
         Self { requests, next: None, waiting: VecDeque::new(), creation_bucket }
@@ -64,7 +69,10 @@ impl RequestQueue {
 
     /// Returns the next request to carry out.
     pub(super) fn next(&mut self, now: Instant) -> Option<QueuedRequest> {
-        let may_create = self.creation_bucket.as_mut().is_none_or(|creation_bucket| creation_bucket.has(now, 1.0));
+        let may_create = self
+            .creation_bucket
+            .as_mut()
+            .is_none_or(|creation_bucket| creation_bucket.has(now, 1.0));
         while may_create && let Some(request) = self.waiting.pop_front() {
             if !request.responder.pending.is_closed() {
                 return Some(self.take_token(now, request));
@@ -85,7 +93,9 @@ impl RequestQueue {
     }
 
     fn take_token(&mut self, now: Instant, request: QueuedRequest) -> QueuedRequest {
-        if let Some(creation_bucket) = self.creation_bucket.as_mut().filter(|_| request.creates_transport()) {
+        if let Some(creation_bucket) =
+            self.creation_bucket.as_mut().filter(|_| request.creates_transport())
+        {
             creation_bucket.take(now, 1.0);
         }
         request
@@ -114,7 +124,14 @@ mod tests {
         let (room, peer) = (RoomId::new("room").unwrap(), PeerId::new("ann").unwrap());
         let member = RoomMember { room, connection: ConnectionId::random(), peer };
         let (pending, answered) = oneshot::channel();
-        (QueuedRequest { member, request, responder: Responder { reply: Box::new(|_| ()), pending } }, answered)
+        (
+            QueuedRequest {
+                member,
+                request,
+                responder: Responder { reply: Box::new(|_| ()), pending },
+            },
+            answered,
+        )
     }
 
     #[test]
@@ -137,7 +154,9 @@ mod tests {
         assert_eq!((first.len(), first.last()), (11, Some(&false)), "other requests do not wait");
         assert_eq!(at(&mut request_queue, 50).len(), 0);
         let due = request_queue.due(start + Duration::from_millis(50)).unwrap();
-        assert!(due > start + Duration::from_millis(99) && due < start + Duration::from_millis(102));
+        assert!(
+            due > start + Duration::from_millis(99) && due < start + Duration::from_millis(102)
+        );
         assert_eq!(at(&mut request_queue, 550).len(), 5);
         // Requests of disconnected clients are not carried out.
         waiting.drain(15..25);

@@ -1,9 +1,9 @@
-//! Rewriting of sequence numbers, timestamps and picture ids, so that a consumer's packets form one continuous
-//! sequence.
+//! Rewriting of sequence numbers, timestamps and picture ids, so that a consumer's packets form one
+//! continuous sequence.
 //!
-//! A consumer is one stream to its client, but its source changes with layers and pauses, and each source has numbers
-//! of its own. [`SequenceRewriter`], [`TimestampRewriter`] and [`PictureRewriter`] continue where the last source
-//! ended.
+//! A consumer is one stream to its client, but its source changes with layers and pauses, and each
+//! source has numbers of its own. [`SequenceRewriter`], [`TimestampRewriter`] and
+//! [`PictureRewriter`] continue where the last source ended.
 //!
 //! Invariant: two packets never get the same number, in whatever order they arrive.
 
@@ -27,9 +27,11 @@ pub(super) struct SequenceRewriter {
 }
 
 impl SequenceRewriter {
-    /// Starts at packet `first` of another source, or of the same one after a pause. Older packets are not sent.
+    /// Starts at packet `first` of another source, or of the same one after a pause. Older packets
+    /// are not sent.
     pub(super) fn restart_at(&mut self, first: u64) {
-        // Starts within 16 bits, so that the rollover counter of SRTP (RFC 3711, section 3.3.1) starts at 0.
+        // Starts within 16 bits, so that the rollover counter of SRTP (RFC 3711, section 3.3.1)
+        // starts at 0.
         let next = self.highest_out.map_or(first & 0x7fff, |highest| highest + 1);
         self.spans.clear();
         self.spans.push_back((first, next.cast_signed() - first.cast_signed()));
@@ -63,12 +65,17 @@ impl SequenceRewriter {
 /// Minimum time between the last frame of a source and the first of the next.
 const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Maximum difference between capture times and arrival times: clocks are adjusted, and clients may lie.
+/// Maximum difference between capture times and arrival times: clocks are adjusted, and clients may
+/// lie.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(3);
 
-/// Returns when a packet was captured, since 1970 by its sender's wall clock, which all streams of the sender share.
-/// Derived from the last sender report (RFC 3550, section 6.4.1).
-pub(super) fn capture_time(timestamp: u32, rate: u32, report: Option<&SenderInfo>) -> Option<Duration> {
+/// Returns when a packet was captured, since 1970 by its sender's wall clock, which all streams of
+/// the sender share. Derived from the last sender report (RFC 3550, section 6.4.1).
+pub(super) fn capture_time(
+    timestamp: u32,
+    rate: u32,
+    report: Option<&SenderInfo>,
+) -> Option<Duration> {
     let report = report?;
     // Modulo 2³², as timestamps are.
     let reported = u32::try_from(report.rtp_time.numer() & u64::from(u32::MAX)).ok()?;
@@ -100,13 +107,15 @@ impl TimestampRewriter {
         Self { rate, offset: 0, last: None }
     }
 
-    /// Starts at timestamp `first` of another source, which is moved on by the time between the capture times, or
-    /// between the arrivals if those are not known.
+    /// Starts at timestamp `first` of another source, which is moved on by the time between the
+    /// capture times, or between the arrivals if those are not known.
     pub(super) fn restart_at(&mut self, first: u32, now: Instant, captured: Option<Duration>) {
         let Some(last) = self.last else { return };
         let between = now.saturating_duration_since(last.arrived);
         let captured = captured.zip(last.captured).map(|(first, last)| first.saturating_sub(last));
-        let passed = captured.filter(|captured| captured.abs_diff(between) < MAX_CLOCK_DIFFERENCE).unwrap_or(between);
+        let passed = captured
+            .filter(|captured| captured.abs_diff(between) < MAX_CLOCK_DIFFERENCE)
+            .unwrap_or(between);
         let passed = passed.max(MIN_FRAME_INTERVAL);
         let ticks = passed.as_micros() * u128::from(self.rate) / 1_000_000;
         // Modulo 2³², as timestamps are.
@@ -205,9 +214,17 @@ mod tests {
         clock.restart_at(77, start + Duration::from_millis(10), after(600));
         assert_eq!(clock.map(77, start + Duration::from_millis(10), after(600)), 10_000);
         clock.restart_at(5, start + Duration::from_millis(20), after(550));
-        assert_eq!(clock.map(5, start + Duration::from_millis(20), after(550)), 10_900, "never back in time");
+        assert_eq!(
+            clock.map(5, start + Duration::from_millis(20), after(550)),
+            10_900,
+            "never back in time"
+        );
         clock.restart_at(7, start + Duration::from_millis(120), after(60_000));
-        assert_eq!(clock.map(7, start + Duration::from_millis(120), after(60_000)), 19_900, "implausible");
+        assert_eq!(
+            clock.map(7, start + Duration::from_millis(120), after(60_000)),
+            19_900,
+            "implausible"
+        );
         clock.restart_at(9, start + Duration::from_millis(220), None);
         assert_eq!(clock.map(9, start + Duration::from_millis(220), None), 28_900, "unknown");
     }
@@ -218,7 +235,10 @@ mod tests {
         let report = SenderInfo {
             ssrc: 1.into(),
             ntp_time: UNIX_EPOCH + wall,
-            rtp_time: str0m::media::MediaTime::new((1 << 32) + 100, str0m::media::Frequency::NINETY_KHZ),
+            rtp_time: str0m::media::MediaTime::new(
+                (1 << 32) + 100,
+                str0m::media::Frequency::NINETY_KHZ,
+            ),
             sender_packet_count: 0,
             sender_octet_count: 0,
         };

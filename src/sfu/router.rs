@@ -1,9 +1,11 @@
 //! The router of one room: its producers, its consumers, and its active speaker.
 //!
-//! A router decides which packets go to which consumers and how they are numbered. It knows transports only by their
-//! ids: packets, keyframe requests and notices leave through its [`Outlet`].
+//! A router decides which packets go to which consumers and how they are numbered. It knows
+//! transports only by their ids: packets, keyframe requests and notices leave through its
+//! [`Outlet`].
 //!
-//! Invariant: a router reads and changes nothing of another room, so that a room can run on a thread of its own.
+//! Invariant: a router reads and changes nothing of another room, so that a room can run on a
+//! thread of its own.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -31,7 +33,12 @@ pub(super) trait Outlet {
     fn send(&mut self, transport: TransportId, ssrc: Ssrc, write: RtpWrite) -> bool;
 
     /// Requests a keyframe of a stream, which is identified by its SSRC or its RID.
-    fn request_keyframe(&mut self, transport: TransportId, mid: Mid, stream: (Option<u32>, Option<Rid>));
+    fn request_keyframe(
+        &mut self,
+        transport: TransportId,
+        mid: Mid,
+        stream: (Option<u32>, Option<Rid>),
+    );
 
     /// Queues a notice.
     fn notify(&mut self, notice: Notice);
@@ -87,7 +94,11 @@ impl Router {
     }
 
     /// Removes a producer, whose consumers must have been removed before.
-    pub(super) fn remove_producer(&mut self, id: ProducerId, outlet: &mut impl Outlet) -> Option<Producer> {
+    pub(super) fn remove_producer(
+        &mut self,
+        id: ProducerId,
+        outlet: &mut impl Outlet,
+    ) -> Option<Producer> {
         let producer = self.producers.remove(&id)?;
         outlet.counters().producers -= 1;
         self.order.retain(|own| *own != id);
@@ -96,7 +107,11 @@ impl Router {
     }
 
     /// Removes a consumer.
-    pub(super) fn remove_consumer(&mut self, id: ConsumerId, outlet: &mut impl Outlet) -> Option<Consumer> {
+    pub(super) fn remove_consumer(
+        &mut self,
+        id: ConsumerId,
+        outlet: &mut impl Outlet,
+    ) -> Option<Consumer> {
         let consumer = self.consumers.remove(&id)?;
         outlet.counters().consumers -= 1;
         if let Some(producer) = self.producers.get_mut(&consumer.producer) {
@@ -113,7 +128,9 @@ impl Router {
         is_paused: bool,
         outlet: &mut impl Outlet,
     ) -> bool {
-        let Some(producer) = self.producers.get_mut(&id).filter(|producer| producer.is_paused != is_paused) else {
+        let Some(producer) =
+            self.producers.get_mut(&id).filter(|producer| producer.is_paused != is_paused)
+        else {
             return false;
         };
         producer.is_paused = is_paused;
@@ -124,14 +141,20 @@ impl Router {
     }
 
     /// Stops forwarding to a consumer until the next keyframe, which is requested.
-    pub(super) fn restart_consumer(&mut self, now: Instant, id: ConsumerId, outlet: &mut impl Outlet) {
+    pub(super) fn restart_consumer(
+        &mut self,
+        now: Instant,
+        id: ConsumerId,
+        outlet: &mut impl Outlet,
+    ) {
         if let Some(consumer) = self.consumers.get_mut(&id) {
             consumer.interrupt();
         }
         self.request_keyframe_for(now, id, outlet);
     }
 
-    /// Forwards a packet of a producer's layer to all its consumers. Returns whether the packet was accepted.
+    /// Forwards a packet of a producer's layer to all its consumers. Returns whether the packet was
+    /// accepted.
     pub(super) fn forward(
         &mut self,
         now: Instant,
@@ -195,8 +218,16 @@ impl Router {
     }
 
     /// Requests a keyframe of the layer that a consumer needs.
-    pub(super) fn request_keyframe_for(&mut self, now: Instant, id: ConsumerId, outlet: &mut impl Outlet) {
-        let Some(consumer) = self.consumers.get(&id).filter(|consumer| consumer.is_flowing()) else { return };
+    pub(super) fn request_keyframe_for(
+        &mut self,
+        now: Instant,
+        id: ConsumerId,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(consumer) = self.consumers.get(&id).filter(|consumer| consumer.is_flowing())
+        else {
+            return;
+        };
         if consumer.codec.kind() == TrackKind::Video {
             let (producer, layer) = (consumer.producer, consumer.needed_layer());
             self.request_keyframe(now, producer, layer, outlet);
@@ -204,8 +235,17 @@ impl Router {
     }
 
     /// Requests a keyframe of a producer's layer, unless one was requested just now.
-    pub(super) fn request_keyframe(&mut self, now: Instant, id: ProducerId, layer: usize, outlet: &mut impl Outlet) {
-        let Some(producer) = self.producers.get_mut(&id).filter(|producer| !producer.is_paused) else { return };
+    pub(super) fn request_keyframe(
+        &mut self,
+        now: Instant,
+        id: ProducerId,
+        layer: usize,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(producer) = self.producers.get_mut(&id).filter(|producer| !producer.is_paused)
+        else {
+            return;
+        };
         let Some(of_layer) = producer.description.layers.get_mut(layer) else { return };
         if of_layer.keyframe_throttle.request(now) {
             let stream = (of_layer.ssrc, of_layer.rid);
@@ -214,16 +254,28 @@ impl Router {
         }
     }
 
-    fn observe_audio_level(&mut self, now: Instant, id: ProducerId, level: i8, outlet: &mut impl Outlet) {
+    fn observe_audio_level(
+        &mut self,
+        now: Instant,
+        id: ProducerId,
+        level: i8,
+        outlet: &mut impl Outlet,
+    ) {
         let Some((loudest, level)) = self.active_speaker.observe(now, id, level) else { return };
-        if let Some(peer) = self.producers.get(&loudest).map(|producer| producer.owner.peer.clone()) {
+        if let Some(peer) = self.producers.get(&loudest).map(|producer| producer.owner.peer.clone())
+        {
             let event = MediaEvent::ActiveSpeaker { peer, producer: loudest, level };
             outlet.notify(Notice { to: NoticeTarget::Room(self.room.clone(), None), event });
         }
     }
 
     /// Queues an event for all other members of the room.
-    pub(super) fn notify_others(&self, member: &RoomMember, event: MediaEvent, outlet: &mut impl Outlet) {
+    pub(super) fn notify_others(
+        &self,
+        member: &RoomMember,
+        event: MediaEvent,
+        outlet: &mut impl Outlet,
+    ) {
         let to = NoticeTarget::Room(self.room.clone(), Some(member.connection));
         outlet.notify(Notice { to, event });
     }

@@ -1,7 +1,8 @@
 //! The media server's UDP socket.
 //!
-//! A packet to hundreds of receivers becomes as many datagrams to as many addresses. [`MediaSocket::send`] gives them to
-//! the kernel in one system call; segmentation offload (GSO) would only join those to one address.
+//! A packet to hundreds of receivers becomes as many datagrams to as many addresses.
+//! [`MediaSocket::send`] gives them to the kernel in one system call; segmentation offload (GSO)
+//! would only join those to one address.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -49,14 +50,17 @@ impl MediaSocket {
         self.socket.try_clone()
     }
 
-    /// Receives a datagram. Returns its length and its source, an IPv4 address if it was mapped to IPv6.
+    /// Receives a datagram. Returns its length and its source, an IPv4 address if it was mapped to
+    /// IPv6.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (length, from) = self.socket.recv_from(buffer)?;
-        let from = if self.is_v6 { SocketAddr::new(from.ip().to_canonical(), from.port()) } else { from };
+        let from =
+            if self.is_v6 { SocketAddr::new(from.ip().to_canonical(), from.port()) } else { from };
         Ok((length, from))
     }
 
-    /// Sends datagrams in order. One that does not fit is lost like one on the network; the client requests it again.
+    /// Sends datagrams in order. One that does not fit is lost like one on the network; the client
+    /// requests it again.
     pub(super) fn send(&self, datagrams: &[Datagram]) -> Sent {
         let mut sent = Sent::default();
         for batch in datagrams.chunks(BATCH) {
@@ -81,14 +85,19 @@ impl MediaSocket {
             datagrams.iter().map(|_| SendAncillaryBuffer::default()).collect();
         let messages = addresses.iter().zip(&contents).zip(&mut ancillary);
         let mut messages: Vec<MMsgHdr<'_>> = messages
-            .map(|((address, contents), ancillary)| MMsgHdr::new_with_addr(address, contents, ancillary))
+            .map(|((address, contents), ancillary)| {
+                MMsgHdr::new_with_addr(address, contents, ancillary)
+            })
             .collect();
         let mut rest = &mut messages[..];
         while !rest.is_empty() {
             let taken = match sendmmsg(&self.socket, rest, SendFlags::empty()) {
                 Ok(taken) => {
                     sent.datagrams += taken as u64;
-                    sent.bytes += rest[..taken].iter().map(|message| message.bytes_sent() as u64).sum::<u64>();
+                    sent.bytes += rest[..taken]
+                        .iter()
+                        .map(|message| message.bytes_sent() as u64)
+                        .sum::<u64>();
                     taken
                 }
                 Err(Errno::INTR) => 0,
@@ -133,21 +142,22 @@ impl Sent {
     }
 }
 
-/// Returns the addresses to announce when none is configured: the socket's own, or, if it is bound to the
-/// unspecified address, those of the default routes.
+/// Returns the addresses to announce when none is configured: the socket's own, or, if it is bound
+/// to the unspecified address, those of the default routes.
 pub fn detect_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];
     }
-    // Connecting a UDP socket sends nothing, it only looks up the route. The addresses are those of RFC 5737 and RFC
-    // 3849.
+    // Connecting a UDP socket sends nothing, it only looks up the route. The addresses are those of
+    // RFC 5737 and RFC 3849.
     let source_address = |counted: &str, other: &str| {
         let socket = UdpSocket::bind(counted).ok()?;
         socket.connect(other).ok()?;
         Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
     };
     let v6 = if bound.is_ipv6() { source_address("[::]:0", "[2001:db8::1]:9") } else { None };
-    let v4 = source_address("0.0.0.0:0", "192.0.2.1:9").or(v6.is_none().then_some(IpAddr::from([127, 0, 0, 1])));
+    let v4 = source_address("0.0.0.0:0", "192.0.2.1:9")
+        .or(v6.is_none().then_some(IpAddr::from([127, 0, 0, 1])));
     [v4, v6].into_iter().flatten().map(|ip| SocketAddr::new(ip, bound.port())).collect()
 }
 
@@ -181,7 +191,10 @@ mod tests {
             let port = server.socket.local_addr().unwrap().port();
             for (client, offset) in [(&first, 1), (&second, 2)] {
                 for (index, received) in receive_all(client, count / 2).into_iter().enumerate() {
-                    assert_eq!(received, (2 * index + offset, SocketAddr::from(([127, 0, 0, 1], port))));
+                    assert_eq!(
+                        received,
+                        (2 * index + offset, SocketAddr::from(([127, 0, 0, 1], port)))
+                    );
                 }
             }
         }
@@ -196,6 +209,9 @@ mod tests {
         let lengths = [1, 70_000, 3];
         let datagrams = lengths.map(|length| Datagram { to, contents: vec![0; length].into() });
         assert_eq!(server.send(&datagrams), Sent { datagrams: 2, bytes: 4, errors: 1 });
-        assert_eq!(receive_all(&client, 2).iter().map(|(length, _)| *length).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(
+            receive_all(&client, 2).iter().map(|(length, _)| *length).collect::<Vec<_>>(),
+            [1, 3]
+        );
     }
 }

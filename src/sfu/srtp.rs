@@ -1,7 +1,9 @@
-//! Detects whether str0m has decrypted a packet, which proves that it was encrypted with the keys of its client.
+//! Detects whether str0m has decrypted a packet, which proves that it was encrypted with the keys
+//! of its client.
 //!
-//! str0m reports RTP packets, but not SRTCP. So the decrypting ciphers are wrapped and counted. They run only on
-//! packets with a valid tag: for AES-CM the tag is compared before, and GCM verifies it itself.
+//! str0m reports RTP packets, but not SRTCP. So the decrypting ciphers are wrapped and counted.
+//! They run only on packets with a valid tag: for AES-CM the tag is compared before, and GCM
+//! verifies it itself.
 //!
 //! Invariant: the count is per thread, and all media of a server runs on one thread.
 
@@ -9,14 +11,15 @@ use std::cell::Cell;
 use std::sync::OnceLock;
 
 use str0m::crypto::{
-    AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoError, CryptoProvider, SrtpProvider,
-    SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
+    AeadAes128GcmCipher, AeadAes256GcmCipher, Aes128CmSha1_80Cipher, CryptoError, CryptoProvider,
+    SrtpProvider, SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80,
 };
 
 /// Bytes after the index of an SRTCP packet with AES-CM: its tag (RFC 3711, section 3.4).
 const AES_CM_TRAILER: usize = 10;
 
-/// Bytes after the index of an SRTCP packet with GCM: none, its tag precedes the index (RFC 7714, section 9.2).
+/// Bytes after the index of an SRTCP packet with GCM: none, its tag precedes the index (RFC 7714,
+/// section 9.2).
 const GCM_TRAILER: usize = 0;
 
 thread_local! {
@@ -36,7 +39,8 @@ impl Decrypted {
         LATEST.get()
     }
 
-    /// Returns the trailer of SRTCP packets for the cipher used last, if a packet was decrypted since.
+    /// Returns the trailer of SRTCP packets for the cipher used last, if a packet was decrypted
+    /// since.
     pub(super) fn since(self) -> Option<Trailer> {
         let latest = LATEST.get();
         (latest.count != self.count).then_some(Trailer(latest.trailer))
@@ -121,11 +125,21 @@ impl SupportedAeadAes256Gcm for Counting {
 }
 
 impl Aes128CmSha1_80Cipher for Counted<dyn Aes128CmSha1_80Cipher> {
-    fn encrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
+    fn encrypt(
+        &mut self,
+        iv: &[u8; 16],
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), CryptoError> {
         self.0.encrypt(iv, input, output)
     }
 
-    fn decrypt(&mut self, iv: &[u8; 16], input: &[u8], output: &mut [u8]) -> Result<(), CryptoError> {
+    fn decrypt(
+        &mut self,
+        iv: &[u8; 16],
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Result<(), CryptoError> {
         self.0.decrypt(iv, input, output).inspect(|()| Decrypted::record(AES_CM_TRAILER))
     }
 }
@@ -186,7 +200,8 @@ mod tests {
     #[test]
     fn index_of_srtcp_precedes_the_tag_of_aes_cm() {
         let before = Decrypted::current();
-        let mut receiver = provider().srtp_provider.aes_128_cm_sha1_80().create_cipher([1; 16], false);
+        let mut receiver =
+            provider().srtp_provider.aes_128_cm_sha1_80().create_cipher([1; 16], false);
         receiver.decrypt(&[0; 16], &[0; 4], &mut [0; 4 + 15]).unwrap();
         let mut packet = vec![0x80, 0, 1, 0];
         packet.resize(14, 0xff);

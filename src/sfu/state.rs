@@ -1,7 +1,8 @@
-//! The SFU without sockets, threads or a clock: its transports, the routers of its rooms, and the indexes over them.
+//! The SFU without sockets, threads or a clock: its transports, the routers of its rooms, and the
+//! indexes over them.
 //!
-//! [`handlers`](super::handlers) carries out requests, [`forward`](super::forward) takes datagrams and forwards
-//! packets, [`close`](super::close) closes transports, producers and consumers.
+//! [`handlers`](super::handlers) carries out requests, [`forward`](super::forward) takes datagrams
+//! and forwards packets, [`close`](super::close) closes transports, producers and consumers.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -35,9 +36,11 @@ pub struct SfuSettings {
     pub max_app_data: usize,
     /// Maximum number of transports of all peers together; 0 means no limit.
     pub max_transports: usize,
-    /// Maximum number of transports created per second, of all peers together; further requests wait. 0 means no limit.
+    /// Maximum number of transports created per second, of all peers together; further requests
+    /// wait. 0 means no limit.
     pub transports_per_second: u32,
-    /// Time for a transport to connect, from its creation, and again from [`MediaRequest::ConnectTransport`].
+    /// Time for a transport to connect, from its creation, and again from
+    /// [`MediaRequest::ConnectTransport`].
     ///
     /// [`MediaRequest::ConnectTransport`]: super::MediaRequest::ConnectTransport
     pub connect_timeout: Duration,
@@ -79,7 +82,8 @@ impl Sfu {
     pub fn new(settings: SfuSettings) -> Result<Self, CertificateError> {
         let crypto: Arc<CryptoProvider> = Arc::new(srtp::provider());
         let certificate = crypto.dtls_provider.generate_certificate().ok_or(CertificateError)?;
-        let fingerprint = write_fingerprint(&crypto.sha256_provider.sha256(&certificate.certificate));
+        let fingerprint =
+            write_fingerprint(&crypto.sha256_provider.sha256(&certificate.certificate));
         let first = |is_v4| settings.announced.iter().find(|address| address.is_ipv4() == is_v4);
         let local = [first(true), first(false)].into_iter().flatten().copied().collect();
         Ok(Self {
@@ -103,7 +107,8 @@ impl Sfu {
         })
     }
 
-    /// Calls `work` with a transport, and updates its timer. Returns `None` if there is no such transport.
+    /// Calls `work` with a transport, and updates its timer. Returns `None` if there is no such
+    /// transport.
     pub(super) fn on_transport<T>(
         &mut self,
         id: TransportId,
@@ -112,7 +117,8 @@ impl Sfu {
         self.split().1.on_transport(id, work)
     }
 
-    /// Calls `work` with a router and the transports of its room. Returns `None` if there is no such router.
+    /// Calls `work` with a router and the transports of its room. Returns `None` if there is no
+    /// such router.
     pub(super) fn on_router<T>(
         &mut self,
         id: RouterId,

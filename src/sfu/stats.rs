@@ -13,7 +13,8 @@ pub struct MediaStats {
     pub received: u64,
     /// Bytes in received datagrams.
     pub received_bytes: u64,
-    /// Datagrams received that belong to no transport, or to undeclared streams that were not accepted.
+    /// Datagrams received that belong to no transport, or to undeclared streams that were not
+    /// accepted.
     pub ignored: u64,
     /// Packets of a producer with a payload type that it did not declare.
     pub undeclared_payload_types: u64,
@@ -31,7 +32,8 @@ pub struct MediaStats {
     pub binding_requests_over_limit: u64,
     /// Datagrams not sent because their destination was not validated.
     pub unvalidated: u64,
-    /// Requests to create a transport that were refused because their connection exceeded its rate limit.
+    /// Requests to create a transport that were refused because their connection exceeded its rate
+    /// limit.
     pub creations_over_rate: u64,
     /// Transports refused or evicted because the server was at its limit of transports.
     pub transports_over_limit: u64,

@@ -8,8 +8,9 @@ const HEADER: usize = 20;
 /// Attribute type of USERNAME.
 const USERNAME: u16 = 0x0006;
 
-/// Returns the server's ufrag in a binding request: USERNAME up to its colon (RFC 8445, section 7.2.2). Returns `None`
-/// if the datagram is not a binding request. Checks neither FINGERPRINT nor MESSAGE-INTEGRITY.
+/// Returns the server's ufrag in a binding request: USERNAME up to its colon (RFC 8445, section
+/// 7.2.2). Returns `None` if the datagram is not a binding request. Checks neither FINGERPRINT nor
+/// MESSAGE-INTEGRITY.
 pub(super) fn local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
     let [0, 1, _, _, cookie @ ..] = datagram else { return None };
     if !cookie.starts_with(&COOKIE) {
@@ -45,7 +46,11 @@ mod tests {
         assert_eq!(local_ufrag(&message(1, good)), Some(&b"me"[..]));
         assert_eq!(local_ufrag(&message(2, good)), None, "not a binding request");
         assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x05meit\0\0\0\0")), None, "no colon");
-        assert_eq!(local_ufrag(&message(1, b"\0\x06\0\x09me:it\0\0\0")), None, "length beyond the end");
+        assert_eq!(
+            local_ufrag(&message(1, b"\0\x06\0\x09me:it\0\0\0")),
+            None,
+            "length beyond the end"
+        );
         assert_eq!(local_ufrag(&message(1, b"\x80\x22\xff\xff")), None);
         assert_eq!(local_ufrag(&message(1, b"")), None);
         let mut other = message(1, good);

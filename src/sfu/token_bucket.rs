@@ -69,6 +69,9 @@ mod tests {
         let wait = bucket.time_until(start, 1.0);
         assert!(wait.as_millis().abs_diff(100) <= 1, "{wait:?}");
         assert!(!bucket.has(start + wait / 2, 1.0) && bucket.take(start + wait, 1.0));
-        assert!(!bucket.is_full(start + Duration::from_millis(400)) && bucket.is_full(start + Duration::from_secs(2)));
+        assert!(
+            !bucket.is_full(start + Duration::from_millis(400))
+                && bucket.is_full(start + Duration::from_secs(2))
+        );
     }
 }

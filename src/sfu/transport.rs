@@ -1,11 +1,11 @@
 //! One media connection: ICE, DTLS and SRTP with one client, in one direction.
 //!
-//! - [`path`] is ICE and DTLS, [`addresses`] the client's addresses, [`receiving`] its incoming streams, [`sending`]
-//!   its outgoing streams;
+//! - [`path`] is ICE and DTLS, [`addresses`] the client's addresses, [`receiving`] its incoming
+//!   streams, [`sending`] its outgoing streams;
 //! - [`rtc`] wraps str0m's `Rtc`, and advances its time.
 //!
-//! A transport has no `Rtc` before its client first needs it, since many are created early and wait for a producer:
-//! parameters are stored until then.
+//! A transport has no `Rtc` before its client first needs it, since many are created early and wait
+//! for a producer: parameters are stored until then.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -43,15 +43,16 @@ pub(super) use sending::FIRST_ESTIMATE;
 /// Interval of str0m's stats, which hold its latest bandwidth estimate.
 const STATS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Timer of a transport with nothing to do: it has not started, or its client has not asked to connect it.
+/// Timer of a transport with nothing to do: it has not started, or its client has not asked to
+/// connect it.
 const IDLE_TIMER: Duration = Duration::from_hours(1);
 
-/// Limit of binding requests per transport. Browsers send twenty per second while they check up to 32 candidate pairs,
-/// and one every few seconds later.
+/// Limit of binding requests per transport. Browsers send twenty per second while they check up to
+/// 32 candidate pairs, and one every few seconds later.
 const BINDING_REQUESTS: Rate = Rate { per_second: 25.0, burst: 128.0 };
 
-/// Limit of encrypted datagrams per second of one transport besides the packets of its producers: receiver reports,
-/// retransmission requests, bandwidth probes.
+/// Limit of encrypted datagrams per second of one transport besides the packets of its producers:
+/// receiver reports, retransmission requests, bandwidth probes.
 const RTCP_DATAGRAMS: f64 = 1000.0;
 
 /// Shared by all transports: cryptography, certificate and local addresses.
@@ -134,7 +135,8 @@ pub(super) struct Transport {
     undeclared_padding: HashSet<u32>,
     /// Streams that producers declared, with their extension ids.
     declared: HashMap<u32, ExtensionIds>,
-    /// Extension ids of packets that belong to no producer, such as bandwidth probes: those of all producers together.
+    /// Extension ids of packets that belong to no producer, such as bandwidth probes: those of all
+    /// producers together.
     extensions: ExtensionIds,
     extension_selector: ExtensionSelector,
     /// Names of undeclared streams, until an authenticated packet carries them.
@@ -147,7 +149,12 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(now: Instant, owner: RoomMember, router: RouterId, direction: Direction) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        owner: RoomMember,
+        router: RouterId,
+        direction: Direction,
+    ) -> Self {
         Self {
             id: TransportId::random(),
             owner,
@@ -158,7 +165,10 @@ impl Transport {
             streams: HashMap::new(),
             addresses: Addresses::default(),
             binding_requests: TokenBucket::new(BINDING_REQUESTS, now),
-            inbound_limit: TokenBucket::new(Rate { per_second: RTCP_DATAGRAMS, burst: RTCP_DATAGRAMS }, now),
+            inbound_limit: TokenBucket::new(
+                Rate { per_second: RTCP_DATAGRAMS, burst: RTCP_DATAGRAMS },
+                now,
+            ),
             srtcp_trailer: None,
             deadline: None,
             has_connected: false,
@@ -205,7 +215,12 @@ impl Transport {
     }
 
     /// Creates the `Rtc`, and applies the parameters stored so far.
-    pub(super) fn start(&mut self, now: Instant, foundation: &Foundation, output: &mut TransportOutput) {
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        foundation: &Foundation,
+        output: &mut TransportOutput,
+    ) {
         let mut config = Rtc::builder()
             .clear_codecs()
             .set_rtp_mode(true)
@@ -262,8 +277,9 @@ pub(super) fn rtp_ssrc(datagram: &[u8]) -> Option<u32> {
 }
 
 /// Returns whether a datagram is a single transport-wide feedback message
-/// (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1). The header of SRTCP is not encrypted and holds
-/// the length; it is followed by four bytes of index and a tag of sixteen (RFC 7714) or ten bytes (RFC 3711).
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 3.1). The header of SRTCP is not
+/// encrypted and holds the length; it is followed by four bytes of index and a tag of sixteen (RFC
+/// 7714) or ten bytes (RFC 3711).
 pub(super) fn is_single_twcc_feedback(datagram: &[u8]) -> bool {
     let [0x8f | 0xaf, 205, high, low, ..] = datagram else { return false };
     let length = 4 * (usize::from(u16::from_be_bytes([*high, *low])) + 1);
@@ -287,13 +303,17 @@ mod tests {
         let certificate = crypto.dtls_provider.generate_certificate().unwrap();
         let foundation = Foundation { crypto, certificate, local: Vec::new() };
         let mut output = TransportOutput::default();
-        let mut transport = Transport::new(Instant::now(), member(), RouterId::random(), Direction::Receive);
+        let mut transport =
+            Transport::new(Instant::now(), member(), RouterId::random(), Direction::Receive);
         transport.start(Instant::now(), &foundation, &mut output);
         assert_eq!(transport.catch_panics(&mut output, |_, _, _| 7), Some(7));
         assert_eq!((output.panics, output.events.len()), (0, 0));
-        let done: Option<()> = transport.catch_panics(&mut output, |_, _, _| panic!("intended panic"));
+        let done: Option<()> =
+            transport.catch_panics(&mut output, |_, _, _| panic!("intended panic"));
         assert_eq!((done, output.panics), (None, 1));
-        assert!(matches!(output.events.pop_front(), Some((id, TransportEvent::Failed)) if id == transport.id));
+        assert!(
+            matches!(output.events.pop_front(), Some((id, TransportEvent::Failed)) if id == transport.id)
+        );
         assert!(transport.catch_panics(&mut output, |_, _, _| ()).is_none(), "the `Rtc` is gone");
         assert_eq!(output.panics, 1);
     }

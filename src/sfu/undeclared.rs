@@ -1,14 +1,14 @@
 //! Assignment of undeclared streams: SSRCs that no producer announced.
 //!
-//! A client may leave out the SSRCs of its streams and name them in their packets instead: by MID (RFC 9143), RID (RFC
-//! 8852) and payload type. str0m believes such names before it has authenticated the packet, and replaces the stream
-//! that had the name before.
+//! A client may leave out the SSRCs of its streams and name them in their packets instead: by MID
+//! (RFC 9143), RID (RFC 8852) and payload type. str0m believes such names before it has
+//! authenticated the packet, and replaces the stream that had the name before.
 //!
-//! [`UnboundNames`] holds the names that no stream has yet. A name is bound, and removed from the set, once an
-//! authenticated packet carries it.
+//! [`UnboundNames`] holds the names that no stream has yet. A name is bound, and removed from the
+//! set, once an authenticated packet carries it.
 //!
-//! Invariant: a bound name is never given to another stream. Anyone who knows a client's address can forge one, and
-//! clients stop sending names once their packets are acknowledged.
+//! Invariant: a bound name is never given to another stream. Anyone who knows a client's address
+//! can forge one, and clients stop sending names once their packets are acknowledged.
 
 use str0m::media::{Mid, Rid};
 use str0m::rtp::Extension;
@@ -102,15 +102,16 @@ struct HeaderNames {
 }
 
 impl HeaderNames {
-    /// Parses header extensions (RFC 3550, section 5.3.1, and RFC 8285, section 4). Returns `None` if the header is
-    /// truncated.
+    /// Parses header extensions (RFC 3550, section 5.3.1, and RFC 8285, section 4). Returns `None`
+    /// if the header is truncated.
     fn read(packet: &[u8], ids: ExtensionIds) -> Option<Self> {
         let mut names = Self::default();
         let first = *packet.first()?;
         if first & 0x10 == 0 {
             return Some(names);
         }
-        let (head, rest) = packet.get(12 + 4 * usize::from(first & 0x0f)..)?.split_first_chunk::<4>()?;
+        let (head, rest) =
+            packet.get(12 + 4 * usize::from(first & 0x0f)..)?.split_first_chunk::<4>()?;
         let is_one_byte = head[..2] == [0xbe, 0xde];
         if !is_one_byte && (head[0] != 0x10 || head[1] & 0xf0 != 0) {
             return None;
@@ -118,7 +119,9 @@ impl HeaderNames {
         let mut elements = rest.get(..4 * usize::from(u16::from_be_bytes([head[2], head[3]])))?;
         while let Some((id, value, rest)) = element(elements, is_one_byte) {
             elements = rest;
-            let (Some(extension), Ok(text)) = (ids.get(id), std::str::from_utf8(value)) else { continue };
+            let (Some(extension), Ok(text)) = (ids.get(id), std::str::from_utf8(value)) else {
+                continue;
+            };
             match extension {
                 Extension::RtpMid => names.mid = Some(text.into()),
                 Extension::RtpStreamId => names.rid = Some(text.into()),
@@ -164,8 +167,13 @@ mod tests {
     }
 
     fn names(packet: &[u8]) -> Option<(Option<String>, Option<String>, Option<String>)> {
-        let HeaderNames { mid, rid, repaired } = HeaderNames::read(packet, ExtensionIds::of_router())?;
-        Some((mid.map(|it| it.to_string()), rid.map(|it| it.to_string()), repaired.map(|it| it.to_string())))
+        let HeaderNames { mid, rid, repaired } =
+            HeaderNames::read(packet, ExtensionIds::of_router())?;
+        Some((
+            mid.map(|it| it.to_string()),
+            rid.map(|it| it.to_string()),
+            repaired.map(|it| it.to_string()),
+        ))
     }
 
     #[test]
@@ -175,9 +183,21 @@ mod tests {
         assert_eq!(names(&short), Some((text("v"), text("r0"), None)));
         let long = packet([0x10, 0x05], b"\x01\x01v\0\0\x03\x02r1");
         assert_eq!(names(&long), Some((text("v"), None, text("r1"))));
-        assert_eq!(names(&packet([0xbe, 0xde], b"\x10a\x10b")), Some((text("b"), None, None)), "the last name wins");
-        assert_eq!(names(&packet([0xbe, 0xde], b"\xf0\0\x10v")), Some((None, None, None)), "after the end marker");
-        assert_eq!(names(&packet([0xbe, 0xde], b"\x1f")), Some((None, None, None)), "length beyond the end");
+        assert_eq!(
+            names(&packet([0xbe, 0xde], b"\x10a\x10b")),
+            Some((text("b"), None, None)),
+            "the last name wins"
+        );
+        assert_eq!(
+            names(&packet([0xbe, 0xde], b"\xf0\0\x10v")),
+            Some((None, None, None)),
+            "after the end marker"
+        );
+        assert_eq!(
+            names(&packet([0xbe, 0xde], b"\x1f")),
+            Some((None, None, None)),
+            "length beyond the end"
+        );
         assert_eq!(names(&packet([0xab, 0xcd], b"\x10v")), None, "unknown form");
         assert_eq!(names(&short[..14]), None);
         assert_eq!(names(&[0x80, 96]), Some((None, None, None)), "no extensions");

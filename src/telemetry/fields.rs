@@ -1,7 +1,7 @@
 //! Log fields in the pretty format.
 //!
-//! Ids are chosen by clients. An id with a space, a quote, an equals sign or a control character is quoted and escaped,
-//! so that it cannot forge fields or lines.
+//! Ids are chosen by clients. An id with a space, a quote, an equals sign or a control character is
+//! quoted and escaped, so that it cannot forge fields or lines.
 
 use std::error::Error;
 use std::fmt::{self, Debug, Write as _};
@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn plain_id_is_written_unquoted() {
-        let line = logged(|| info!(room = %"daily/stand-up#1", peers = 2, reason = "left", "joined"));
+        let line =
+            logged(|| info!(room = %"daily/stand-up#1", peers = 2, reason = "left", "joined"));
         assert_eq!(line.trim(), r#"INFO joined room=daily/stand-up#1 peers=2 reason="left""#);
     }
 

@@ -8,15 +8,18 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, StreamOwned,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    StreamOwned,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use tokio_rustls::TlsConnector as Connector;
 use tokio_rustls::client::TlsStream;
 
-/// Wraps a connection to a server on this machine in TLS. Does not verify the certificate's name, which is that of the
-/// public host rather than of the local address; nothing secret is sent.
-pub(crate) fn local_client(stream: TcpStream) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+/// Wraps a connection to a server on this machine in TLS. Does not verify the certificate's name,
+/// which is that of the public host rather than of the local address; nothing secret is sent.
+pub(crate) fn local_client(
+    stream: TcpStream,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = super::provider();
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -29,8 +32,8 @@ pub(crate) fn local_client(stream: TcpStream) -> io::Result<StreamOwned<ClientCo
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// Accepts any server. A signature proves nothing where any key is accepted, and verifying it would refuse the certificates that
-/// cannot be parsed, such as those of X.509 version 1.
+/// Accepts any server. A signature proves nothing where any key is accepted, and verifying it would
+/// refuse the certificates that cannot be parsed, such as those of X.509 version 1.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
@@ -69,8 +72,8 @@ impl ServerCertVerifier for AcceptAnyCertificate {
     }
 }
 
-/// Returns a connector to servers of any name. It verifies that an authority that browsers trust issued the certificate, unless
-/// `is_insecure`.
+/// Returns a connector to servers of any name. It verifies that an authority that browsers trust
+/// issued the certificate, unless `is_insecure`.
 pub(crate) fn remote_connector(is_insecure: bool) -> io::Result<Connector> {
     let provider = super::provider();
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -89,7 +92,11 @@ pub(crate) fn remote_connector(is_insecure: bool) -> io::Result<Connector> {
 }
 
 /// Opens TLS to a server by its name or address.
-pub(crate) async fn connect<S>(connector: &Connector, host: &str, stream: S) -> io::Result<TlsStream<S>>
+pub(crate) async fn connect<S>(
+    connector: &Connector,
+    host: &str,
+    stream: S,
+) -> io::Result<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -49,9 +49,12 @@ pub fn inherited() -> io::Result<Option<std::net::TcpListener>> {
     if sockets.len() > 1 {
         return Err(invalid("more than one socket was passed"));
     }
-    let listener = sockets.take_tcp_listener(0)?.ok_or_else(|| invalid("the socket was already taken"))?;
+    let listener =
+        sockets.take_tcp_listener(0)?.ok_or_else(|| invalid("the socket was already taken"))?;
     if !SockRef::from(&listener).is_listener()? {
-        return Err(invalid("the socket does not listen: set Accept=no in the systemd socket unit"));
+        return Err(invalid(
+            "the socket does not listen: set Accept=no in the systemd socket unit",
+        ));
     }
     Ok(Some(listener))
 }

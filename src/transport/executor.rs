@@ -35,7 +35,9 @@ use crate::dialect::{Conversation, Dialect, Heartbeat, RequestError};
 use crate::id::ConnectionId;
 use crate::metrics::{DialectMetrics, MessageKind};
 use crate::room::LeaveReason;
-use crate::session::{Excess, Hub, Mailbox, Moment, Permit, RateLimiter, ResumeToken, Session, Sink};
+use crate::session::{
+    Excess, Hub, Mailbox, Moment, Permit, RateLimiter, ResumeToken, Session, Sink,
+};
 
 /// Burst allowance per peer in the client's rooms, in messages: a session description and its
 /// candidates, with some reserve for a renegotiation.
@@ -97,7 +99,8 @@ impl Executor {
         conversation: Box<dyn Conversation>,
         queue: Arc<SendQueue>,
     ) -> Self {
-        let (metrics, limiter) = (hub.metrics().dialect(conversation.dialect().name), Arc::new(hub.rate_limiter()));
+        let (metrics, limiter) =
+            (hub.metrics().dialect(conversation.dialect().name), Arc::new(hub.rate_limiter()));
         Self {
             hub,
             id,
@@ -283,7 +286,12 @@ impl Executor {
         if let Some(kind) = message_log::kind_of(step.as_ref()) {
             self.metrics.received(kind);
         }
-        message_log::message(self.sender(), step.as_ref(), self.conversation.correlation(), text.len());
+        message_log::message(
+            self.sender(),
+            step.as_ref(),
+            self.conversation.correlation(),
+            text.len(),
+        );
         self.take(received, step)
     }
 

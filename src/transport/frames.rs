@@ -59,7 +59,10 @@ fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
     let mask = if second & 0x80 == 0 { 0 } else { MASK };
     match second & 0x7f {
         126 => Some((4 + mask, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),
-        127 => Some((10 + mask, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?)),
+        127 => Some((
+            10 + mask,
+            usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?,
+        )),
         length => Some((2 + mask, usize::from(length))),
     }
 }

@@ -25,7 +25,9 @@ impl Handshake {
         let headers = request.headers();
         let has = |name, token: &str| {
             let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-            values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+            values
+                .flat_map(|value| value.split(','))
+                .any(|value| value.trim().eq_ignore_ascii_case(token))
         };
         let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
         let is_handshake = request.version() == Version::HTTP_11
@@ -37,8 +39,10 @@ impl Handshake {
             return None;
         }
         let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok()?;
-        let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-        let first = offered.and_then(|offered| offered.split(',').map(str::trim).find(|name| !name.is_empty()));
+        let offered =
+            headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        let first = offered
+            .and_then(|offered| offered.split(',').map(str::trim).find(|name| !name.is_empty()));
         Some(Self { accept, protocol: first.and_then(|name| HeaderValue::from_str(name).ok()) })
     }
 

@@ -1,4 +1,5 @@
-//! Forwards requests of polling sessions to the node of the cluster that has the session, which the session id names.
+//! Forwards requests of polling sessions to the node of the cluster that has the session, which the
+//! session id names.
 //!
 //! Bodies are streamed; the bytes of a WebSocket pass in both directions until one side ends.
 
@@ -30,7 +31,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// Time for the response of another node. A poll is answered sooner, at the latest by a heartbeat.
 const RESPONSE_LIMIT: Duration = Duration::from_mins(1);
 
-/// Returns the address of a node, such as `http://10.0.0.7:4000`, by its name; from a new list of the nodes, if that is wanted.
+/// Returns the address of a node, such as `http://10.0.0.7:4000`, by its name; from a new list of
+/// the nodes, if that is wanted.
 pub(crate) type FindNode =
     Box<dyn Fn(&str, bool) -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
 
@@ -51,7 +53,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Hop {
     /// Creates the forwarder of the node with this name.
-    pub(crate) fn new(name: String, find: FindNode, key: Arc<HopKey>, hub: Arc<Hub>, lifecycle: Lifecycle) -> Self {
+    pub(crate) fn new(
+        name: String,
+        find: FindNode,
+        key: Arc<HopKey>,
+        hub: Arc<Hub>,
+        lifecycle: Lifecycle,
+    ) -> Self {
         Self { name, find, key, hub, lifecycle }
     }
 
@@ -78,14 +86,20 @@ impl Hop {
         None
     }
 
-    /// Forwards a request to a node. Returns `None` if there is no such node, or it cannot be reached.
+    /// Forwards a request to a node. Returns `None` if there is no such node, or it cannot be
+    /// reached.
     pub(super) async fn forward(&self, node: &str, mut request: Request) -> Option<Response> {
         let stream = self.reach(node).await?;
-        let client =
-            Hopped { address: client_address(&request), is_tls: request.extensions().get::<ClientOverTls>().is_some() };
+        let client = Hopped {
+            address: client_address(&request),
+            is_tls: request.extensions().get::<ClientOverTls>().is_some(),
+        };
         let signed = self.key.sign(client, SystemTime::now())?;
         self.hub.metrics().hopped();
-        let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        let upgrade = request
+            .headers()
+            .contains_key(header::UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         parts.headers.insert(HOP, signed);
         if upgrade.is_none() {
@@ -97,7 +111,8 @@ impl Hop {
         *forwarded.uri_mut() = path.parse().ok()?;
         *forwarded.version_mut() = Version::HTTP_11;
         *forwarded.headers_mut() = parts.headers;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         let lifecycle = self.lifecycle.clone();
         self.lifecycle.spawn(async move {
             tokio::select! {
@@ -109,7 +124,8 @@ impl Hop {
                 () = lifecycle.stopping() => {}
             }
         });
-        let mut response = timeout(RESPONSE_LIMIT, sender.send_request(forwarded)).await.ok()?.ok()?;
+        let mut response =
+            timeout(RESPONSE_LIMIT, sender.send_request(forwarded)).await.ok()?.ok()?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let server = hyper::upgrade::on(&mut response);
             let (client, lifecycle) = (upgrade?, self.lifecycle.clone());
@@ -142,7 +158,8 @@ async fn connect(address: &str) -> std::io::Result<Box<dyn Connection>> {
     if !is_tls {
         return Ok(Box::new(stream));
     }
-    // The signature proves the nodes to each other, not a certificate, whose name is that of the public host.
+    // The signature proves the nodes to each other, not a certificate, whose name is that of the
+    // public host.
     Ok(Box::new(tls::connect(&tls::remote_connector(true)?, host, stream).await?))
 }
 

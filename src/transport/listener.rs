@@ -105,13 +105,24 @@ impl Acceptor {
                         let is_proxy = proxies.forwards(address.ip());
                         self.hub.admission().accept(address.ip(), is_proxy)
                     });
-                    let connection = self.clone().serve_connection(stream, address, pending.clone(), permit.clone());
-                    self.lifecycle.spawn(until_evicted(connection, permit, self.hub.timeouts().last_write));
+                    let connection = self.clone().serve_connection(
+                        stream,
+                        address,
+                        pending.clone(),
+                        permit.clone(),
+                    );
+                    self.lifecycle.spawn(until_evicted(
+                        connection,
+                        permit,
+                        self.hub.timeouts().last_write,
+                    ));
                 }
                 Err(error) if is_exhausted(&error) => {
                     debug!(%error, "cannot accept a connection");
-                    self.hub
-                        .limit_hit(Limit::OpenFiles, "cannot accept connections: out of file descriptors or memory");
+                    self.hub.limit_hit(
+                        Limit::OpenFiles,
+                        "cannot accept connections: out of file descriptors or memory",
+                    );
                     self.hub.admission().free_descriptors();
                     tokio::time::sleep(self.hub.timeouts().accept_retry).await;
                 }
@@ -143,8 +154,12 @@ impl Acceptor {
         };
         let Self { router, lifecycle, hub, header_timeout, handover, .. } = self;
         let has_served = Arc::new(AtomicBool::new(false));
-        let (keep_alive, last_responses) = (hub.timeouts().keep_alive, hub.timeouts().last_responses);
-        let timer = HeadTimer { idle: keep_alive.saturating_sub(header_timeout), has_served: Arc::clone(&has_served) };
+        let (keep_alive, last_responses) =
+            (hub.timeouts().keep_alive, hub.timeouts().last_responses);
+        let timer = HeadTimer {
+            idle: keep_alive.saturating_sub(header_timeout),
+            has_served: Arc::clone(&has_served),
+        };
         let leaving = leaving(&lifecycle, &handover, Arc::clone(&pending), permit.clone());
         let (serving, is_last) = (Arc::clone(&has_served), handover.begun.clone());
         let service = service_fn(move |request: http::Request<Incoming>| {
@@ -169,8 +184,13 @@ impl Acceptor {
             async move {
                 let mut response: Response = response.await?;
                 pending.lock().take();
-                if is_last.is_cancelled() && !is_http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                if is_last.is_cancelled()
+                    && !is_http2
+                    && response.status() != StatusCode::SWITCHING_PROTOCOLS
+                {
+                    response
+                        .headers_mut()
+                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| Guarded::wrap(body, guard)))
             }
@@ -264,12 +284,17 @@ async fn until_evicted(
 /// Travels with the first request of a connection, so that a handshake can keep it until its
 /// session is open: see [`Handover::pending`].
 #[derive(Clone)]
-pub(super) struct Pending(#[expect(dead_code, reason = "held for its destructor")] TaskTrackerToken);
+pub(super) struct Pending(
+    #[expect(dead_code, reason = "held for its destructor")] TaskTrackerToken,
+);
 
 /// Copies the `:authority` of HTTP/2 (RFC 9113, section 8.3.1) to the `Host` header that routes
 /// read.
 fn name_host<B>(request: &mut http::Request<B>) {
-    let authority = request.uri().authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let authority = request
+        .uri()
+        .authority()
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(host) = authority {
         request.headers_mut().entry(header::HOST).or_insert(host);
     }
@@ -284,7 +309,14 @@ mod tests {
         for code in EXHAUSTED {
             assert!(is_exhausted(&io::Error::from_raw_os_error(code)), "{code}");
         }
-        for code in [libc::ECONNABORTED, libc::EPROTO, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH, libc::EINTR] {
+        for code in [
+            libc::ECONNABORTED,
+            libc::EPROTO,
+            libc::EPERM,
+            libc::ENETDOWN,
+            libc::EHOSTUNREACH,
+            libc::EINTR,
+        ] {
             assert!(!is_exhausted(&io::Error::from_raw_os_error(code)), "{code}");
         }
     }

@@ -34,14 +34,19 @@ impl<S> Metered<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let Self { io, limiter, frames, delay } = self.get_mut();
         ready!(poll_delay(limiter, delay, context));
         let before = buffer.filled().len();
         ready!(Pin::new(io).poll_read(context, buffer))?;
         // First frames are admitted as messages.
         let fragments = frames.follow(&buffer.filled()[before..]);
-        let is_flood = (0..fragments).any(|_| matches!(limiter.admit_frame(), Err(Excess::Flood(_))));
+        let is_flood =
+            (0..fragments).any(|_| matches!(limiter.admit_frame(), Err(Excess::Flood(_))));
         Poll::Ready(if is_flood { Err(io::ErrorKind::QuotaExceeded.into()) } else { Ok(()) })
     }
 }

@@ -142,7 +142,10 @@ impl Polling {
     /// Waits until the clients that were asked to disconnect have fetched their queued frames.
     pub(super) async fn fetched(&self) {
         let sessions = self.all();
-        join_all(sessions.iter().filter(|session| session.is_closing()).map(|session| session.gone())).await;
+        join_all(
+            sessions.iter().filter(|session| session.is_closing()).map(|session| session.gone()),
+        )
+        .await;
     }
 
     /// Handles one request.
@@ -155,8 +158,11 @@ impl Polling {
         let response = match (method, query.sid) {
             (Method::GET, None) => {
                 let connection = request.extensions().get::<Arc<ConnectionPermit>>();
-                let opened =
-                    self.0.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::Polling);
+                let opened = self.0.hub.open_permit(
+                    connection.map(Arc::as_ref),
+                    client_address(&request),
+                    Opening::Polling,
+                );
                 let (token, uri) = (token_of(&request), query.uri(request.uri()));
                 let is_tls = request.extensions().get::<ClientOverTls>().is_some();
                 let origin = request.headers().get(header::ORIGIN).cloned();
@@ -198,7 +204,8 @@ impl Polling {
     ) -> Response {
         let Inner { hub, lifecycle, settings, sessions, hop, .. } = &*self.0;
         let queue = SendQueue::new(settings.queue);
-        let session = PollingSession::new(query.revision, Arc::clone(&queue), Arc::downgrade(sessions));
+        let session =
+            PollingSession::new(query.revision, Arc::clone(&queue), Arc::downgrade(sessions));
         let mut slim = slim_request(Method::GET, uri, Body::empty());
         slim.extensions_mut().insert(Arc::clone(&session));
         let (response, body) = self.call(slim).await;
@@ -217,7 +224,8 @@ impl Polling {
             profiles: Arc::clone(&settings.profiles),
         });
         let id = ConnectionId::random();
-        let executor = Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue);
+        let executor =
+            Executor::new(Arc::clone(hub), id, Arc::clone(&permit), Box::new(client), queue);
         session.start(executor.with_origin(origin.as_ref()));
         sessions.insert(sid, Arc::clone(&session));
         permit.set_closer(&session);
@@ -228,7 +236,9 @@ impl Polling {
             (Some(hop), Some(tagged)) => {
                 let opening = PollResponse::opening(query.revision, &body, sid.as_str(), &tagged);
                 let mut response = opening.into_response();
-                response.headers_mut().extend([(header::SET_COOKIE, affinity_cookie(hop.name(), is_tls))]);
+                response
+                    .headers_mut()
+                    .extend([(header::SET_COOKIE, affinity_cookie(hop.name(), is_tls))]);
                 response
             }
             _ => response.map(|()| Body::from(body)),
@@ -270,7 +280,9 @@ impl Polling {
         match fetched.await {
             // The client continues over its WebSocket and does not need the library's close packet.
             Err(_) if session.has_moved() => answer.push(b"6"),
-            Err((head, body)) if head.status() != StatusCode::OK => return Some(head.map(|()| Body::from(body))),
+            Err((head, body)) if head.status() != StatusCode::OK => {
+                return Some(head.map(|()| Body::from(body)));
+            }
             Err((_, body)) => {
                 if session.take_library_packets(&body, &mut answer) {
                     // Answered on behalf of the client: the library sends its first heartbeat at
@@ -287,21 +299,29 @@ impl Polling {
 
     async fn post_pong(&self, session: &PollingSession) {
         let Some(sid) = session.sid() else { return };
-        let uri = format!("{PATH}?EIO=4&transport=polling&sid={sid}").parse().expect("a session id is plain text");
+        let uri = format!("{PATH}?EIO=4&transport=polling&sid={sid}")
+            .parse()
+            .expect("a session id is plain text");
         let (response, _) = self.call(slim_request(Method::POST, &uri, Body::from("3"))).await;
         tracing::trace!(status = response.status().as_u16(), "answered the first heartbeat");
     }
 
     /// Forwards a POST body. The request's headers are kept, since they name the encoding of the
     /// body.
-    async fn post(&self, session: Arc<PollingSession>, query: &Query, request: Request) -> Response {
+    async fn post(
+        &self,
+        session: Arc<PollingSession>,
+        query: &Query,
+        request: Request,
+    ) -> Response {
         let uri = query.uri(request.uri());
         let (mut head, body) = request.into_parts();
         head.uri = uri;
         let first_post = session.begin_post();
         let SocketIoSettings { handshake_timeout, .. } = self.0.settings;
         let max_bytes = self.0.settings.max_payload();
-        let (body, outcome) = body::limited(body, &head.headers, Arc::clone(&session), handshake_timeout, max_bytes);
+        let (body, outcome) =
+            body::limited(body, &head.headers, Arc::clone(&session), handshake_timeout, max_bytes);
         let (response, answer) = self.call(http::Request::from_parts(head, body)).await;
         session.update_settled();
         // The library has only one response to a body that it cannot read.
@@ -320,7 +340,8 @@ impl Polling {
 
     /// Calls the library. Its response bodies are already in memory.
     async fn call(&self, request: http::Request<Body>) -> (http::Response<()>, Bytes) {
-        let Ok(response) = ServiceExt::<http::Request<Body>>::oneshot(self.0.service.clone(), request).await;
+        let Ok(response) =
+            ServiceExt::<http::Request<Body>>::oneshot(self.0.service.clone(), request).await;
         let (head, body) = response.into_parts();
         let body = match body.collect().await {
             Ok(body) => body.to_bytes(),
@@ -352,7 +373,8 @@ fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Request<B> {
     *request.method_mut() = method;
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
-    *request.uri_mut() = format!("{path}?{}", kept.join("&")).parse().expect("a subset of a valid query is valid");
+    *request.uri_mut() =
+        format!("{path}?{}", kept.join("&")).parse().expect("a subset of a valid query is valid");
     request
 }
 
@@ -379,7 +401,8 @@ impl fmt::Debug for Polling {
 impl PollResponse {
     fn into_response(self) -> Response {
         let body = self.into_bytes();
-        let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"))];
+        let headers =
+            [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"))];
         (headers, body).into_response()
     }
 }

@@ -66,7 +66,11 @@ impl SendQueue {
         if queue.poll_closing(context).is_ready() {
             queue.waiting.push_back(Outgoing::Close(1008, "closed by the server"));
         }
-        if queue.waiting.is_empty() { Poll::Pending } else { Poll::Ready(std::mem::take(&mut queue.waiting)) }
+        if queue.waiting.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(std::mem::take(&mut queue.waiting))
+        }
     }
 
     /// Completes when a frame is queued or the connection is closing. Only one task may poll this.
@@ -79,7 +83,11 @@ impl SendQueue {
     pub(super) fn take_while(&self, mut fits: impl FnMut(&Outgoing) -> bool) -> VecDeque<Outgoing> {
         let waiting = &mut self.queue.lock().waiting;
         let count = waiting.iter().take_while(|frame| fits(frame)).count();
-        if count == waiting.len() { std::mem::take(waiting) } else { waiting.drain(..count).collect() }
+        if count == waiting.len() {
+            std::mem::take(waiting)
+        } else {
+            waiting.drain(..count).collect()
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

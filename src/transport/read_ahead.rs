@@ -37,7 +37,11 @@ impl<S> ReadAhead<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.ahead.is_empty() {
             if buffer.remaining() >= PIECE {
@@ -46,7 +50,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             let mut piece = [MaybeUninit::uninit(); PIECE];
             let mut piece = ReadBuf::uninit(&mut piece);
             ready!(Pin::new(&mut this.io).poll_read(context, &mut piece))?;
-            let (now, later) = piece.filled().split_at(piece.filled().len().min(buffer.remaining()));
+            let (now, later) =
+                piece.filled().split_at(piece.filled().len().min(buffer.remaining()));
             buffer.put_slice(now);
             // Copies only what does not fit; an empty slice allocates nothing.
             this.ahead = Bytes::copy_from_slice(later);
@@ -88,8 +93,10 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_arrive_in_order_with_few_reads() {
-        let all: Vec<u8> = (0..20_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
-        let mut stream = ReadAhead::new(Source(all[100..].to_vec(), 0), Bytes::copy_from_slice(&all[..100]));
+        let all: Vec<u8> =
+            (0..20_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
+        let mut stream =
+            ReadAhead::new(Source(all[100..].to_vec(), 0), Bytes::copy_from_slice(&all[..100]));
         let (mut read, mut buffer) = (Vec::new(), [0; 1024]);
         loop {
             let length = stream.read(&mut buffer).await.unwrap();

@@ -1,8 +1,8 @@
 //! The Socket.IO endpoint: Engine.IO 3 and 4 over WebSocket, over long-polling, and the upgrade
 //! between them.
 //!
-//! - WebSocket connections are served by the connection loop of all protocols, with a [`Client`] as their
-//!   conversation;
+//! - WebSocket connections are served by the connection loop of all protocols, with a [`Client`] as
+//!   their conversation;
 //! - [`polling`](super::polling) serves HTTP requests with the same conversation;
 //! - upgrades are handled here: once the client has probed the WebSocket and sends the upgrade
 //!   packet, the connection's executor moves to it. A WebSocket that fails before that changes
@@ -81,7 +81,12 @@ pub struct SocketIoEndpoint {
 impl SocketIoEndpoint {
     /// Creates an endpoint whose clients share `hub` and whose WebSocket connections are served by
     /// `websocket`.
-    pub fn new(hub: Arc<Hub>, lifecycle: Lifecycle, settings: SocketIoSettings, websocket: WebSocketEndpoint) -> Self {
+    pub fn new(
+        hub: Arc<Hub>,
+        lifecycle: Lifecycle,
+        settings: SocketIoSettings,
+        websocket: WebSocketEndpoint,
+    ) -> Self {
         let hop = Arc::new(OnceLock::new());
         let polling = Polling::new(Arc::clone(&hub), lifecycle, settings.clone(), Arc::clone(&hop));
         Self { hub, settings: Arc::new(settings), polling, websocket, hop }
@@ -131,7 +136,11 @@ impl SocketIoEndpoint {
     /// Opens a connection that starts with a WebSocket.
     fn open(&self, query: &Query, request: Request, handshake: Handshake) -> Response {
         let connection = request.extensions().get::<Arc<ConnectionPermit>>();
-        let opened = self.hub.open_permit(connection.map(Arc::as_ref), client_address(&request), Opening::WebSocket);
+        let opened = self.hub.open_permit(
+            connection.map(Arc::as_ref),
+            client_address(&request),
+            Opening::WebSocket,
+        );
         let permit = match opened {
             Ok(permit) => permit,
             Err(refused) => return ApiError::from(refused).into_response(),
@@ -150,18 +159,30 @@ impl SocketIoEndpoint {
         let (id, queue) = (ConnectionId::random(), SendQueue::new(self.settings.queue));
         let executor = Executor::new(Arc::clone(&self.hub), id, permit, Box::new(client), queue)
             .with_origin(request.headers().get(header::ORIGIN));
-        let (settle_timeout, max_bytes) = (self.settings.connect_timeout(), self.settings.max_payload());
-        self.websocket.open(request, handshake, executor, Terms { grant: None, settle_timeout, max_bytes })
+        let (settle_timeout, max_bytes) =
+            (self.settings.connect_timeout(), self.settings.max_payload());
+        self.websocket.open(
+            request,
+            handshake,
+            executor,
+            Terms { grant: None, settle_timeout, max_bytes },
+        )
     }
 
     /// Upgrades a polling connection to a WebSocket.
-    fn upgrade(&self, mut request: Request, handshake: Handshake, session: Arc<PollingSession>) -> Response {
+    fn upgrade(
+        &self,
+        mut request: Request,
+        handshake: Handshake,
+        session: Arc<PollingSession>,
+    ) -> Response {
         let upgrade = hyper::upgrade::on(&mut request);
         let settings = Arc::clone(&self.settings);
         self.websocket.take_over(async move {
             let attempt = async {
                 let (stream, early) = upgrade.await.ok().and_then(into_stream)?;
-                let mut socket = accept(stream, early, session.limiter()?, settings.max_payload()).await;
+                let mut socket =
+                    accept(stream, early, session.limiter()?, settings.max_payload()).await;
                 is_upgraded(&mut socket, &session).await.then_some(socket)
             };
             let socket = timeout(settings.handshake_timeout, attempt).await.ok().flatten();
@@ -177,14 +198,20 @@ impl SocketIoEndpoint {
 /// Answers the client's probe and waits for its upgrade packet; returns false if it sends anything
 /// else.
 async fn is_upgraded(socket: &mut Socket, session: &PollingSession) -> bool {
-    if !matches!(packet(socket).await.as_deref().map(EnginePacket::decode), Some(Ok(EnginePacket::Probe))) {
+    if !matches!(
+        packet(socket).await.as_deref().map(EnginePacket::decode),
+        Some(Ok(EnginePacket::Probe))
+    ) {
         return false;
     }
     session.probed();
     if socket.send(Message::text("3probe")).await.is_err() {
         return false;
     }
-    matches!(packet(socket).await.as_deref().map(EnginePacket::decode), Some(Ok(EnginePacket::Upgrade)))
+    matches!(
+        packet(socket).await.as_deref().map(EnginePacket::decode),
+        Some(Ok(EnginePacket::Upgrade))
+    )
 }
 
 /// Returns the next text frame.
@@ -211,12 +238,15 @@ pub(crate) async fn serve(State(endpoint): State<SocketIoEndpoint>, request: Req
     {
         // A request that was forwarded once is not forwarded again.
         let is_forwarded = request.extensions().get::<Forwarded>().is_some();
-        let forwarded = if is_forwarded { None } else { Box::pin(hop.forward(node, request)).await };
+        let forwarded =
+            if is_forwarded { None } else { Box::pin(hop.forward(node, request)).await };
         return forwarded.unwrap_or_else(|| engine_error(1, "Session ID unknown"));
     }
     match query.transport {
         Transport::Polling => endpoint.polling.serve(&query, request).await,
-        Transport::WebSocket if request.method() == Method::GET => endpoint.websocket(&query, request),
+        Transport::WebSocket if request.method() == Method::GET => {
+            endpoint.websocket(&query, request)
+        }
         Transport::WebSocket => engine_error(2, "Bad handshake method"),
     }
 }
@@ -241,7 +271,10 @@ impl Query {
     fn read(uri: &Uri, names_nodes: bool) -> Option<Self> {
         let value = |key: &str| {
             let pairs = uri.query()?.split('&');
-            pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
+            pairs
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| value)
         };
         let named = value("EIO");
         let revision = match named {
@@ -277,7 +310,9 @@ impl Query {
                 _ => pair,
             });
             let query = pairs.collect::<Vec<_>>().join("&");
-            return format!("{PATH}?{revision}{query}").parse().expect("the query was part of a URI");
+            return format!("{PATH}?{revision}{query}")
+                .parse()
+                .expect("the query was part of a URI");
         }
         format!("{PATH}?{revision}{query}").parse().expect("the query was part of a URI")
     }
@@ -286,7 +321,9 @@ impl Query {
 /// Returns an error response in the format of Engine.IO.
 pub(super) fn engine_error(code: u8, message: &str) -> Response {
     let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
-    let response = Response::builder().status(StatusCode::BAD_REQUEST).header(header::CONTENT_TYPE, "application/json");
+    let response = Response::builder()
+        .status(StatusCode::BAD_REQUEST)
+        .header(header::CONTENT_TYPE, "application/json");
     response.body(body.into()).expect("the head is constant")
 }
 

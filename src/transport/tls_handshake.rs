@@ -14,7 +14,8 @@ use crate::metrics::Limit;
 use crate::tls::Tls;
 
 /// Response to a client that speaks plain HTTP on a TLS port.
-const TLS_REQUIRED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+const TLS_REQUIRED: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 45\r\nConnection: close\r\n\r\nThis port speaks TLS: use https:// or wss://\n";
 
 impl Acceptor {

@@ -85,23 +85,35 @@ type Segment = Result<Option<Path<String>>, PathRejection>;
 
 /// Returns the route for the clients of one protocol.
 pub(crate) fn route(begin: Begin) -> MethodRouter<WebSocketEndpoint> {
-    get(async move |State(endpoint): State<WebSocketEndpoint>, segment: Segment, request: Request| {
-        let segment = match segment {
-            Ok(segment) => segment.map(|Path(segment)| segment),
-            Err(_) => return ApiError::BadPath.into_response(),
-        };
-        endpoint.accept(begin, segment.as_deref(), request).unwrap_or_else(IntoResponse::into_response)
-    })
+    get(
+        async move |State(endpoint): State<WebSocketEndpoint>,
+                    segment: Segment,
+                    request: Request| {
+            let segment = match segment {
+                Ok(segment) => segment.map(|Path(segment)| segment),
+                Err(_) => return ApiError::BadPath.into_response(),
+            };
+            endpoint
+                .accept(begin, segment.as_deref(), request)
+                .unwrap_or_else(IntoResponse::into_response)
+        },
+    )
 }
 
 impl WebSocketEndpoint {
-    fn accept(&self, begin: Begin, segment: Option<&str>, request: Request) -> Result<Response, ApiError> {
+    fn accept(
+        &self,
+        begin: Begin,
+        segment: Option<&str>,
+        request: Request,
+    ) -> Result<Response, ApiError> {
         if self.hub.is_draining() {
             return Err(ApiError::ShuttingDown);
         }
         let handshake = Handshake::read(&request).ok_or(ApiError::NotAHandshake)?;
         let query: Vec<(String, String)> =
-            serde_urlencoded::from_str(request.uri().query().unwrap_or_default()).map_err(|_| ApiError::BadQuery)?;
+            serde_urlencoded::from_str(request.uri().query().unwrap_or_default())
+                .map_err(|_| ApiError::BadQuery)?;
         let address = client_address(&request);
         let connection = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
         let permit = self.hub.open_permit(connection.as_deref(), address, Opening::WebSocket)?;
@@ -116,9 +128,18 @@ impl WebSocketEndpoint {
         };
         let needs_token = self.hub.requires_tokens() && grant.is_none();
         let ice_servers = self.hub.ice_servers();
-        let languages = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-        let hello =
-            Hello { connection: id, segment, query: &query, languages, now, heartbeat, needs_token, ice_servers };
+        let languages =
+            request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let hello = Hello {
+            connection: id,
+            segment,
+            query: &query,
+            languages,
+            now,
+            heartbeat,
+            needs_token,
+            ice_servers,
+        };
         let conversation = begin(&hello)?;
         if needs_token && !conversation.takes_tokens() {
             return Err(ApiError::Unauthorized);
@@ -160,7 +181,8 @@ impl WebSocketEndpoint {
         handshake.accept()
     }
 
-    /// Serves a connection that upgrades from another transport, once `upgrading` has its WebSocket.
+    /// Serves a connection that upgrades from another transport, once `upgrading` has its
+    /// WebSocket.
     pub(super) fn take_over<U>(&self, upgrading: U)
     where
         U: Future<Output = Option<(Socket, Box<Executor>)>> + Send + 'static,
@@ -173,10 +195,11 @@ impl WebSocketEndpoint {
         self.spawn(opening, self.settings.handshake_timeout);
     }
 
-    /// Spawns the task of a connection: it waits for `opening`, and serves the connection if that succeeds.
+    /// Spawns the task of a connection: it waits for `opening`, and serves the connection if that
+    /// succeeds.
     ///
-    /// A task occupies the memory of its largest phase for its whole life. So the first and the last phase are boxed, and no
-    /// function comes between the task and [`Connection::serve`].
+    /// A task occupies the memory of its largest phase for its whole life. So the first and the
+    /// last phase are boxed, and no function comes between the task and [`Connection::serve`].
     fn spawn<O>(&self, opening: O, settle_timeout: Duration)
     where
         O: Future<Output = Option<(Connection, Result<(), End>)>> + Send + 'static,

@@ -1,5 +1,5 @@
-//! A client of any protocol over any transport. It joins a room, tracks sequence numbers, and resumes its session on a new
-//! connection.
+//! A client of any protocol over any transport. It joins a room, tracks sequence numbers, and
+//! resumes its session on a new connection.
 
 use std::net::SocketAddr;
 
@@ -33,7 +33,8 @@ impl Route {
         [Self::WebSocket, Self::Polling, Self::Upgrade, Self::Envelope, Self::Topic, Self::Session];
 
     /// Those with rooms of more than two peers, which announce peers.
-    pub const GROUP: [Self; 5] = [Self::WebSocket, Self::Polling, Self::Upgrade, Self::Envelope, Self::Topic];
+    pub const GROUP: [Self; 5] =
+        [Self::WebSocket, Self::Polling, Self::Upgrade, Self::Envelope, Self::Topic];
 
     /// Those over a WebSocket without Socket.IO.
     pub const PLAIN: [Self; 3] = [Self::Envelope, Self::Topic, Self::Session];
@@ -60,8 +61,9 @@ pub struct ResumeState {
     token: Option<String>,
     /// The last sequence number received, on whatever connection.
     last: Sequence,
-    /// An event of Socket.IO whose recovery offset has not been received. If the connection ends now, the server must
-    /// assume that the event was lost: it is the first to be sent after a resumption.
+    /// An event of Socket.IO whose recovery offset has not been received. If the connection ends
+    /// now, the server must assume that the event was lost: it is the first to be sent after a
+    /// resumption.
     unnumbered: Option<String>,
     /// Whether the next event is the first after a resumption.
     is_first: bool,
@@ -96,16 +98,22 @@ impl Connection {
         options: Options,
     ) -> anyhow::Result<(Self, Joined)> {
         let (mut connection, _) =
-            Self::open(address, route, &route.protocol().join_path(room, name), options, None).await?;
+            Self::open(address, route, &route.protocol().join_path(room, name), options, None)
+                .await?;
         let joined = connection.enter(room, name).await?;
         Ok((connection, joined))
     }
 
-    /// Connects and resumes a session; returns whether the server accepted that. If not, the client has a new session
-    /// without rooms.
-    pub async fn resume(address: SocketAddr, route: Route, state: &ResumeState) -> anyhow::Result<(Self, bool)> {
+    /// Connects and resumes a session; returns whether the server accepted that. If not, the client
+    /// has a new session without rooms.
+    pub async fn resume(
+        address: SocketAddr,
+        route: Route,
+        state: &ResumeState,
+    ) -> anyhow::Result<(Self, bool)> {
         ensure!(route.protocol().resumes(), "{route:?} cannot resume");
-        Self::open(address, route, &route.protocol().path(""), Options::default(), Some(state)).await
+        Self::open(address, route, &route.protocol().path(""), Options::default(), Some(state))
+            .await
     }
 
     async fn open(
@@ -141,18 +149,25 @@ impl Connection {
             let open = self.next().await?;
             ensure!(open.starts_with("0{"), "expected OPEN, not {open}");
         }
-        let auth =
-            state.map(|ResumeState { token, last, .. }| json!({ "pid": token, "offset": last.offset }).to_string());
+        let auth = state.map(|ResumeState { token, last, .. }| {
+            json!({ "pid": token, "offset": last.offset }).to_string()
+        });
         self.transport.send(vec![format!("40{}", auth.unwrap_or_default())]).await?;
         let connected = self.next().await?;
-        let reply = connected.strip_prefix("40").with_context(|| format!("the response to CONNECT is {connected}"))?;
+        let reply = connected
+            .strip_prefix("40")
+            .with_context(|| format!("the response to CONNECT is {connected}"))?;
         let reply: Value = serde_json::from_str(reply)?;
         self.resume.token = reply["pid"].as_str().map(str::to_owned);
-        // A token begins with the id of the session, and is another one after a move to another node.
-        let session = |token: &Option<String>| Some(token.as_deref()?.split('.').next()?.to_owned());
-        let is_resumed = state.is_some_and(|state| session(&state.token) == session(&self.resume.token));
+        // A token begins with the id of the session, and is another one after a move to another
+        // node.
+        let session =
+            |token: &Option<String>| Some(token.as_deref()?.split('.').next()?.to_owned());
+        let is_resumed =
+            state.is_some_and(|state| session(&state.token) == session(&self.resume.token));
         if let Some(state) = state.filter(|_| is_resumed) {
-            self.resume = ResumeState { is_first: true, token: self.resume.token.take(), ..state.clone() };
+            self.resume =
+                ResumeState { is_first: true, token: self.resume.token.take(), ..state.clone() };
         }
         Ok(is_resumed)
     }
@@ -160,18 +175,29 @@ impl Connection {
     /// Reads the acknowledgement of `/ws`, and resumes.
     async fn connect_envelope(&mut self, state: Option<&ResumeState>) -> anyhow::Result<bool> {
         let acknowledgement = self.next_json().await?;
-        ensure!(acknowledgement["type"] == "connection:ack", "expected connection:ack, not {acknowledgement}");
+        ensure!(
+            acknowledgement["type"] == "connection:ack",
+            "expected connection:ack, not {acknowledgement}"
+        );
         let Some(state) = state else { return Ok(false) };
         let payload = json!({ "resumeToken": state.token, "lastSequence": state.last.number });
-        self.transport.send(vec![json!({ "type": "auth:request", "payload": payload }).to_string()]).await?;
+        self.transport
+            .send(vec![json!({ "type": "auth:request", "payload": payload }).to_string()])
+            .await?;
         let text = self.next_uncounted().await?;
         let response: Value = serde_json::from_str(&text)?;
         ensure!(response["type"] == "auth:response", "the response to the token is {text}");
         let is_resumed = response["payload"]["recovered"] == true;
         if is_resumed {
-            // The response repeats the last sequence number that the client received; the next message continues from there.
+            // The response repeats the last sequence number that the client received; the next
+            // message continues from there.
             let last = &state.last;
-            ensure!(response["sequence"] == last.number, "received {}, not {}", last.number, response["sequence"]);
+            ensure!(
+                response["sequence"] == last.number,
+                "received {}, not {}",
+                last.number,
+                response["sequence"]
+            );
             self.resume.last = last.clone();
         } else {
             self.resume.count(self.route.protocol(), &text)?;
@@ -190,7 +216,9 @@ impl Connection {
         let (id, peers) = match self.route.protocol() {
             Protocol::SocketIo => {
                 let text = self.next().await?;
-                let users = text.strip_prefix("42").with_context(|| format!("expected an event, not {text}"))?;
+                let users = text
+                    .strip_prefix("42")
+                    .with_context(|| format!("expected an event, not {text}"))?;
                 let users: Value = serde_json::from_str(users)?;
                 ensure!(users[0] == "room-users", "expected room-users, not {text}");
                 // Its offset may come before.
@@ -201,13 +229,16 @@ impl Connection {
                 let state = self.next_json().await?;
                 ensure!(state["type"] == "room:state", "expected room:state, not {state}");
                 self.resume.token = state["payload"]["resumeToken"].as_str().map(str::to_owned);
-                let mut peers = ids(&state["payload"]["participants"], "userId").context("a list of participants")?;
+                let mut peers = ids(&state["payload"]["participants"], "userId")
+                    .context("a list of participants")?;
                 peers.retain(|id| id != name);
                 (name.to_owned(), peers)
             }
             Protocol::Topic => {
                 let welcome = self.next_json().await?;
-                let id = welcome["selfId"].as_str().with_context(|| format!("expected welcome, not {welcome}"))?;
+                let id = welcome["selfId"]
+                    .as_str()
+                    .with_context(|| format!("expected welcome, not {welcome}"))?;
                 let list = self.next_json().await?;
                 ensure!(list["type"] == "peer-list", "expected peer-list, not {list}");
                 (id.to_owned(), ids(&list["peers"], "id").context("a list of peers")?)
@@ -225,7 +256,9 @@ impl Connection {
     async fn next_uncounted(&mut self) -> anyhow::Result<String> {
         loop {
             match self.transport.next().await {
-                Ok(text) if self.is_heartbeat(&text) => self.transport.send(vec!["3".to_owned()]).await?,
+                Ok(text) if self.is_heartbeat(&text) => {
+                    self.transport.send(vec!["3".to_owned()]).await?;
+                }
                 Ok(text) => return Ok(text),
                 Err(code) => bail!("the connection closed with {code}"),
             }
@@ -244,8 +277,9 @@ impl Connection {
         serde_json::from_str(&text).with_context(|| format!("expected JSON, not {text}"))
     }
 
-    /// Handles a message from the transport: answers heartbeats, checks the sequence number, decodes the event. `None` for a
-    /// message without an event, and for the one event that may be sent again after a resumption.
+    /// Handles a message from the transport: answers heartbeats, checks the sequence number,
+    /// decodes the event. `None` for a message without an event, and for the one event that may be
+    /// sent again after a resumption.
     pub async fn receive(&mut self, text: &str) -> Option<Event> {
         if self.is_heartbeat(text) {
             // The reading side reports a failed connection.
@@ -262,8 +296,11 @@ impl Connection {
 
     /// Disconnects; returns what the client would need to resume.
     pub async fn end(mut self, disconnect: Disconnect) -> ResumeState {
-        if self.route.protocol() == Protocol::SocketIo && matches!(disconnect, Disconnect::Leave | Disconnect::Close) {
-            // Without DISCONNECT, the session could be resumed. The server may have ended the connection before.
+        if self.route.protocol() == Protocol::SocketIo
+            && matches!(disconnect, Disconnect::Leave | Disconnect::Close)
+        {
+            // Without DISCONNECT, the session could be resumed. The server may have ended the
+            // connection before.
             self.transport.send(vec!["41".to_owned()]).await.ok();
         }
         self.transport.end(disconnect).await;
@@ -279,7 +316,9 @@ impl ResumeState {
 
     /// Whether this message repeats the event whose offset the previous connection did not deliver.
     fn is_repetition(&mut self, text: &str) -> bool {
-        text.starts_with("42") && std::mem::take(&mut self.is_first) && self.unnumbered.as_deref() == Some(text)
+        text.starts_with("42")
+            && std::mem::take(&mut self.is_first)
+            && self.unnumbered.as_deref() == Some(text)
     }
 
     /// Checks that the sequence number of a message, if it has one, is the next.
@@ -293,7 +332,10 @@ impl ResumeState {
         self.unnumbered = None;
         let last = std::mem::replace(&mut self.last, sequence).number;
         let number = self.last.number;
-        ensure!(number == last + 1, "{protocol:?}: sequence number {number} follows {last}: {text}");
+        ensure!(
+            number == last + 1,
+            "{protocol:?}: sequence number {number} follows {last}: {text}"
+        );
         Ok(())
     }
 }

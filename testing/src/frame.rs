@@ -1,5 +1,5 @@
-//! WebSocket frames and handshakes (RFC 6455) as bytes, for clients that bypass a WebSocket library: the benchmark's, to be
-//! fast, and those of the tests that send invalid input.
+//! WebSocket frames and handshakes (RFC 6455) as bytes, for clients that bypass a WebSocket
+//! library: the benchmark's, to be fast, and those of the tests that send invalid input.
 
 /// Opcode of a text message.
 pub const TEXT: u8 = 1;
@@ -72,7 +72,8 @@ pub fn read_head(bytes: &[u8]) -> Option<Head> {
     Some(Head { first: *first, key, length: bytes.len() - rest.len(), payload })
 }
 
-/// Writes the head of a masked frame that claims a payload of `length` bytes. `first` is FIN and the opcode.
+/// Writes the head of a masked frame that claims a payload of `length` bytes. `first` is FIN and
+/// the opcode.
 #[inline]
 pub fn write_head(first: u8, length: u64, key: Key, out: &mut Vec<u8>) {
     out.push(first);
@@ -96,7 +97,8 @@ pub fn write_masked(first: u8, payload: &[u8], key: Key, out: &mut Vec<u8>) {
     out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
 
-/// Writes a frame with [`ZERO_KEY`], the payload unchanged; returns where in `out` the payload begins.
+/// Writes a frame with [`ZERO_KEY`], the payload unchanged; returns where in `out` the payload
+/// begins.
 #[inline]
 pub fn write_unchanged(first: u8, payload: &[u8], out: &mut Vec<u8>) -> usize {
     write_head(first, payload.len() as u64, ZERO_KEY, out);
@@ -122,7 +124,8 @@ mod tests {
         for length in [0, 1, 125, 126, 65_535, 65_536] {
             let mut out = Vec::new();
             let begin = write_unchanged(FIN | TEXT, &vec![b'x'; length], &mut out);
-            let head = Head { first: FIN | TEXT, key: Some(ZERO_KEY), length: begin, payload: length };
+            let head =
+                Head { first: FIN | TEXT, key: Some(ZERO_KEY), length: begin, payload: length };
             assert_eq!(read_head(&out), Some(head));
             assert_eq!(head.opcode(), TEXT);
             assert_eq!(out.len(), begin + length);
@@ -142,6 +145,9 @@ mod tests {
     fn payload_is_masked_with_the_key() {
         let mut out = Vec::new();
         write_masked(FIN | TEXT, b"abcde", [1, 2, 4, 8], &mut out);
-        assert_eq!(out, [FIN | TEXT, MASKED | 5, 1, 2, 4, 8, b'a' ^ 1, b'b' ^ 2, b'c' ^ 4, b'd' ^ 8, b'e' ^ 1]);
+        assert_eq!(
+            out,
+            [FIN | TEXT, MASKED | 5, 1, 2, 4, 8, b'a' ^ 1, b'b' ^ 2, b'c' ^ 4, b'd' ^ 8, b'e' ^ 1]
+        );
     }
 }

@@ -1,11 +1,14 @@
-//! The client's end of a media transport: ICE, DTLS and SRTP over UDP, with synthetic audio and video.
+//! The client's end of a media transport: ICE, DTLS and SRTP over UDP, with synthetic audio and
+//! video.
 //!
-//! - [`Media::new`] takes the server's parameters of a transport; [`Media::connect_request`] returns the client's. Where
-//!   the server must know the client's first, [`Endpoint`] has them;
+//! - [`Media::new`] takes the server's parameters of a transport; [`Media::connect_request`]
+//!   returns the client's. Where the server must know the client's first, [`Endpoint`] has them;
 //! - [`Media::send`] and [`Media::receive`] add a producer and a consumer;
-//! - a task owns the socket: it sends packets at the interval of the [`Source`], and counts received packets.
+//! - a task owns the socket: it sends packets at the interval of the [`Source`], and counts
+//!   received packets.
 //!
-//! The server does not answer on a sending transport before its first producer. Produce first, then wait for the connection.
+//! The server does not answer on a sending transport before its first producer. Produce first, then
+//! wait for the connection.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -115,10 +118,13 @@ impl Endpoint {
         fingerprint(&mut self.rtc)
     }
 
-    /// Connects to a server, given as in the response to `transport:create`. Without a source it sends nothing.
+    /// Connects to a server, given as in the response to `transport:create`. Without a source it
+    /// sends nothing.
     pub fn connect(self, created: &Value, source: Option<Source>) -> anyhow::Result<Media> {
         let Self { socket, address, mut rtc } = self;
-        let text = |path: &str| created.pointer(path).and_then(Value::as_str).context("expected a transport");
+        let text = |path: &str| {
+            created.pointer(path).and_then(Value::as_str).context("expected a transport")
+        };
         rtc.add_remote_candidate(Candidate::host(address_of(created)?, "udp")?);
         let fingerprint = format!("sha-256 {}", text("/dtlsParameters/fingerprints/0/value")?);
         let mut api = rtc.direct_api();
@@ -127,7 +133,8 @@ impl Endpoint {
         api.start_dtls(true)?;
         api.enable_twcc_feedback();
         let (streams, received) = (Vec::new(), HashMap::new());
-        let state = State { rtc, is_connected: false, is_paused: false, streams, sent: 0, received };
+        let state =
+            State { rtc, is_connected: false, is_paused: false, streams, sent: 0, received };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
         let socket = Arc::new(socket);
         let mut task = JoinSet::new();
@@ -138,7 +145,8 @@ impl Endpoint {
 }
 
 impl Media {
-    /// Creates the client's end of a transport from the response to `transport:create`. Without a source it sends nothing.
+    /// Creates the client's end of a transport from the response to `transport:create`. Without a
+    /// source it sends nothing.
     pub async fn new(created: &Value, source: Option<Source>) -> anyhow::Result<Self> {
         Endpoint::bind(Ipv4Addr::LOCALHOST.into()).await?.connect(created, source)
     }
@@ -177,8 +185,9 @@ impl Media {
     pub fn receive(&self, consumer: &Value) -> anyhow::Result<Ssrc> {
         let parameters = &consumer["rtpParameters"];
         let mid = Mid::from(parameters["mid"].as_str().context("a mid")?);
-        let ssrc =
-            |path: &str| -> Option<Ssrc> { Some(u32::try_from(parameters.pointer(path)?.as_u64()?).ok()?.into()) };
+        let ssrc = |path: &str| -> Option<Ssrc> {
+            Some(u32::try_from(parameters.pointer(path)?.as_u64()?).ok()?.into())
+        };
         let kind = if consumer["kind"] == "audio" { MediaKind::Audio } else { MediaKind::Video };
         let mut state = self.shared.state.lock();
         let mut api = state.rtc.direct_api();
@@ -188,11 +197,12 @@ impl Media {
         Ok(main)
     }
 
-    /// Has the kernel drop all packets that it receives from now on, and deliver only STUN and DTLS: clients without cost.
+    /// Has the kernel drop all packets that it receives from now on, and deliver only STUN and
+    /// DTLS: clients without cost.
     #[cfg(target_os = "linux")]
     pub fn discard_packets(&self) -> anyhow::Result<()> {
-        // Linux's Documentation/networking/filter.rst: load the first byte after the UDP header; return 0 from 128 on, else
-        // all.
+        // Linux's Documentation/networking/filter.rst: load the first byte after the UDP header;
+        // return 0 from 128 on, else all.
         let code = [(0x30, 0, 0, 8), (0x35, 0, 1, 128), (0x06, 0, 0, 0), (0x06, 0, 0, u32::MAX)];
         let filter = code.map(|(code, jt, jf, k)| socket2::SockFilter::new(code, jt, jf, k));
         Ok(socket2::SockRef::from(&*self.socket).attach_filter(&filter)?)
@@ -224,7 +234,9 @@ impl Media {
         let received = |state: &State| state.received.get(&stream).copied().unwrap_or_default();
         let until = received(&self.shared.state.lock()) + count;
         let waiting = self.until(|state| received(state) >= until);
-        waiting.await.with_context(|| format!("received {} of {until} packets", received(&self.shared.state.lock())))
+        waiting.await.with_context(|| {
+            format!("received {} of {until} packets", received(&self.shared.state.lock()))
+        })
     }
 
     async fn until(&self, is_so: impl Fn(&State) -> bool) -> anyhow::Result<()> {
@@ -276,12 +288,14 @@ fn fingerprint(rtc: &mut Rtc) -> String {
 /// Returns the media server's address from the response to `transport:create`.
 pub fn address_of(created: &Value) -> anyhow::Result<SocketAddr> {
     let candidate = &created["iceCandidates"][0];
-    let port = candidate["port"].as_u64().and_then(|port| u16::try_from(port).ok()).context("a port")?;
+    let port =
+        candidate["port"].as_u64().and_then(|port| u16::try_from(port).ok()).context("a port")?;
     Ok(SocketAddr::new(candidate["ip"].as_str().context("an address")?.parse()?, port))
 }
 
 fn credentials(of: &Value) -> anyhow::Result<IceCreds> {
-    let text = |key: &str| of["iceParameters"][key].as_str().map(str::to_owned).context("ICE parameters");
+    let text =
+        |key: &str| of["iceParameters"][key].as_str().map(str::to_owned).context("ICE parameters");
     let (ufrag, pass) = (text("usernameFragment")?, text("password")?);
     ensure!(!pass.is_empty(), "a password");
     Ok(IceCreds { ufrag, pass })
@@ -290,9 +304,23 @@ fn credentials(of: &Value) -> anyhow::Result<IceCreds> {
 fn client() -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
     let codecs = config.codec_config();
-    codecs.add_config(OPUS.into(), None, Codec::Opus, Frequency::FORTY_EIGHT_KHZ, Some(2), FormatParams::default());
+    codecs.add_config(
+        OPUS.into(),
+        None,
+        Codec::Opus,
+        Frequency::FORTY_EIGHT_KHZ,
+        Some(2),
+        FormatParams::default(),
+    );
     let rtx = Some(VP8_RTX.into());
-    codecs.add_config(VP8.into(), rtx, Codec::Vp8, Frequency::NINETY_KHZ, None, FormatParams::default());
+    codecs.add_config(
+        VP8.into(),
+        rtx,
+        Codec::Vp8,
+        Frequency::NINETY_KHZ,
+        None,
+        FormatParams::default(),
+    );
     let mut extensions = ExtensionMap::empty();
     extensions.set(1, Extension::RtpMid);
     extensions.set(4, Extension::AbsoluteSendTime);
@@ -300,7 +328,12 @@ fn client() -> Rtc {
     config.set_extension_map(extensions).build(Instant::now())
 }
 
-async fn run(socket: Arc<UdpSocket>, address: SocketAddr, shared: Arc<Shared>, source: Option<Source>) {
+async fn run(
+    socket: Arc<UdpSocket>,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    source: Option<Source>,
+) {
     let mut buffer = vec![0; 2000];
     let mut clock = source.map(|source| interval(source.interval));
     if let Some(clock) = &mut clock {
@@ -351,19 +384,27 @@ fn send_packets(state: &mut State, source: Source) {
         let tick = u32::try_from(number).unwrap_or_default();
         if stream.kind == MediaKind::Audio {
             let timestamp = tick.wrapping_mul(millis * 48);
-            sending.write_rtp(RtpWrite::new(OPUS.into(), number.into(), timestamp, now, vec![1; AUDIO_BYTES]));
+            sending.write_rtp(RtpWrite::new(
+                OPUS.into(),
+                number.into(),
+                timestamp,
+                now,
+                vec![1; AUDIO_BYTES],
+            ));
             *sent += 1;
             continue;
         }
-        let is_key = std::mem::take(&mut stream.wants_keyframe) || number.is_multiple_of(KEYFRAME_INTERVAL);
+        let is_key =
+            std::mem::take(&mut stream.wants_keyframe) || number.is_multiple_of(KEYFRAME_INTERVAL);
         for part in 0..source.packets {
-            // RFC 7741, section 4.2: the start bit, a picture id of two bytes, and the frame header, whose lowest bit is not
-            // set in a keyframe.
+            // RFC 7741, section 4.2: the start bit, a picture id of two bytes, and the frame
+            // header, whose lowest bit is not set in a keyframe.
             let [_, _, high, low] = tick.to_be_bytes();
             let start = if part == 0 { 0x90 } else { 0x80 };
             let mut payload = vec![start, 0x80, high | 0x80, low, u8::from(!is_key)];
             payload.resize(source.bytes, 0x55);
-            let (number, timestamp) = (number * source.packets + part, tick.wrapping_mul(millis * 90));
+            let (number, timestamp) =
+                (number * source.packets + part, tick.wrapping_mul(millis * 90));
             let packet = RtpWrite::new(VP8.into(), number.into(), timestamp, now, payload);
             sending.write_rtp(packet.marker(part + 1 == source.packets).nackable(true));
             *sent += 1;
@@ -380,7 +421,9 @@ fn drain(shared: &Shared) -> (Instant, Vec<(SocketAddr, Vec<u8>)>) {
     loop {
         match rtc.poll_output() {
             Ok(Output::Timeout(due)) => return (due, datagrams),
-            Ok(Output::Transmit(transmit)) => datagrams.push((transmit.destination, transmit.contents.to_vec())),
+            Ok(Output::Transmit(transmit)) => {
+                datagrams.push((transmit.destination, transmit.contents.to_vec()));
+            }
             Ok(Output::Event(event)) => {
                 match event {
                     // Empty packets are padding, by which a server probes the bandwidth.
@@ -388,7 +431,11 @@ fn drain(shared: &Shared) -> (Instant, Vec<(SocketAddr, Vec<u8>)>) {
                         *received.entry(packet.header.ssrc).or_default() += 1;
                     }
                     Event::Connected => *is_connected = true,
-                    Event::KeyframeRequest(_) => streams.iter_mut().for_each(|stream| stream.wants_keyframe = true),
+                    Event::KeyframeRequest(_) => {
+                        for stream in &mut *streams {
+                            stream.wants_keyframe = true;
+                        }
+                    }
                     _ => continue,
                 }
                 shared.changed.notify_one();

@@ -20,7 +20,8 @@ const SEPARATOR: char = '\u{1e}';
 /// The packet that ends an empty poll.
 const NOOP: &str = "6";
 
-/// How long an idle HTTP connection is kept: less than the server keeps it, so that no request races with its close.
+/// How long an idle HTTP connection is kept: less than the server keeps it, so that no request
+/// races with its close.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 type Fetching = Pin<Box<dyn Future<Output = reqwest::Result<String>> + Send>>;
@@ -46,7 +47,8 @@ impl Polling {
         let http = http()?;
         let url = format!("http://{address}/socket.io/?EIO=4&transport=polling");
         let open = http.get(url).send().await?.error_for_status()?.text().await?;
-        let handshake: Value = serde_json::from_str(open.strip_prefix('0').context("expected an OPEN packet")?)?;
+        let handshake: Value =
+            serde_json::from_str(open.strip_prefix('0').context("expected an OPEN packet")?)?;
         let sid = handshake["sid"].as_str().context("expected a session id")?.to_owned();
         Ok(Self { http, address, sid, fetching: None, packets: VecDeque::new() })
     }
@@ -75,20 +77,24 @@ impl Polling {
     /// Sends packets as one payload.
     pub async fn send(&mut self, packets: &[String]) -> anyhow::Result<()> {
         let body = packets.join(&SEPARATOR.to_string());
-        let answer = self.http.post(self.url()).body(body).send().await?.error_for_status()?.text().await?;
+        let answer =
+            self.http.post(self.url()).body(body).send().await?.error_for_status()?.text().await?;
         ensure!(answer == "ok", "expected `ok` for a payload, not {answer}");
         Ok(())
     }
 
-    /// Receives the next packet, including heartbeats, or the close code: [`ENGINE_CLOSE`] also once the server does not know
-    /// the session any more. Cancel-safe.
+    /// Receives the next packet, including heartbeats, or the close code: [`ENGINE_CLOSE`] also
+    /// once the server does not know the session any more. Cancel-safe.
     pub async fn next(&mut self) -> Result<String, u16> {
         loop {
             match self.packets.pop_front().as_deref() {
                 Some(NOOP) => {}
                 Some("1") => return Err(ENGINE_CLOSE),
                 Some(packet) => return Ok(packet.to_owned()),
-                None => self.fetch().await.map_err(|error| if error.is_status() { ENGINE_CLOSE } else { LOST })?,
+                None => self
+                    .fetch()
+                    .await
+                    .map_err(|error| if error.is_status() { ENGINE_CLOSE } else { LOST })?,
             }
         }
     }
@@ -106,8 +112,8 @@ impl Polling {
         Ok(())
     }
 
-    /// Upgrades to a WebSocket like the official client: it polls until the probe is answered, waits for the pending poll,
-    /// then sends the upgrade packet.
+    /// Upgrades to a WebSocket like the official client: it polls until the probe is answered,
+    /// waits for the pending poll, then sends the upgrade packet.
     pub async fn upgrade(mut self) -> anyhow::Result<Transport> {
         let (address, path) = (self.address, self.upgrade_path());
         let probing = async move {

@@ -1,4 +1,5 @@
-//! The messages of the four protocols, as text: what a client sends, and what it receives in common terms.
+//! The messages of the four protocols, as text: what a client sends, and what it receives in common
+//! terms.
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -61,7 +62,8 @@ pub enum Event {
     },
     /// An error, by its code.
     Error(String),
-    /// The connection ended with this close code: [`LOST`] without a close frame, [`ENGINE_CLOSE`] by a packet of Engine.IO.
+    /// The connection ended with this close code: [`LOST`] without a close frame, [`ENGINE_CLOSE`]
+    /// by a packet of Engine.IO.
     Closed(u16),
     /// A message that is not one of the protocol's, and why not.
     Invalid(String),
@@ -104,11 +106,14 @@ impl SignalKind {
         }
     }
 
-    /// Returns what browsers signal: an `RTCSessionDescriptionInit` or `RTCIceCandidateInit`; `null` is the end of candidates.
+    /// Returns what browsers signal: an `RTCSessionDescriptionInit` or `RTCIceCandidateInit`;
+    /// `null` is the end of candidates.
     fn body(self, content: Option<&str>) -> Value {
         match (self, content) {
             (Self::Candidate, None) => Value::Null,
-            (Self::Candidate, Some(text)) => json!({ "candidate": text, "sdpMid": "0", "sdpMLineIndex": 0 }),
+            (Self::Candidate, Some(text)) => {
+                json!({ "candidate": text, "sdpMid": "0", "sdpMLineIndex": 0 })
+            }
             (Self::Offer | Self::Answer, content) => json!({ "type": self.name(), "sdp": content }),
         }
     }
@@ -123,7 +128,8 @@ impl Protocol {
         self != Self::Session
     }
 
-    /// Whether a client may resume its session, and the server announces peers that are away or back.
+    /// Whether a client may resume its session, and the server announces peers that are away or
+    /// back.
     pub fn resumes(self) -> bool {
         matches!(self, Self::SocketIo | Self::Envelope)
     }
@@ -146,7 +152,11 @@ impl Protocol {
     /// Returns the path for a client with a name, which topic clients send as metadata.
     pub fn join_path(self, room: &str, name: &str) -> String {
         let path = self.path(room);
-        if self == Self::Topic { format!("{path}?metadata=%7B%22name%22%3A%22{name}%22%7D") } else { path }
+        if self == Self::Topic {
+            format!("{path}?metadata=%7B%22name%22%3A%22{name}%22%7D")
+        } else {
+            path
+        }
     }
 
     /// The message that joins a room, unless the path does.
@@ -157,7 +167,8 @@ impl Protocol {
                 Some(format!("42{join}"))
             }
             Self::Envelope => {
-                let payload = json!({ "roomId": room, "user": { "id": name, "displayName": name } });
+                let payload =
+                    json!({ "roomId": room, "user": { "id": name, "displayName": name } });
                 Some(json!({ "type": "room:join", "payload": payload }).to_string())
             }
             Self::Topic | Self::Session => None,
@@ -168,34 +179,50 @@ impl Protocol {
     pub fn leave(self, room: &str) -> Option<String> {
         match self {
             Self::SocketIo => Some(format!("42{}", json!(["leave-room", room]))),
-            Self::Envelope => Some(json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string()),
+            Self::Envelope => {
+                Some(json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string())
+            }
             Self::Session => Some(json!({ "type": "leave", "sessionId": room }).to_string()),
             Self::Topic => None,
         }
     }
 
-    /// A signal as browsers send it, to one peer or to all others. `content` is the SDP or the candidate; `None` is the end
-    /// of candidates.
-    pub fn signal(self, kind: SignalKind, room: &str, to: Option<&str>, content: Option<&str>) -> String {
+    /// A signal as browsers send it, to one peer or to all others. `content` is the SDP or the
+    /// candidate; `None` is the end of candidates.
+    pub fn signal(
+        self,
+        kind: SignalKind,
+        room: &str,
+        to: Option<&str>,
+        content: Option<&str>,
+    ) -> String {
         // A session client sends the SDP alone.
         let is_text = self == Self::Session && kind != SignalKind::Candidate;
         let body = if is_text { json!(content) } else { kind.body(content) };
         self.signal_with(kind, room, to, &body.to_string())
     }
 
-    /// A signal with any JSON as its body. An envelope takes the fields of an object; `null` becomes a null candidate.
+    /// A signal with any JSON as its body. An envelope takes the fields of an object; `null`
+    /// becomes a null candidate.
     pub fn signal_with(self, kind: SignalKind, room: &str, to: Option<&str>, body: &str) -> String {
         let (event, name) = (kind.event(), kind.name());
         let quoted = |text: &str| Value::from(text).to_string();
-        let target = |key: &str| to.map(|id| format!(r#""{key}":{},"#, quoted(id))).unwrap_or_default();
+        let target =
+            |key: &str| to.map(|id| format!(r#""{key}":{},"#, quoted(id))).unwrap_or_default();
         let room = quoted(room);
         match self {
             Self::SocketIo => {
-                format!(r#"42["{event}",{{"roomId":{room},{}"{name}":{body}}}]"#, target("targetId"))
+                format!(
+                    r#"42["{event}",{{"roomId":{room},{}"{name}":{body}}}]"#,
+                    target("targetId")
+                )
             }
             Self::Envelope => {
-                let kind =
-                    if kind == SignalKind::Candidate { "ice:candidate".to_owned() } else { format!("sdp:{name}") };
+                let kind = if kind == SignalKind::Candidate {
+                    "ice:candidate".to_owned()
+                } else {
+                    format!("sdp:{name}")
+                };
                 let fields = body.strip_prefix('{').unwrap_or(r#""candidate":null}"#);
                 let target = target("targetUserId");
                 format!(r#"{{"type":"{kind}","payload":{{"roomId":{room},{target}{fields}}}"#)
@@ -212,13 +239,18 @@ impl Protocol {
     pub fn sequence(self, text: &str) -> anyhow::Result<Option<Sequence>> {
         if self == Self::Envelope {
             let message: Value = serde_json::from_str(text)?;
-            let number = message["sequence"].as_u64().with_context(|| format!("no sequence number in {text}"))?;
+            let number = message["sequence"]
+                .as_u64()
+                .with_context(|| format!("no sequence number in {text}"))?;
             return Ok(Some(Sequence { number, offset: None }));
         }
-        let Some(event) = text.strip_prefix("42").filter(|_| self == Self::SocketIo) else { return Ok(None) };
+        let Some(event) = text.strip_prefix("42").filter(|_| self == Self::SocketIo) else {
+            return Ok(None);
+        };
         let event: Value = serde_json::from_str(event)?;
         let Some(offset) = offset_of(&event) else { return Ok(None) };
-        let (_, number) = offset.rsplit_once('-').with_context(|| format!("invalid offset {offset}"))?;
+        let (_, number) =
+            offset.rsplit_once('-').with_context(|| format!("invalid offset {offset}"))?;
         Ok(Some(Sequence { number: number.parse()?, offset: Some(offset.to_owned()) }))
     }
 
@@ -295,7 +327,9 @@ fn decode_socketio(text: &str) -> anyhow::Result<Option<Event>> {
         "user-back" => Event::Back(user()?),
         "offer" => Event::Offer { from: from()?, sdp: sdp(&body["offer"])? },
         "answer" => Event::Answer { from: from()?, sdp: sdp(&body["answer"])? },
-        "ice-candidate" => Event::Candidate { from: from()?, candidate: candidate(&body["candidate"])? },
+        "ice-candidate" => {
+            Event::Candidate { from: from()?, candidate: candidate(&body["candidate"])? }
+        }
         "error" => Event::Error(string(&body["code"])?),
         "room-joined" => return Ok(None),
         name if is_beside(name) => return Ok(None),
@@ -312,7 +346,8 @@ pub fn offset_of(event: &Value) -> Option<&str> {
 
 fn decode_envelope(text: &str) -> anyhow::Result<Option<Event>> {
     let message: Value = serde_json::from_str(text)?;
-    let (kind, payload) = (message["type"].as_str().context("an envelope has a type")?, &message["payload"]);
+    let (kind, payload) =
+        (message["type"].as_str().context("an envelope has a type")?, &message["payload"]);
     let (user, from) = (|| string(&payload["userId"]), || string(&payload["fromUserId"]));
     Ok(Some(match kind {
         "room:participant-joined" => Event::Joined(string(&payload["participant"]["userId"])?),
@@ -321,7 +356,9 @@ fn decode_envelope(text: &str) -> anyhow::Result<Option<Event>> {
         "room:participant-back" => Event::Back(user()?),
         "sdp:offer" => Event::Offer { from: from()?, sdp: string(&payload["sdp"])? },
         "sdp:answer" => Event::Answer { from: from()?, sdp: string(&payload["sdp"])? },
-        "ice:candidate" => Event::Candidate { from: from()?, candidate: candidate(&payload["candidate"])? },
+        "ice:candidate" => {
+            Event::Candidate { from: from()?, candidate: candidate(&payload["candidate"])? }
+        }
         "error" => Event::Error(string(&payload["code"])?),
         "room:state" => return Ok(None),
         other => bail!("unexpected type {other}"),
@@ -330,7 +367,8 @@ fn decode_envelope(text: &str) -> anyhow::Result<Option<Event>> {
 
 fn decode_topic(text: &str) -> anyhow::Result<Event> {
     let message: Value = serde_json::from_str(text)?;
-    let (peer, from, payload) = (|| string(&message["peerId"]), || string(&message["from"]), &message["payload"]);
+    let (peer, from, payload) =
+        (|| string(&message["peerId"]), || string(&message["from"]), &message["payload"]);
     Ok(match message["type"].as_str().context("a message has a type")? {
         "peer-joined" => Event::Joined(peer()?),
         "peer-left" => Event::Left(peer()?),
@@ -371,9 +409,11 @@ mod tests {
             ] {
                 let text = protocol.signal(kind, "a \"room\"", Some("a \"peer\""), content);
                 let json = text.strip_prefix("42").unwrap_or(&text);
-                let message: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {text}"));
+                let message: Value =
+                    serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {text}"));
                 let fields = if protocol == Protocol::SocketIo { &message[1] } else { &message };
-                let payload = if protocol == Protocol::Envelope { &fields["payload"] } else { fields };
+                let payload =
+                    if protocol == Protocol::Envelope { &fields["payload"] } else { fields };
                 if protocol == Protocol::Topic {
                     assert_eq!(payload["to"], "a \"peer\"", "{text}");
                 } else {

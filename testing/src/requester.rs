@@ -1,4 +1,5 @@
-//! An envelope client (`/ws`) that waits for the response to each request. It discards all other messages.
+//! An envelope client (`/ws`) that waits for the response to each request. It discards all other
+//! messages.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -35,7 +36,8 @@ pub struct Requester {
 impl Requester {
     /// Connects and joins a room.
     pub async fn join(address: SocketAddr, room: &str, name: &str) -> anyhow::Result<Self> {
-        let socket = timeout(LIMIT, connect(address, "/ws")).await.context("the handshake timed out")??;
+        let socket =
+            timeout(LIMIT, connect(address, "/ws")).await.context("the handshake timed out")??;
         let (sink, stream) = socket.split();
         let waiting = Waiting::default();
         let (stop, stopped) = oneshot::channel();
@@ -54,7 +56,8 @@ impl Requester {
         self.waiting.lock().insert(id.clone(), answers);
         let request = json!({ "type": kind, "payload": payload, "correlationId": id });
         self.sink.send(Message::text(request.to_string())).await?;
-        let answer = timeout(LIMIT, answer).await.with_context(|| format!("{kind} is not answered"))?;
+        let answer =
+            timeout(LIMIT, answer).await.with_context(|| format!("{kind} is not answered"))?;
         answer.with_context(|| format!("the connection ended before {kind} was answered"))
     }
 
@@ -69,7 +72,10 @@ impl Requester {
     pub async fn fail(&mut self, kind: &str, payload: Value, codes: &[&str]) -> anyhow::Result<()> {
         let answer = self.exchange(kind, payload).await?;
         let code = answer["payload"]["code"].as_str().unwrap_or_default();
-        ensure!(answer["type"] == "error" && codes.contains(&code), "{kind} is answered with {answer}");
+        ensure!(
+            answer["type"] == "error" && codes.contains(&code),
+            "{kind} is answered with {answer}"
+        );
         Ok(())
     }
 
@@ -109,7 +115,12 @@ async fn read(
             Message::Text(text) => {
                 let message: Value = serde_json::from_str(&text)?;
                 last += 1;
-                ensure!(message["sequence"] == last, "sequence number {} follows {}", message["sequence"], last - 1);
+                ensure!(
+                    message["sequence"] == last,
+                    "sequence number {} follows {}",
+                    message["sequence"],
+                    last - 1
+                );
                 let request = message["correlationId"].as_str().map(str::to_owned);
                 if let Some(answers) = request.and_then(|id| waiting.lock().remove(&id)) {
                     answers.send(message).ok();

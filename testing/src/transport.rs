@@ -56,7 +56,8 @@ pub struct Options {
 /// How long the server may take to answer a close frame.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Opens a TCP connection without Nagle's algorithm, like browsers: otherwise small frames wait for acknowledgements.
+/// Opens a TCP connection without Nagle's algorithm, like browsers: otherwise small frames wait for
+/// acknowledgements.
 pub async fn dial(address: SocketAddr, receive_buffer: Option<u32>) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     if let Some(bytes) = receive_buffer {
@@ -73,7 +74,11 @@ pub async fn connect(address: SocketAddr, path: &str) -> anyhow::Result<WebSocke
 }
 
 /// Opens a WebSocket with options.
-pub async fn connect_with(address: SocketAddr, path: &str, options: Options) -> anyhow::Result<WebSocket> {
+pub async fn connect_with(
+    address: SocketAddr,
+    path: &str,
+    options: Options,
+) -> anyhow::Result<WebSocket> {
     let stream = dial(address, options.receive_buffer).await?;
     let scheme = if options.tls.is_some() { "wss" } else { "ws" };
     let url = format!("{scheme}://{address}{path}");
@@ -140,7 +145,9 @@ impl Transport {
             match socket.stream.next().await {
                 Some(Ok(Message::Text(text))) if text == "1" => return Err(ENGINE_CLOSE),
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
-                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map_or(1005, |frame| frame.code.into()));
+                }
                 // The library answers pings.
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(LOST),
@@ -151,7 +158,9 @@ impl Transport {
     /// Ends the connection.
     pub async fn end(self, disconnect: Disconnect) {
         match (self, disconnect) {
-            (Self::Polling(mut polling), Disconnect::Leave | Disconnect::Close) => polling.close().await,
+            (Self::Polling(mut polling), Disconnect::Leave | Disconnect::Close) => {
+                polling.close().await;
+            }
             // Dropping a pending poll closes its connection.
             (Self::Polling(_), Disconnect::Drop | Disconnect::Reset) => {}
             (Self::WebSocket(mut socket), Disconnect::Leave | Disconnect::Close) => {

@@ -13,11 +13,17 @@ use crate::support::program::{Program, parlor};
 use crate::support::protocol_peer::message;
 use crate::support::server::LIMIT;
 
-/// The program as a service manager starts it: with the socket as its file 3, and its own process id in the environment.
+/// The program as a service manager starts it: with the socket as its file 3, and its own process
+/// id in the environment.
 fn handed(socket: impl Into<OwnedFd>) -> Command {
     let mut command = Command::new("sh");
-    let script = r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$PARLOR" --port=1"#;
-    command.env_clear().env("PARLOR", env!("CARGO_BIN_EXE_parlor")).args(["-c", script]).stdin(socket.into());
+    let script =
+        r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$PARLOR" --port=1"#;
+    command
+        .env_clear()
+        .env("PARLOR", env!("CARGO_BIN_EXE_parlor"))
+        .args(["-c", script])
+        .stdin(socket.into());
     command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command
 }
@@ -43,7 +49,8 @@ async fn restart_refuses_no_connection() {
     let first = Program::start(handed(listener.try_clone().unwrap()));
     assert_eq!(first.address(), address, "not that of the settings");
     // Someone whom a shutdown takes its time for.
-    let mut staying = tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
+    let mut staying =
+        tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
     message(&mut staying).await.unwrap();
 
     let (visits, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -91,17 +98,20 @@ async fn request_on_an_open_connection_is_not_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let first = Program::start(handed(listener.try_clone().unwrap()));
-    // A browser keeps its connections open. This one will be asked for again, while the others are sent away.
+    // A browser keeps its connections open. This one will be asked for again, while the others are
+    // sent away.
     let http = reqwest::Client::new();
     assert_eq!(http.get(format!("http://{address}/healthz")).send().await.unwrap().status(), 200);
     let mut staying = Vec::new();
     for _ in 0..50 {
-        let mut socket = tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
+        let mut socket =
+            tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
         message(&mut socket).await.unwrap();
         staying.push(async move { while message(&mut socket).await.is_ok() {} });
     }
     first.signal("TERM");
-    let ((), _, staying) = futures_util::future::select_all(staying.into_iter().map(Box::pin)).await;
+    let ((), _, staying) =
+        futures_util::future::select_all(staying.into_iter().map(Box::pin)).await;
     let late = http.get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).send();
     let late = tokio::spawn(late);
     futures_util::future::join_all(staying).await;
@@ -120,7 +130,10 @@ fn inherited_socket_of_another_kind_prevents_the_start() {
     let output = handed(connected).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{printed}");
-    assert!(printed.trim_end().lines().count() == 1 && printed.contains("does not listen"), "{printed}");
+    assert!(
+        printed.trim_end().lines().count() == 1 && printed.contains("does not listen"),
+        "{printed}"
+    );
 }
 
 #[test]

@@ -154,7 +154,10 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("ice", &[("id", "credentials name the peer"), ("json", "writes the list")]),
-    ("metrics", &[("room", "error codes and kinds of signals are labels"), ("sfu", "media is counted")]),
+    (
+        "metrics",
+        &[("room", "error codes and kinds of signals are labels"), ("sfu", "media is counted")],
+    ),
     (
         "record",
         &[
@@ -216,7 +219,13 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("sfu", &[("id", "room and connection ids")]),
-    ("telemetry", &[("config", "level and format of the log"), ("http", "which client bundles the build lacks")]),
+    (
+        "telemetry",
+        &[
+            ("config", "level and format of the log"),
+            ("http", "which client bundles the build lacks"),
+        ],
+    ),
     (
         "tls",
         &[
@@ -264,7 +273,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every source file under a path prefix such as `src/room`, by its path from the root; files of tests alone left out.
+/// Every source file under a path prefix such as `src/room`, by its path from the root; files of
+/// tests alone left out.
 fn sources(prefix: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("src")];
@@ -276,7 +286,8 @@ fn sources(prefix: &str) -> Vec<(String, String)> {
                 continue;
             }
             let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-            let is_code = path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs");
+            let is_code = path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs");
             if is_code && name.starts_with(prefix) {
                 found.push((name, fs::read_to_string(path).unwrap()));
             }
@@ -289,13 +300,17 @@ fn sources(prefix: &str) -> Vec<(String, String)> {
 /// The lines of code: no comments, no tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).enumerate();
-    lines.map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    lines
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 #[test]
 fn layers_use_only_lower_layers() {
     for (layer, names) in FORBIDDEN {
-        for (file, text) in sources(layer).into_iter().filter(|(file, _)| !file.starts_with(WITH_SOCKET)) {
+        for (file, text) in
+            sources(layer).into_iter().filter(|(file, _)| !file.starts_with(WITH_SOCKET))
+        {
             for (number, line) in code(&text) {
                 for name in names {
                     assert!(!line.contains(name), "{file}:{number} names {name}: {line}");
@@ -321,7 +336,9 @@ fn names_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
         }
         let rest = &line[start + prefix.len()..];
         match rest.strip_prefix('{') {
-            Some(list) => names.extend(list.split(['{', '}', ',']).map(|item| item.trim().split("::").next().unwrap())),
+            Some(list) => names.extend(
+                list.split(['{', '}', ',']).map(|item| item.trim().split("::").next().unwrap()),
+            ),
             None => names.push(rest.split(|letter| !is_name(letter)).next().unwrap()),
         }
     }
@@ -342,7 +359,10 @@ fn modules_name_only_those_that_are_listed() {
         for (number, line) in code(&text) {
             for to in names_after(line, "crate::").into_iter().filter(|to| *to != from) {
                 unused.retain(|edge| *edge != (from, to));
-                assert!(listed.contains(&(from, to)), "{file}:{number}: {from} must not name {to}, or EDGES lacks it");
+                assert!(
+                    listed.contains(&(from, to)),
+                    "{file}:{number}: {from} must not name {to}, or EDGES lacks it"
+                );
             }
         }
     }
@@ -372,7 +392,8 @@ fn assert_no_cycle(graph: &BTreeMap<String, BTreeSet<String>>) {
     assert!(left.is_empty(), "in a cycle, or above one: {left:#?}");
 }
 
-/// Which files of a module name which; a name that the module's own file re-exports stands for the file that defines it.
+/// Which files of a module name which; a name that the module's own file re-exports stands for the
+/// file that defines it.
 fn files_of(module: &str) -> BTreeMap<String, BTreeSet<String>> {
     let (own, folder) = (format!("src/{module}.rs"), format!("src/{module}/"));
     let path = format!("crate::{}::", module.replace('/', "::"));
@@ -405,18 +426,26 @@ fn files_of(module: &str) -> BTreeMap<String, BTreeSet<String>> {
         let from = file_name(file);
         let depth = file.strip_prefix(&folder).map_or(0, |file| file.matches('/').count());
         let prefix = if *file == own { String::new() } else { "super::".repeat(depth + 1) };
-        for line in statements(text).iter().filter(|line| *file != own || !line.contains("pub use ")) {
+        for line in
+            statements(text).iter().filter(|line| *file != own || !line.contains("pub use "))
+        {
             let mut targets = names_after(line, &path);
             if *file == own {
                 targets.extend(
-                    names.iter().filter(|name| !names_after(line, &format!("{name}::")).is_empty()).map(String::as_str),
+                    names
+                        .iter()
+                        .filter(|name| !names_after(line, &format!("{name}::")).is_empty())
+                        .map(String::as_str),
                 );
             } else {
                 targets.extend(names_after(line, &prefix));
             }
             for name in targets.into_iter().filter(|name| !["self", "super"].contains(name)) {
-                let to =
-                    if names.contains(name) { name } else { exported.get(name).map_or("(own file)", String::as_str) };
+                let to = if names.contains(name) {
+                    name
+                } else {
+                    exported.get(name).map_or("(own file)", String::as_str)
+                };
                 if to != from {
                     graph.entry(from.clone()).or_default().insert(to.to_owned());
                 }
@@ -442,7 +471,10 @@ fn libraries_are_used_only_in_their_layer() {
             }
             for (number, line) in code(&text) {
                 let is_module_of_ours = line.contains("mod ") || line.contains("crate::transport");
-                assert!(!line.contains(name) || is_module_of_ours, "{file}:{number} names {name}: {line}");
+                assert!(
+                    !line.contains(name) || is_module_of_ours,
+                    "{file}:{number} names {name}: {line}"
+                );
             }
         }
     }
@@ -472,17 +504,33 @@ fn settings_are_in_the_example_and_the_documentation() {
     assert_eq!(shown, settings, ".env.example");
     let operators = fs::read_to_string(root().join("docs/operators.md")).unwrap();
     for name in settings {
-        assert!(operators.contains(&format!("`{name}`")), "docs/operators.md does not explain {name}");
+        assert!(
+            operators.contains(&format!("`{name}`")),
+            "docs/operators.md does not explain {name}"
+        );
     }
 }
 
 #[test]
 fn every_dialect_has_recorded_frames() {
     for (file, _) in sources("src/dialect/") {
-        let Some(name) = file.strip_prefix("src/dialect/").and_then(|file| file.strip_suffix(".rs")) else { continue };
+        let Some(name) =
+            file.strip_prefix("src/dialect/").and_then(|file| file.strip_suffix(".rs"))
+        else {
+            continue;
+        };
         if name.contains('/')
-            || ["json", "content", "conversation", "error", "frame", "framing", "merge_patch", "message"]
-                .contains(&name)
+            || [
+                "json",
+                "content",
+                "conversation",
+                "error",
+                "frame",
+                "framing",
+                "merge_patch",
+                "message",
+            ]
+            .contains(&name)
         {
             continue;
         }

@@ -1,5 +1,5 @@
-//! The files that the executable contains: started in a folder without sources, it serves the demo, the client bundles
-//! and the documentation.
+//! The files that the executable contains: started in a folder without sources, it serves the demo,
+//! the client bundles and the documentation.
 
 use reqwest::{Client as Http, Response, StatusCode, header};
 
@@ -31,8 +31,11 @@ async fn embedded_files_are_compressed_and_cached_by_hash() {
     assert_eq!(of(&page, header::CACHE_CONTROL), "no-cache");
     assert!(of(&page, header::CONTENT_SECURITY_POLICY).contains("default-src 'self'"));
     let text = page.text().await.unwrap();
-    let script =
-        text.split('"').find(|part| part.starts_with("/assets/") && part.ends_with("/app.js")).unwrap().to_owned();
+    let script = text
+        .split('"')
+        .find(|part| part.starts_with("/assets/") && part.ends_with("/app.js"))
+        .unwrap()
+        .to_owned();
 
     let plain = get(&program, &script, &[]).await;
     assert_eq!(of(&plain, header::CONTENT_ENCODING), "");
@@ -54,9 +57,13 @@ async fn embedded_files_are_compressed_and_cached_by_hash() {
     let earlier = get(&program, "/assets/0123456789abcdef/app.js", &[]).await;
     assert_eq!(earlier.status(), StatusCode::OK);
     assert_eq!(of(&earlier, header::CACHE_CONTROL), "no-cache");
-    for path in
-        ["/assets/0/package.json", "/assets/0/../Cargo.toml", "/package.json", "/README.md", "/vendor/NOTICES.md"]
-    {
+    for path in [
+        "/assets/0/package.json",
+        "/assets/0/../Cargo.toml",
+        "/package.json",
+        "/README.md",
+        "/vendor/NOTICES.md",
+    ] {
         assert_eq!(get(&program, path, &[]).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
     program.stop();
@@ -103,7 +110,8 @@ async fn production_has_a_start_page_that_links_the_documentation() {
 #[tokio::test]
 async fn links_between_guides_resolve() {
     let program = start(&[]);
-    let search: serde_json::Value = get(&program, "/docs/search.json", &[]).await.json().await.unwrap();
+    let search: serde_json::Value =
+        get(&program, "/docs/search.json", &[]).await.json().await.unwrap();
     let pages: std::collections::BTreeSet<String> = search
         .as_array()
         .unwrap()
@@ -122,7 +130,10 @@ async fn links_between_guides_resolve() {
             let response = get(&program, path, &[]).await;
             assert_eq!(response.status(), StatusCode::OK, "{page} links {link}");
             let target = response.text().await.unwrap();
-            assert!(anchor.is_empty() || target.contains(&format!("id=\"{anchor}\"")), "{page} links {link}");
+            assert!(
+                anchor.is_empty() || target.contains(&format!("id=\"{anchor}\"")),
+                "{page} links {link}"
+            );
         }
     }
     program.stop();

@@ -66,15 +66,24 @@ async fn is_good(server: &TestServer, protocol: Protocol, what: &str, token: &st
 async fn is_refused(server: &TestServer, protocol: Protocol, what: &str, token: Option<&str>) {
     let refusal = enter(server, protocol, "r", token, json!({})).await.err();
     let refusal = refusal.unwrap_or_else(|| panic!("{protocol:?}: {what} was admitted"));
-    let reply = if protocol == Protocol::SocketIo { refusal.reply.strip_prefix("44") } else { Some(&*refusal.reply) };
+    let reply = if protocol == Protocol::SocketIo {
+        refusal.reply.strip_prefix("44")
+    } else {
+        Some(&*refusal.reply)
+    };
     let reply: Value = serde_json::from_str(reply.expect("connect_error")).unwrap();
     let (status, expected) = match protocol {
-        Protocol::SocketIo => (None, json!({ "message": "UNAUTHORIZED: a valid token is required" })),
+        Protocol::SocketIo => {
+            (None, json!({ "message": "UNAUTHORIZED: a valid token is required" }))
+        }
         Protocol::Envelope => {
             let error = json!({ "code": "UNAUTHORIZED", "message": "a valid token is required" });
             let payload = json!({ "success": false, "error": error });
             let stamp = &reply["timestamp"];
-            (None, json!({ "type": "auth:response", "timestamp": stamp, "sequence": 2, "payload": payload }))
+            (
+                None,
+                json!({ "type": "auth:response", "timestamp": stamp, "sequence": 2, "payload": payload }),
+            )
         }
         Protocol::Topic | Protocol::Session => {
             (Some(401), json!({ "error": "a valid token is required", "code": "UNAUTHORIZED" }))

@@ -21,7 +21,9 @@ struct File(PathBuf);
 
 impl File {
     fn new(name: &str, text: &str) -> Self {
-        let file = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id())));
+        let file = Self(
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id())),
+        );
         file.replace(text);
         file
     }
@@ -101,10 +103,16 @@ fn invalid_key_set_changes_nothing() {
     let file = File::new("broken.json", &set(&[&old]));
     let keys = Arc::new(KeySet::read(file.path().as_ref()).unwrap());
     let verifier = Verifier::new(Keys::Set(Arc::clone(&keys)), None, Vec::new());
-    let takes = |issuer: &Issuer| verifier.verify(&issuer.token("ann", &json!({})), SystemTime::now()).is_ok();
-    for broken in
-        ["", "{", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#, r#"{"keys":[{"kty":"odd"}]}"#]
-    {
+    let takes = |issuer: &Issuer| {
+        verifier.verify(&issuer.token("ann", &json!({})), SystemTime::now()).is_ok()
+    };
+    for broken in [
+        "",
+        "{",
+        r#"{"keys":[]}"#,
+        r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
+        r#"{"keys":[{"kty":"odd"}]}"#,
+    ] {
         file.replace(broken);
         keys.refresh();
         assert!(takes(&old), "{broken}");
@@ -134,7 +142,11 @@ async fn unusable_keys_do_not_invalidate_a_set() {
 
 fn parlor(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
-    command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR")).args(arguments).envs(environment.iter().copied());
+    command
+        .env_clear()
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .args(arguments)
+        .envs(environment.iter().copied());
     command.output().unwrap()
 }
 
@@ -144,7 +156,8 @@ fn contradicting_settings_prevent_the_start_with_one_line() {
     let key = File::new("key.pem", &rsa.public);
     let empty = File::new("empty.json", r#"{"keys":[]}"#);
     let secret = File::new("secret.json", r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#);
-    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----";
+    let private =
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----";
     for (environment, named) in [
         (vec![("JWT_SECRET", SECRET), ("JWT_PUBLIC_KEY", key.path())], "JWT_PUBLIC_KEY"),
         (vec![("JWT_JWKS", empty.path()), ("JWT_SECRET", SECRET)], "JWT_JWKS"),
@@ -164,7 +177,9 @@ fn contradicting_settings_prevent_the_start_with_one_line() {
         let printed = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{environment:?}: {printed}");
         assert!(
-            printed.starts_with("parlor: ") && printed.lines().count() == 1 && printed.contains(named),
+            printed.starts_with("parlor: ")
+                && printed.lines().count() == 1
+                && printed.contains(named),
             "{printed}"
         );
         assert!(!printed.contains(SECRET) && !printed.contains("MC4CAQ"), "{printed}");
@@ -176,18 +191,31 @@ fn contradicting_settings_prevent_the_start_with_one_line() {
     for pem in [ec.public.clone(), ec.public.replace('\n', "\\n")] {
         assert_eq!(parlor(&["check"], &[("JWT_PUBLIC_KEY", &pem)]).status.code(), Some(0));
     }
-    let warned = parlor(&["check"], &[("JWT_SECRET", "short"), ("TURN_SECRET", "hunter2"), ("TURN_URLS", "turn:t")]);
+    let warned = parlor(
+        &["check"],
+        &[("JWT_SECRET", "short"), ("TURN_SECRET", "hunter2"), ("TURN_URLS", "turn:t")],
+    );
     let printed = String::from_utf8(warned.stdout).unwrap();
-    assert!(printed.contains("JWT_SECRET has less than 32 bytes") && !printed.contains("hunter2"), "{printed}");
+    assert!(
+        printed.contains("JWT_SECRET has less than 32 bytes") && !printed.contains("hunter2"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
 async fn token_of_the_token_command_is_accepted() {
     let environment = [("JWT_SECRET", SECRET), ("JWT_ISSUER", "me"), ("JWT_AUDIENCE", "calls")];
-    let output = parlor(&["token", "--sub", "ann", "--room", "standup", "--ttl", "60", "--name", "Ann"], &environment);
+    let output = parlor(
+        &["token", "--sub", "ann", "--room", "standup", "--ttl", "60", "--name", "Ann"],
+        &environment,
+    );
     assert!(output.status.success(), "{output:?}");
     let token = String::from_utf8(output.stdout).unwrap();
-    let server = TestServer::with(&[&format!("--jwt-secret={SECRET}"), "--jwt-issuer=me", "--jwt-audience=calls"]);
+    let server = TestServer::with(&[
+        &format!("--jwt-secret={SECRET}"),
+        "--jwt-issuer=me",
+        "--jwt-audience=calls",
+    ]);
     let socket = connect_socketio(&server, Some(token.trim())).await.unwrap();
     drop(socket);
     server.finish().await;
@@ -215,8 +243,17 @@ async fn no_token_and_no_secret_is_logged() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_parlor"))
         .env_clear()
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
-        .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "trace"), ("JWT_SECRET", SECRET)])
-        .envs([("TURN_URLS", "turn:t"), ("TURN_SECRET", "a secret of the turn servers"), ("LOG_FORMAT", "json")])
+        .envs([
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("LOG_LEVEL", "trace"),
+            ("JWT_SECRET", SECRET),
+        ])
+        .envs([
+            ("TURN_URLS", "turn:t"),
+            ("TURN_SECRET", "a secret of the turn servers"),
+            ("LOG_FORMAT", "json"),
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -248,18 +285,32 @@ async fn no_token_and_no_secret_is_logged() {
             "/ws/r?",
             "/signal?sessionId=r",
         ] {
-            tokio_tungstenite::connect_async(format!("ws://{address}{path}&token={token}")).await.ok();
+            tokio_tungstenite::connect_async(format!("ws://{address}{path}&token={token}"))
+                .await
+                .ok();
         }
         let url = format!("http://{address}/socket.io/?EIO=4&transport=polling");
-        let open =
-            http.get(format!("{url}&token={token}")).bearer_auth(token).send().await.unwrap().text().await.unwrap();
+        let open = http
+            .get(format!("{url}&token={token}"))
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
         let url = format!("{url}&sid={}", open["sid"].as_str().unwrap());
         http.post(&url).body(format!("40{}", json!({ "token": token }))).send().await.unwrap();
-        let again = format!(r#"420["join-room","r"]{}42["auth",{}]"#, '\u{1e}', json!({ "token": token }));
+        let again =
+            format!(r#"420["join-room","r"]{}42["auth",{}]"#, '\u{1e}', json!({ "token": token }));
         http.post(&url).body(again).send().await.unwrap();
         http.get(&url).send().await.unwrap();
-        http.get(format!("http://{address}/api/ice-servers?token={token}")).bearer_auth(token).send().await.unwrap();
+        http.get(format!("http://{address}/api/ice-servers?token={token}"))
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap();
     }
     Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
     child.wait().unwrap();
@@ -283,8 +334,10 @@ fn any_json() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         prop_oneof![Just("*".to_owned()), ".*"].prop_map(Value::from),
     ];
-    let key =
-        prop_oneof![prop::sample::select(vec!["name", "displayName", "sub", "role"]).prop_map(str::to_owned), ".*"];
+    let key = prop_oneof![
+        prop::sample::select(vec!["name", "displayName", "sub", "role"]).prop_map(str::to_owned),
+        ".*"
+    ];
     leaf.prop_recursive(3, 32, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),

@@ -43,7 +43,10 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
             let body = json!({ "offer": { "deep": [{ "by": form }] }, "from": form, "sender": form, "roomId": "r" });
             assert!(owner.send(format!(r#"42["offer",{body}]"#)).await);
             let observed = wait_for(&mut other, "offer").await;
-            assert_eq!((&observed["sender"], &observed["from"]), (&json!(connection), &json!(connection)));
+            assert_eq!(
+                (&observed["sender"], &observed["from"]),
+                (&json!(connection), &json!(connection))
+            );
             assert_eq!(observed["offer"]["deep"][0]["by"], connection.as_str());
             assert!(!observed.to_string().contains(&sid), "{observed}");
         }
@@ -55,8 +58,13 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
         assert!(owner.send(format!(r#"42["join-room",{{"roomId":"s","name":"{sid}"}}]"#)).await);
         let list = event(&mut owner, "room-joined").await;
         assert_eq!(list[1]["roomId"], "s");
-        let users = other.ask("join-room", json!({ "roomId": "s", "userId": "ann" })).await["users"].clone();
-        assert!(users.to_string().contains(&connection) && !users.to_string().contains(&sid), "{users}");
+        let users =
+            other.ask("join-room", json!({ "roomId": "s", "userId": "ann" })).await["users"]
+                .clone();
+        assert!(
+            users.to_string().contains(&connection) && !users.to_string().contains(&sid),
+            "{users}"
+        );
         other.close().await;
         owner.close().await;
         server.finish().await;
@@ -71,7 +79,11 @@ async fn connection_id_of_another_is_refused_as_user_id() {
     let mut mallory = Client::connect(&server).await;
     for room in ["r", "another"] {
         let answer = mallory.ask("join-room", json!({ "roomId": room, "userId": bob.id })).await;
-        assert_eq!((&answer["ok"], &answer["code"]), (&json!(false), &json!("FORBIDDEN")), "{answer}");
+        assert_eq!(
+            (&answer["ok"], &answer["code"]),
+            (&json!(false), &json!("FORBIDDEN")),
+            "{answer}"
+        );
     }
     let own = mallory.id.clone();
     assert_eq!(mallory.ask("join-room", json!({ "roomId": "r", "userId": own })).await["ok"], true);

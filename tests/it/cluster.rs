@@ -1,4 +1,5 @@
-//! The parts of a cluster, each by itself: messages, links, replicas, session moves, the list of nodes.
+//! The parts of a cluster, each by itself: messages, links, replicas, session moves, the list of
+//! nodes.
 
 mod frame;
 mod link;
@@ -17,7 +18,12 @@ fn room() -> RoomId {
 
 fn spec() -> RoomSpec {
     let capacity = Capacity { peers: 6, is_chosen: false };
-    RoomSpec { room: room(), created_at: std::time::SystemTime::UNIX_EPOCH, capacity, is_pair: false }
+    RoomSpec {
+        room: room(),
+        created_at: std::time::SystemTime::UNIX_EPOCH,
+        capacity,
+        is_pair: false,
+    }
 }
 
 fn membership(connection: u128, nonce: u64) -> Membership {

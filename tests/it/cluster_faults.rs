@@ -1,5 +1,5 @@
-//! Calls between nodes while the engine, a node or connections fail, with real servers: each signal arrives once and in order, or
-//! is reported to its sender, and afterwards all nodes agree.
+//! Calls between nodes while the engine, a node or connections fail, with real servers: each signal
+//! arrives once and in order, or is reported to its sender, and afterwards all nodes agree.
 //!
 //! `PARLOR_FAULTS=long` adds the cases that take long.
 
@@ -38,13 +38,22 @@ impl Call {
         let mut ann = member(one, "r", "ann").await;
         let ben = member(two, "r", "ben").await;
         assert_eq!(ann.next_event("user-joined").await[0]["userId"], "ben");
-        Self { ann, ben, sent: 0, received: Default::default(), reported: [0; 2], is_healing: false }
+        Self {
+            ann,
+            ben,
+            sent: 0,
+            received: Default::default(),
+            reported: [0; 2],
+            is_healing: false,
+        }
     }
 
     /// Each sends so many offers.
     async fn send(&mut self, count: u32) {
         for number in self.sent..self.sent + count {
-            let both = [(&mut self.ann, "ben"), (&mut self.ben, "ann")].into_iter().zip(&mut self.reported);
+            let both = [(&mut self.ann, "ben"), (&mut self.ben, "ann")]
+                .into_iter()
+                .zip(&mut self.reported);
             for ((client, to), reported) in both {
                 let offer = json!({ "roomId": "r", "targetId": to, "offer": { "type": "offer", "sdp": number } });
                 let acknowledged = client.ask("offer", offer).await;
@@ -73,7 +82,8 @@ impl Call {
         }
     }
 
-    /// Sends until offers arrive at both again, and checks that each of the others arrived or was reported.
+    /// Sends until offers arrive at both again, and checks that each of the others arrived or was
+    /// reported.
     async fn heals(mut self) -> (Client, Client) {
         let began = Instant::now();
         self.is_healing = true;
@@ -102,7 +112,11 @@ impl Call {
         let sent = usize::try_from(self.sent).unwrap();
         for (from, to) in [(0, 1), (1, 0)] {
             let missing = sent - self.received[to].len();
-            assert!(missing <= self.reported[from], "{missing} of {sent} are missing, {:?} reported", self.reported);
+            assert!(
+                missing <= self.reported[from],
+                "{missing} of {sent} are missing, {:?} reported",
+                self.reported
+            );
         }
         (self.ann, self.ben)
     }
@@ -158,7 +172,8 @@ async fn engine_stops_for_longer_than_a_lease() {
 
 #[tokio::test]
 async fn engine_comes_back_with_old_data() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("redis-{}", std::process::id()));
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("redis-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let mut redis = Redis::with(&["--dir", folder.to_str().unwrap()]);
     let servers = ["one", "two"].map(|name| node(&redis, name, &[]));
@@ -180,11 +195,20 @@ async fn engine_comes_back_with_old_data() {
     for server in &servers {
         until_engine(server, "connected").await;
     }
-    let mut call = Call { ann, ben, sent: 0, received: Default::default(), reported: [0; 2], is_healing: true };
+    let mut call = Call {
+        ann,
+        ben,
+        sent: 0,
+        received: Default::default(),
+        reported: [0; 2],
+        is_healing: true,
+    };
     call.send(10).await;
     let ends = call.heals().await;
-    let list = reqwest::get(servers[0].url("/api/rooms/r")).await.unwrap().json::<Value>().await.unwrap();
-    let mut users: Vec<&str> = list["participants"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let list =
+        reqwest::get(servers[0].url("/api/rooms/r")).await.unwrap().json::<Value>().await.unwrap();
+    let mut users: Vec<&str> =
+        list["participants"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     users.sort_unstable();
     assert_eq!(users, ["ann", "ben"], "no peer of the past");
     finish(ends, servers).await;
@@ -216,7 +240,8 @@ async fn node_that_stops_for_longer_than_its_lease_is_replaced() {
     let mut ann = ResumingClient::joined(&one, ClientKind::WebSocket, "ann").await;
     let ben = ResumingClient::joined(two.address(), ClientKind::WebSocket, "ben").await;
     ann.expect_event(Received::Joined("ben".to_owned())).await;
-    let mut cat = ResumingClient::connect(two.address(), ClientKind::WebSocket, None, None).await.unwrap();
+    let mut cat =
+        ResumingClient::connect(two.address(), ClientKind::WebSocket, None, None).await.unwrap();
     cat.join("alone", "cat").await;
     // Only a node that the engine has answered for a whole lease declares another dead.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -226,7 +251,9 @@ async fn node_that_stops_for_longer_than_its_lease_is_replaced() {
     assert!(stopped.elapsed() < Duration::from_secs(9), "{:?}", stopped.elapsed());
     two.signal("CONT");
     // The session that shares a room with another node ends; one that is alone goes on.
-    tokio::time::timeout(LIMIT, ben.ended()).await.expect("the node that was declared dead ends the session");
+    tokio::time::timeout(LIMIT, ben.ended())
+        .await
+        .expect("the node that was declared dead ends the session");
     assert_eq!(cat.join("another", "cat").await, Vec::<String>::new());
     let mut ben = ResumingClient::joined(two.address(), ClientKind::WebSocket, "ben").await;
     ann.expect_event(Received::Joined("ben".to_owned())).await;

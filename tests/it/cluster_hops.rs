@@ -16,8 +16,8 @@ use crate::support::raw::Raw;
 use crate::support::redis::Redis;
 use crate::support::scrape::Scrape;
 
-/// A load balancer that sends each request to the next node: it closes connections after one response, and passes the
-/// bytes of a WebSocket on.
+/// A load balancer that sends each request to the next node: it closes connections after one
+/// response, and passes the bytes of a WebSocket on.
 async fn round_robin(nodes: Vec<SocketAddr>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -35,9 +35,9 @@ async fn round_robin(nodes: Vec<SocketAddr>) -> SocketAddr {
                 }
                 let head = String::from_utf8(head).unwrap();
                 let is_upgrade = head.to_ascii_lowercase().contains("\r\nupgrade:");
-                let kept = head
-                    .split("\r\n")
-                    .filter(|line| is_upgrade || !line.to_ascii_lowercase().starts_with("connection:"));
+                let kept = head.split("\r\n").filter(|line| {
+                    is_upgrade || !line.to_ascii_lowercase().starts_with("connection:")
+                });
                 let mut head: Vec<&str> = kept.collect();
                 if !is_upgrade {
                     head.insert(1, "Connection: close");
@@ -120,14 +120,17 @@ async fn session_ids_name_their_node_and_others_are_unknown() {
     let (id, name) = sid.split_once('.').unwrap();
     assert_eq!(name, "one");
     let poll = |sid: &str| format!("GET /socket.io/?EIO=4&transport=polling&sid={sid}");
-    for unknown in [format!("{id}.two"), format!("{id}.missing"), "x.one".to_owned(), "..".to_owned()] {
+    for unknown in
+        [format!("{id}.two"), format!("{id}.missing"), "x.one".to_owned(), "..".to_owned()]
+    {
         let (status, text) = send(two.address(), &poll(&unknown), "").await;
         assert_eq!((status, text.contains("Session ID unknown")), (400, true), "{unknown}: {text}");
     }
     // Only nodes have the key of the header.
     let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
     let forged = "Parlor-Hop: 127.0.0.1|http|0|00\r\n";
-    let (status, text) = send(two.address(), &post, &format!("{forged}Content-Length: 2\r\n\r\n40")).await;
+    let (status, text) =
+        send(two.address(), &post, &format!("{forged}Content-Length: 2\r\n\r\n40")).await;
     assert_eq!((status, text.as_str()), (200, "ok"), "a header that is not signed changes nothing");
     let (status, text) = send(two.address(), &poll(sid), "").await;
     assert_eq!((status, text.starts_with("40{")), (200, true), "{text}");
@@ -146,14 +149,16 @@ async fn forwarded_clients_count_for_their_own_address() {
     // Opens a session at one node, and connects by way of the other.
     let connect = async |address: IpAddr| {
         let header = format!("X-Forwarded-For: {address}\r\n");
-        let (status, text) = send(one.address(), "GET /socket.io/?EIO=4&transport=polling", &header).await;
+        let (status, text) =
+            send(one.address(), "GET /socket.io/?EIO=4&transport=polling", &header).await;
         if status != 200 {
             return Err(status);
         }
         let start = text.find(r#""sid":""#).unwrap() + 7;
         let sid = text[start..].split('"').next().unwrap().to_owned();
         let post = format!("POST /socket.io/?EIO=4&transport=polling&sid={sid}");
-        let (status, text) = send(two.address(), &post, &format!("{header}Content-Length: 2\r\n\r\n40")).await;
+        let (status, text) =
+            send(two.address(), &post, &format!("{header}Content-Length: 2\r\n\r\n40")).await;
         assert_eq!((status, text.as_str()), (200, "ok"), "{address}");
         Ok(sid)
     };
@@ -178,8 +183,12 @@ async fn forwarded_clients_count_for_their_own_address() {
 async fn older_clients_know_themselves_by_the_whole_id() {
     let redis = Redis::start();
     let (one, two) = pair(&redis, &[]).await;
-    let opened =
-        reqwest::get(one.url("/socket.io/?EIO=3&transport=polling&b64=1")).await.unwrap().text().await.unwrap();
+    let opened = reqwest::get(one.url("/socket.io/?EIO=3&transport=polling&b64=1"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let (length, packet) = opened.split_once(':').unwrap();
     let length: usize = length.parse().unwrap();
     let open: Value = serde_json::from_str(&packet[1..length]).unwrap();
@@ -191,11 +200,13 @@ async fn older_clients_know_themselves_by_the_whole_id() {
     // A page that names itself to others by this id is named by the id that they know.
     let mut ann = member(&two, "r", "ann").await;
     let join = r#"42["join-room",{"roomId":"r","userId":"ben"}]"#;
-    let offer = format!(r#"42["offer",{{"roomId":"r","targetId":"ann","offer":{{"sdp":"{sid}"}}}}]"#);
+    let offer =
+        format!(r#"42["offer",{{"roomId":"r","targetId":"ann","offer":{{"sdp":"{sid}"}}}}]"#);
     for packet in [join, &offer] {
         let post = format!("POST /socket.io/?EIO=3&transport=polling&b64=1&sid={sid}");
         let body = format!("{}:{packet}", packet.len());
-        let headers = format!("Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let headers =
+            format!("Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         assert_eq!(send(two.address(), &post, &headers).await.0, 200);
     }
     let joined = ann.next_event("user-joined").await;

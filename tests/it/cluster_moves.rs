@@ -26,10 +26,13 @@ fn back(id: &str) -> Received {
 
 /// Asserts that the next messages are these numbers of each sender, in order for each of them.
 async fn hears_of_each(client: &mut ResumingClient, expected: &[(&str, std::ops::Range<usize>)]) {
-    let mut next: BTreeMap<&str, _> = expected.iter().map(|(from, numbers)| (*from, numbers.clone())).collect();
+    let mut next: BTreeMap<&str, _> =
+        expected.iter().map(|(from, numbers)| (*from, numbers.clone())).collect();
     while next.values().any(|numbers| !numbers.is_empty()) {
         let (observed, response) = client.next_event().await;
-        let Received::Candidate { from, candidate } = observed else { panic!("{observed:?}: {response}") };
+        let Received::Candidate { from, candidate } = observed else {
+            panic!("{observed:?}: {response}")
+        };
         let expected = next.get_mut(from.as_str()).and_then(Iterator::next);
         assert_eq!(candidate, expected.map(|number| number.to_string()), "from {from}: {next:?}");
     }
@@ -49,14 +52,19 @@ async fn pair(
 /// Waits until the engine has no rooms.
 async fn until_no_rooms(server: &TestServer) {
     let waiting = async {
-        while reqwest::get(server.url("/api/rooms")).await.unwrap().headers()["x-total-count"] != "0" {
+        while reqwest::get(server.url("/api/rooms")).await.unwrap().headers()["x-total-count"]
+            != "0"
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(LIMIT, waiting).await.expect("all peers leave");
 }
 
-async fn finish<const N: usize, const M: usize>(clients: [ResumingClient; N], servers: [TestServer; M]) {
+async fn finish<const N: usize, const M: usize>(
+    clients: [ResumingClient; N],
+    servers: [TestServer; M],
+) {
     for mut client in clients {
         client.rest().await;
         client.close().await;
@@ -87,7 +95,10 @@ async fn session_moves_from_node_to_node() {
             }
             bob = ResumingClient::resume(server, kind, &resume_point).await;
             assert!(bob.is_resumed, "{kind:?}");
-            assert!(kind == ClientKind::Envelope || bob.id == id, "its peers know it by the same id");
+            assert!(
+                kind == ClientKind::Envelope || bob.id == id,
+                "its peers know it by the same id"
+            );
             assert_ne!(bob.resume_point().resume_token, before, "a move replaces the token");
             for peer in [&mut ann, &mut cid] {
                 peer.expect_event(back("bob")).await;
@@ -273,7 +284,10 @@ async fn session_moves_from_a_node_that_drains() {
         bob.send_number("ann", 1).await;
         ann.expect_signals("bob", 1..2).await;
         assert_eq!(two.ended().code(), Some(0));
-        assert!(began.elapsed() < Duration::from_secs(8), "it ends as soon as its sessions have moved");
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "it ends as soon as its sessions have moved"
+        );
         ann.expect_nothing().await;
         bob.expect_nothing().await;
         finish([bob, ann], [one]).await;
@@ -291,10 +305,12 @@ async fn only_its_own_user_moves_a_session() {
         let mut client = ResumingClient::connect(one, kind, None, Some(&ann)).await.unwrap();
         client.join("r", "ann").await;
         let resume_point = client.drop_connection().await;
-        let other = ResumingClient::connect(two, kind, Some(&resume_point), Some(&bob)).await.unwrap();
+        let other =
+            ResumingClient::connect(two, kind, Some(&resume_point), Some(&bob)).await.unwrap();
         assert!(!other.is_resumed, "{kind:?}");
         other.close().await;
-        let client = ResumingClient::connect(two, kind, Some(&resume_point), Some(&ann)).await.unwrap();
+        let client =
+            ResumingClient::connect(two, kind, Some(&resume_point), Some(&ann)).await.unwrap();
         assert!(client.is_resumed, "{kind:?}");
         client.close().await;
         until_no_rooms(two).await;

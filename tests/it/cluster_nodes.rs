@@ -28,7 +28,12 @@ pub(crate) async fn member(server: &TestServer, room: &str, user: &str) -> Clien
 
 /// The users of a `room-joined`.
 fn users(joined: &Value) -> Vec<&str> {
-    joined["participants"].as_array().unwrap().iter().map(|peer| peer["userId"].as_str().unwrap()).collect()
+    joined["participants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|peer| peer["userId"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -41,18 +46,24 @@ async fn peers_of_two_nodes_call_each_other() {
     let joined = ann.next_event("user-joined").await;
     assert_eq!((&joined[0]["userId"], &joined[0]["socketId"]), (&json!("ben"), &json!(ben.id)));
     for round in 0..20 {
-        let offer =
-            json!({ "roomId": "r", "targetId": "ben", "offer": { "type": "offer", "sdp": format!("{round}") } });
+        let offer = json!({ "roomId": "r", "targetId": "ben", "offer": { "type": "offer", "sdp": format!("{round}") } });
         let acknowledged = ann.ask("offer", offer).await;
         assert_eq!(acknowledged["ok"], true);
         let offer = ben.next_event("offer").await;
-        assert_eq!((&offer[0]["offer"]["sdp"], &offer[0]["from"]), (&json!(format!("{round}")), &json!("ann")));
+        assert_eq!(
+            (&offer[0]["offer"]["sdp"], &offer[0]["from"]),
+            (&json!(format!("{round}")), &json!("ann"))
+        );
         ben.tell("answer", json!({ "roomId": "r", "targetId": ann.id, "answer": { "type": "answer", "sdp": "a" } }))
             .await;
         assert_eq!(ann.next_event("answer").await[0]["answer"]["sdp"], "a");
         for candidate in 0..5 {
             let candidate = json!({ "candidate": format!("candidate:{candidate}") });
-            ben.tell("ice-candidate", json!({ "roomId": "r", "targetId": "ann", "candidate": candidate })).await;
+            ben.tell(
+                "ice-candidate",
+                json!({ "roomId": "r", "targetId": "ann", "candidate": candidate }),
+            )
+            .await;
         }
         for candidate in 0..5 {
             let received = ann.next_event("ice-candidate").await;
@@ -102,7 +113,11 @@ async fn a_peer_of_a_lost_connection_is_away_on_all_nodes() {
     let (pid, offset) = (ben.pid.clone().unwrap(), ben.offset.clone());
     ben.cut();
     assert_eq!(ann.next_event("user-away").await[0]["userId"], "ben");
-    ann.tell("offer", json!({ "roomId": "r", "targetId": "ben", "offer": { "type": "offer", "sdp": "o" } })).await;
+    ann.tell(
+        "offer",
+        json!({ "roomId": "r", "targetId": "ben", "offer": { "type": "offer", "sdp": "o" } }),
+    )
+    .await;
     let mut ben = Client::resume(&two, &pid, offset.as_deref()).await;
     assert_eq!(ann.next_event("user-back").await[0]["userId"], "ben");
     assert_eq!(ben.next_event("offer").await[0]["offer"]["sdp"], "o");
@@ -150,14 +165,17 @@ async fn receives_among_others(client: &mut Client, number: u32) {
 pub(crate) async fn until_engine(server: &TestServer, state: &str) {
     let waiting = async {
         loop {
-            let health: Value = reqwest::get(server.url("/health")).await.unwrap().json().await.unwrap();
+            let health: Value =
+                reqwest::get(server.url("/health")).await.unwrap().json().await.unwrap();
             if health["cluster"]["engine"] == state {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("the engine is not {state}"));
+    tokio::time::timeout(LIMIT, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("the engine is not {state}"));
 }
 
 #[tokio::test]
@@ -281,11 +299,16 @@ async fn a_clustered_engine_and_a_wrong_list_stop_the_start() {
     let refused = command.output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let output = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(output.contains("CLUSTER_URL") && output.contains("another list of engines"), "{output}");
+    assert!(
+        output.contains("CLUSTER_URL") && output.contains("another list of engines"),
+        "{output}"
+    );
     let folder = env!("CARGO_TARGET_TMPDIR");
     let clustered = Redis::with(&["--cluster-enabled", "yes", "--dir", folder]);
     let mut command = parlor();
-    command.args(["--host=127.0.0.1", "--port=0", "--sfu=off"]).arg(format!("--cluster-url={}", clustered.url()));
+    command
+        .args(["--host=127.0.0.1", "--port=0", "--sfu=off"])
+        .arg(format!("--cluster-url={}", clustered.url()));
     let refused = command.output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     let output = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -300,7 +323,8 @@ async fn polling_clients_join_and_send_what_they_posted_with_the_join() {
     for route in [Route::Polling, Route::Upgrade] {
         let options = Options::default();
         let joining = Connection::join(two.address(), route, "r", "ben", options);
-        let (mut ben, Joined { peers, .. }) = joining.await.unwrap_or_else(|error| panic!("{route:?}: {error:#}"));
+        let (mut ben, Joined { peers, .. }) =
+            joining.await.unwrap_or_else(|error| panic!("{route:?}: {error:#}"));
         assert_eq!(peers, ["ann"], "{route:?}");
         assert_eq!(ann.next_event("user-joined").await[0]["userId"], "ben");
         // In one body: what follows the join waits until that is answered.

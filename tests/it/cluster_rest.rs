@@ -15,10 +15,15 @@ async fn rest_shows_and_closes_the_rooms_of_all_nodes() {
     let mut ann = member(&one, "r", "ann").await;
     let mut ben = member(&two, "r", "ben").await;
     ann.next_event("user-joined").await;
-    let created =
-        http.post(one.url("/api/rooms")).json(&json!({ "roomId": "new", "capacity": 1 })).send().await.unwrap();
+    let created = http
+        .post(one.url("/api/rooms"))
+        .json(&json!({ "roomId": "new", "capacity": 1 }))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(created.status(), 201);
-    let again = http.post(two.url("/api/rooms")).json(&json!({ "roomId": "new" })).send().await.unwrap();
+    let again =
+        http.post(two.url("/api/rooms")).json(&json!({ "roomId": "new" })).send().await.unwrap();
     assert_eq!(again.status(), 409);
     let list = http.get(two.url("/api/rooms")).send().await.unwrap();
     assert_eq!(list.headers()["x-total-count"], "2");
@@ -27,7 +32,10 @@ async fn rest_shows_and_closes_the_rooms_of_all_nodes() {
     assert_eq!((&list[1]["id"], &list[1]["participants"]), (&json!("r"), &json!(["ann", "ben"])));
     let cat = member(&two, "new", "cat").await;
     let mut dan = Client::connect(&one).await;
-    assert_eq!(dan.ask("join-room", json!({ "roomId": "new", "userId": "dan" })).await["code"], "ROOM_FULL");
+    assert_eq!(
+        dan.ask("join-room", json!({ "roomId": "new", "userId": "dan" })).await["code"],
+        "ROOM_FULL"
+    );
     assert_eq!(http.delete(two.url("/api/rooms/r")).send().await.unwrap().status(), 204);
     for client in [&mut ann, &mut ben] {
         assert_eq!(client.next_event("error").await[0]["code"], "ROOM_CLOSED");
@@ -89,7 +97,10 @@ async fn health_counts_the_peers_of_all_nodes() {
     let cat = member(&two, "s", "cat").await;
     ann.next_event("user-joined").await;
     let own: Value = health("/health").await.json().await.unwrap();
-    assert_eq!((&own["rooms"], &own["participants"], &own["connections"]), (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(
+        (&own["rooms"], &own["participants"], &own["connections"]),
+        (&json!(1), &json!(1), &json!(1))
+    );
     let all = async {
         loop {
             let all: Value = health("/health?cluster=true").await.json().await.unwrap();
@@ -106,7 +117,10 @@ async fn health_counts_the_peers_of_all_nodes() {
     redis.kill();
     until_engine(&one, "away").await;
     let partial = health("/health?cluster=true").await;
-    assert_eq!((partial.status().as_u16(), &partial.headers()["parlor-partial"]), (200, &"true".parse().unwrap()));
+    assert_eq!(
+        (partial.status().as_u16(), &partial.headers()["parlor-partial"]),
+        (200, &"true".parse().unwrap())
+    );
     assert_eq!(partial.json::<Value>().await.unwrap()["participants"], 1);
     for client in [ann, ben, cat] {
         client.close().await;

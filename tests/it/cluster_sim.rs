@@ -1,5 +1,6 @@
-//! A deterministic simulation of a cluster: real nodes, with their rooms, links and replicas, under simulated time, over a
-//! model of the engine. Clients join, leave and send signals while nodes, connections and the engine fail.
+//! A deterministic simulation of a cluster: real nodes, with their rooms, links and replicas, under
+//! simulated time, over a model of the engine. Clients join, leave and send signals while nodes,
+//! connections and the engine fail.
 //!
 //! A seed is a run. The seeds are 1 to 10, or those that the environment asks for:
 //!
@@ -63,7 +64,9 @@ fn seeds() -> Box<dyn Iterator<Item = u64> + Send> {
     let seeds = std::iter::repeat_with(move || random.next());
     match (number_of("PARLOR_SIM_SEEDS"), number_of("PARLOR_SIM_SECONDS")) {
         (Some(count), _) => Box::new(seeds.take(usize::try_from(count).unwrap())),
-        (None, Some(limit)) => Box::new(seeds.take_while(move |_| start.elapsed().as_secs() < limit)),
+        (None, Some(limit)) => {
+            Box::new(seeds.take_while(move |_| start.elapsed().as_secs() < limit))
+        }
         (None, None) => Box::new(1..=10),
     }
 }
@@ -103,7 +106,10 @@ fn cluster_heals_after_faults() {
     // The faults are there, and so is what heals them.
     let Stats { arrived, kicked, counters, .. } = sum;
     let Counters { provisional, resent, reaped, .. } = counters;
-    assert!([arrived, kicked, provisional, resent, reaped].iter().all(|count| *count > 0), "{sum:?}");
+    assert!(
+        [arrived, kicked, provisional, resent, reaped].iter().all(|count| *count > 0),
+        "{sum:?}"
+    );
 }
 
 #[test]
@@ -113,13 +119,19 @@ fn without_faults_nothing_is_repaired() {
         world.run();
         let Stats { signals, delivered, counters, .. } = world.stats;
         let Counters { connects, not_found, not_delivered, departed, .. } = counters;
-        assert!(connects == NODES as u64 || connects == 2 * NODES as u64, "seed {seed}: {counters:?}");
+        assert!(
+            connects == NODES as u64 || connects == 2 * NODES as u64,
+            "seed {seed}: {counters:?}"
+        );
         assert_eq!(
             counters,
             Counters { connects, not_found, not_delivered, departed, ..Counters::default() },
             "seed {seed}"
         );
         // The others were sent to peers that were just leaving.
-        assert!(signals > 5_000 && delivered * 100 > signals * 95, "seed {seed}: {delivered} of {signals}");
+        assert!(
+            signals > 5_000 && delivered * 100 > signals * 95,
+            "seed {seed}: {delivered} of {signals}"
+        );
     }
 }

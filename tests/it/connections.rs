@@ -15,7 +15,8 @@ use crate::support::{Client, TestServer};
 async fn a_whole_call() {
     let server = TestServer::start();
     let mut ann = Client::connect(&server).await;
-    let answer = ann.ask("join-room", json!({ "roomId": "r", "userId": "ann", "name": "Ann" })).await;
+    let answer =
+        ann.ask("join-room", json!({ "roomId": "r", "userId": "ann", "name": "Ann" })).await;
     assert_eq!(answer["users"], json!([]));
     assert_eq!(answer["socketId"], ann.id);
     assert_ne!(ann.id, ann.sid, "the session id is a secret");
@@ -30,7 +31,10 @@ async fn a_whole_call() {
     assert_eq!((&bob.joined["socketId"], &bob.joined["users"]), (&json!(bob.id), &received[0]));
     assert_eq!(ann.next_event("user-joined").await[0]["socketId"], bob.id);
 
-    assert_eq!(bob.ask("offer", json!({ "targetId": "ann", "offer": { "sdp": "v=0" } })).await["ok"], true);
+    assert_eq!(
+        bob.ask("offer", json!({ "targetId": "ann", "offer": { "sdp": "v=0" } })).await["ok"],
+        true
+    );
     let offer = ann.next_event("offer").await;
     assert_eq!(offer[0]["from"], "bob");
     ann.ask("answer", json!({ "targetId": offer[0]["from"], "answer": { "sdp": "v=0" } })).await;
@@ -40,7 +44,10 @@ async fn a_whole_call() {
     }
     for number in 0..10 {
         let candidate = bob.next_event("ice-candidate").await;
-        assert_eq!((&candidate[0]["candidate"], &candidate[0]["from"]), (&json!(number), &json!(ann.id)));
+        assert_eq!(
+            (&candidate[0]["candidate"], &candidate[0]["from"]),
+            (&json!(number), &json!(ann.id))
+        );
     }
     assert_eq!(bob.ask("leave-room", json!("r")).await["ok"], true);
     let left = ann.next_event("user-left").await;
@@ -58,7 +65,9 @@ async fn dropped_connection_is_announced_once() {
     let bob = Client::joined(&server, "r", "bob").await;
     ann.next_event("user-joined").await;
     // Not closed: reset.
-    let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else { panic!("no TLS here") };
+    let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else {
+        panic!("no TLS here")
+    };
     socket2_reset(stream);
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "disconnected");
     ann.nothing_more().await;
@@ -112,7 +121,8 @@ async fn silent_client_is_detected_by_its_heartbeat() {
 #[tokio::test]
 async fn polling_session_without_connect_is_closed() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
-    // Half a head, a silent connection, a handshake that goes no further, and a polling one that does not.
+    // Half a head, a silent connection, a handshake that goes no further, and a polling one that
+    // does not.
     let mut half = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     half.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     let silent = tokio::net::TcpStream::connect(server.address()).await.unwrap();
@@ -141,7 +151,14 @@ async fn shutdown_notifies_and_closes_every_connection() {
 
 /// A polling connection that has not connected to the namespace yet: its session id.
 async fn open_by_polling(server: &TestServer, http: &reqwest::Client) -> String {
-    let open = http.get(server.url("/socket.io/?EIO=4&transport=polling")).send().await.unwrap().text().await.unwrap();
+    let open = http
+        .get(server.url("/socket.io/?EIO=4&transport=polling"))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
     open["sid"].as_str().unwrap().to_owned()
 }
@@ -201,7 +218,8 @@ async fn closed_poll_ends_its_connection() {
     while !http.get(&poll).send().await.unwrap().text().await.unwrap().contains("40{") {}
     http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
     ann.next_event("user-joined").await;
-    // The queue is fetched, a further poll is pending, and a round trip on another connection shows that it was read.
+    // The queue is fetched, a further poll is pending, and a round trip on another connection shows
+    // that it was read.
     http.get(&poll).send().await.unwrap();
     let mut waiting = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     let path = poll.strip_prefix(&server.url("")).unwrap();

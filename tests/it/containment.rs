@@ -65,7 +65,9 @@ async fn panic_in_a_join_ends_the_connection_and_leaves_no_ghost() {
         Peer::send_all(&mut socket, join).await;
         Peer::ended(socket).await;
         assert!(!is_armed.load(Ordering::SeqCst), "{protocol:?}: the panic happened");
-        server.until("the failed peer is removed", |held| held.peers == 1 && held.sessions == 1).await;
+        server
+            .until("the failed peer is removed", |held| held.peers == 1 && held.sessions == 1)
+            .await;
         assert_eq!(Scrape::of(&server).await.count("parlor_panics_total"), 1);
         // All goes on for the others.
         if protocol.announces_peers() {
@@ -128,11 +130,17 @@ async fn panic_for_one_recipient_does_not_affect_the_others() {
         metadata: Metadata::default(),
         kind: RoomKind::Group,
     };
-    assert!(broken.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());
+    assert!(
+        broken.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok()
+    );
 
     let mut ann = Peer::join(&server, PROTOCOLS[0], "r", "ann").await;
     let bob = Peer::join(&server, PROTOCOLS[0], "r", "bob").await;
-    assert_eq!(ann.next_event().await, Received::Joined("bob".to_owned()), "though the broken one came first");
+    assert_eq!(
+        ann.next_event().await,
+        Received::Joined("bob".to_owned()),
+        "though the broken one came first"
+    );
     ann.offer(&id.to_string(), "sdp").await;
     assert_eq!(ann.next_event().await, Received::Error("DELIVERY_FAILED".to_owned()));
     assert!(connection.closed() >= 1, "the connection whose event panicked is closed");

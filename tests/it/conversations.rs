@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlor::dialect::{Begin, Conversation, Dialect, Frame, Hello, Step, envelope, session, socketio, topic};
+use parlor::dialect::{
+    Begin, Conversation, Dialect, Frame, Hello, Step, envelope, session, socketio, topic,
+};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
-    Answer, Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, Signal, SignalKind, Snapshot,
+    Answer, Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, Signal,
+    SignalKind, Snapshot,
 };
 use proptest::prelude::*;
 
@@ -41,7 +44,9 @@ fn frame(frame: Frame) -> String {
 fn made_of(open: Begin, text: &str) -> String {
     let mut conversation = begin(open);
     match conversation.receive(text, when()) {
-        Some(Step::Tell(received) | Step::Refuse(_, received)) => format!("tell {}", frame(received)),
+        Some(Step::Tell(received) | Step::Refuse(_, received)) => {
+            format!("tell {}", frame(received))
+        }
         Some(Step::Do(command @ Command::Join { .. })) => {
             let joined = line(command);
             match conversation.answer(Ok(Answer::Joined(snapshot())), when()) {
@@ -75,7 +80,12 @@ fn recorded_messages_are_decoded() {
 
 fn peer(number: u128, id: &str, metadata: &str) -> Arc<Peer> {
     let connection = ConnectionId::from_u128(number);
-    Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), metadata: Metadata::new(metadata) })
+    Arc::new(Peer {
+        id: PeerId::new(id).unwrap(),
+        connection,
+        joined_at: when(),
+        metadata: Metadata::new(metadata),
+    })
 }
 
 fn ann() -> Arc<Peer> {
@@ -88,7 +98,13 @@ fn room() -> RoomId {
 
 fn snapshot() -> Arc<Snapshot> {
     let me = peer(2, "bob", "");
-    Arc::new(Snapshot { room: room(), created_at: when(), capacity: 2, peers: vec![ann(), Arc::clone(&me)], me })
+    Arc::new(Snapshot {
+        room: room(),
+        created_at: when(),
+        capacity: 2,
+        peers: vec![ann(), Arc::clone(&me)],
+        me,
+    })
 }
 
 fn relayed(kind: SignalKind, dialect: &Dialect, body: &str, content: &str) -> Event {
@@ -114,7 +130,13 @@ fn event(case: &str, dialect: &Dialect) -> Event {
         "joined an empty room" => {
             let me = ann();
             let peers = vec![Arc::clone(&me)];
-            Event::Joined(Arc::new(Snapshot { room: room(), created_at: when(), capacity: 2, peers, me }))
+            Event::Joined(Arc::new(Snapshot {
+                room: room(),
+                created_at: when(),
+                capacity: 2,
+                peers,
+                me,
+            }))
         }
         "peer joined" => Event::PeerJoined { room: room(), peer: ann() },
         "peer left" => Event::PeerLeft { room: room(), peer: ann(), reason: LeaveReason::TimedOut },
@@ -136,12 +158,19 @@ fn event(case: &str, dialect: &Dialect) -> Event {
             };
             relayed(SignalKind::Message, dialect, body, r#"{"text":"hi"}"#)
         }
-        "message of another" => relayed(SignalKind::Message, &socketio::DIALECT, r#"["hi",5]"#, r#"["hi",5]"#),
+        "message of another" => {
+            relayed(SignalKind::Message, &socketio::DIALECT, r#"["hi",5]"#, r#"["hi",5]"#)
+        }
         "message without data" => relayed(SignalKind::Message, &socketio::DIALECT, "[]", ""),
         "peer updated" => Event::PeerUpdated { room: room(), peer: ann() },
         "offer of another" => {
             let body = r#"{"targetId":"bob","offer":{"type":"offer","sdp":"v=0\r\n"},"mine":1}"#;
-            relayed(SignalKind::Offer, &socketio::DIALECT, body, r#"{"type":"offer","sdp":"v=0\r\n"}"#)
+            relayed(
+                SignalKind::Offer,
+                &socketio::DIALECT,
+                body,
+                r#"{"type":"offer","sdp":"v=0\r\n"}"#,
+            )
         }
         "candidate of another" => {
             let body = r#"{"candidate":{"candidate":"c","sdpMid":"0","sdpMLineIndex":0}}"#;
@@ -167,7 +196,8 @@ fn events_are_encoded_as_recorded() {
         (&envelope::DIALECT, include_str!("../fixtures/envelope/encode.txt")),
     ] {
         for (case, expected) in cases(frames, "= ", "> ") {
-            let received = (dialect.encode)(&event(case, dialect), when()).map_or("nothing".to_owned(), frame);
+            let received =
+                (dialect.encode)(&event(case, dialect), when()).map_or("nothing".to_owned(), frame);
             assert_eq!(received, expected, "{}: {case}", dialect.name);
         }
     }
@@ -176,17 +206,24 @@ fn events_are_encoded_as_recorded() {
 #[test]
 fn client_that_begins_with_dots_is_answered_with_dots() {
     let mut conversation = begin(envelope::begin);
-    let Some(Step::Do(_)) = conversation.receive(r#"{"type":"room.join","payload":{"roomId":"r"}}"#, when()) else {
+    let Some(Step::Do(_)) =
+        conversation.receive(r#"{"type":"room.join","payload":{"roomId":"r"}}"#, when())
+    else {
         panic!()
     };
     let welcome = frame(conversation.welcome(&snapshot(), when()).unwrap());
     assert!(welcome.starts_with(r#"{"type":"room.state""#), "{welcome}");
     let received =
-        (conversation.current_dialect().encode)(&event("peer joined", &envelope::DIALECT), when()).map(frame).unwrap();
+        (conversation.current_dialect().encode)(&event("peer joined", &envelope::DIALECT), when())
+            .map(frame)
+            .unwrap();
     assert!(received.starts_with(r#"{"type":"room.participant-joined""#), "{received}");
     // What it writes later changes nothing.
     conversation.receive(r#"{"type":"room:state","payload":{"roomId":"r"}}"#, when());
-    let Some(Step::Tell(received)) = conversation.answer(Ok(Answer::Inspected(snapshot())), when()) else { panic!() };
+    let Some(Step::Tell(received)) = conversation.answer(Ok(Answer::Inspected(snapshot())), when())
+    else {
+        panic!()
+    };
     assert!(frame(received).starts_with(r#"{"type":"room.state""#));
 }
 

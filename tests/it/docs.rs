@@ -10,19 +10,27 @@ use crate::support::TestServer;
 
 /// The routes of a prefix in the router's source.
 fn routes(is_wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
-    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http.rs")).unwrap();
-    let routes = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    let source =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http.rs")).unwrap();
+    let routes =
+        source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
     routes.filter(|path| is_wanted(path)).collect()
 }
 
 #[test]
 fn openapi_has_exactly_the_rest_routes() {
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
-    let documented: BTreeSet<String> =
-        document["paths"].as_object().unwrap().keys().map(|path| path.replace("{roomId}", "{room}")).collect();
+    let documented: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|path| path.replace("{roomId}", "{room}"))
+        .collect();
     assert_eq!(
         documented,
-        routes(|path| ["/api/", "/health", "/metrics"].iter().any(|prefix| path.starts_with(prefix)))
+        routes(|path| ["/api/", "/health", "/metrics"]
+            .iter()
+            .any(|prefix| path.starts_with(prefix)))
     );
 }
 
@@ -33,7 +41,10 @@ fn asyncapi_has_exactly_the_plain_protocols() {
     let documented: BTreeSet<String> =
         channels.map(|channel| channel["address"].as_str().unwrap().to_owned()).collect();
     // A slash at the end is allowed everywhere, and not worth a word.
-    assert_eq!(documented, routes(|path| (path == "/signal" || path.starts_with("/ws")) && !path.ends_with('/')));
+    assert_eq!(
+        documented,
+        routes(|path| (path == "/signal" || path.starts_with("/ws")) && !path.ends_with('/'))
+    );
 }
 
 #[tokio::test]
@@ -66,11 +77,13 @@ fn code_spans(line: &str) -> impl Iterator<Item = &str> {
 /// Returns the file that the security page calls by this path: from the root, or from `tests/it`.
 fn named_file(path: &str) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    [root.join(path), root.join("tests/it").join(path)].iter().find_map(|path| std::fs::read_to_string(path).ok())
+    [root.join(path), root.join("tests/it").join(path)]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
 }
 
-/// The security page names the tests of each defence as `file::test`, or as `::test` after a file, which may be in the
-/// paragraph above the table.
+/// The security page names the tests of each defence as `file::test`, or as `::test` after a file,
+/// which may be in the paragraph above the table.
 #[test]
 fn tests_named_by_the_security_page_exist() {
     let page = named_file("docs/security.md").unwrap();
@@ -82,7 +95,8 @@ fn tests_named_by_the_security_page_exist() {
             file.clone_from(&file_of_table);
         }
         for span in code_spans(line) {
-            let (path, test) = span.split_once("::").map_or((span, None), |(path, test)| (path, Some(test)));
+            let (path, test) =
+                span.split_once("::").map_or((span, None), |(path, test)| (path, Some(test)));
             let is_file = [".rs", ".py", ".js"].iter().any(|end| path.ends_with(end));
             if is_file {
                 let Some(content) = named_file(path) else {

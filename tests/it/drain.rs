@@ -64,7 +64,8 @@ async fn each_protocol_has_its_own_shutdown_frame() {
     }
 }
 
-/// On several threads, where the reader of a connection may see its end before the writer has written the last word.
+/// On several threads, where the reader of a connection may see its end before the writer has
+/// written the last word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn last_message_precedes_the_close() {
     const CLIENTS: usize = 60;
@@ -99,7 +100,8 @@ async fn shutdown_answers_the_pending_poll() {
         let fetch = async || http.get(&poll).send().await.unwrap().text().await.unwrap();
         while !fetch().await.contains("40") {}
         let waiting = {
-            // By a connection of its own, after which three round trips on the other show that it was read.
+            // By a connection of its own, after which three round trips on the other show that it
+            // was read.
             let (http, poll) = (reqwest::Client::new(), poll.clone());
             tokio::spawn(async move { http.get(poll).send().await.unwrap().text().await.unwrap() })
         };
@@ -135,15 +137,19 @@ async fn connections_close_one_by_one_while_new_ones_are_refused() {
         let health: serde_json::Value = health.json().await.unwrap();
         assert_eq!(health["status"], "draining");
         assert_eq!(reqwest::get(format!("http://{address}/healthz")).await.unwrap().status(), 503);
-        for path in ["/socket.io/?EIO=4&transport=websocket", "/ws", "/ws/t", "/signal?sessionId=s"] {
+        for path in ["/socket.io/?EIO=4&transport=websocket", "/ws", "/ws/t", "/signal?sessionId=s"]
+        {
             let refused = tokio_tungstenite::connect_async(format!("ws://{address}{path}")).await;
             let Err(Error::Http(refused)) = refused else { panic!("{path}: {refused:?}") };
             assert_eq!(refused.status(), 503, "{path}");
             assert!(refused.headers().contains_key("retry-after"));
-            let body: serde_json::Value = serde_json::from_slice(refused.body().as_deref().unwrap()).unwrap();
+            let body: serde_json::Value =
+                serde_json::from_slice(refused.body().as_deref().unwrap()).unwrap();
             assert_eq!(body["code"], "SHUTTING_DOWN", "{path}");
         }
-        let polling = reqwest::get(format!("http://{address}/socket.io/?EIO=4&transport=polling")).await.unwrap();
+        let polling = reqwest::get(format!("http://{address}/socket.io/?EIO=4&transport=polling"))
+            .await
+            .unwrap();
         assert_eq!(polling.status(), 503);
     };
     let (closed, ()) = tokio::join!(join_all(sockets.into_iter().map(until_close)), meanwhile);
@@ -170,7 +176,8 @@ async fn connections_close_one_by_one_while_new_ones_are_refused() {
 async fn slow_consumers_do_not_delay_shutdown() {
     let program = start(&["--shutdown-seconds=3", "--send-queue=8", "--messages-per-second=0"]);
     let address = program.address();
-    // One on each of the two kinds of socket is never read from again; another talks to it until its queue is full.
+    // One on each of the two kinds of socket is never read from again; another talks to it until
+    // its queue is full.
     let mut unread = connect(address, "/ws/r").await;
     message(&mut unread).await.unwrap();
     let mut unread_too = Client::connect_at(address).await;
@@ -180,8 +187,11 @@ async fn slow_consumers_do_not_delay_shutdown() {
     unread_too.ask("join-room", json!({ "roomId": "r", "userId": "unread" })).await;
     let body = "x".repeat(60_000);
     for target in [topic_peer.as_str(), "unread"] {
-        let full =
-            async { while talker.ask("offer", json!({ "targetId": target, "offer": body })).await["ok"] == true {} };
+        let full = async {
+            while talker.ask("offer", json!({ "targetId": target, "offer": body })).await["ok"]
+                == true
+            {}
+        };
         tokio::time::timeout(LIMIT, full).await.expect("its queue fills");
     }
     let asked = Instant::now();
@@ -276,7 +286,8 @@ async fn peers_that_a_drain_disconnects_are_shown_as_away() {
         let bob = Peer::join(&server, protocol, "r", "bob").await;
         server.until("both have joined", |held| held.peers == 2).await;
         let stopping = tokio::spawn(server.stop());
-        let (ann, bob) = tokio::join!(until_close(ann.into_socket()), until_close(bob.into_socket()));
+        let (ann, bob) =
+            tokio::join!(until_close(ann.into_socket()), until_close(bob.into_socket()));
         let messages: Vec<String> = ann.0.into_iter().chain(bob.0).collect();
         let count = |text: &str| messages.iter().filter(|message| message.contains(text)).count();
         // The one that is disconnected second sees the other go.

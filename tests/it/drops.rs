@@ -23,7 +23,10 @@ use crate::support::server::LIMIT;
 use crate::support::{Client, TestServer};
 
 async fn send_text(socket: &mut WebSocket, kind: &str, payload: Value) {
-    socket.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+    socket
+        .send(Message::text(json!({ "type": kind, "payload": payload }).to_string()))
+        .await
+        .unwrap();
 }
 
 /// The next message of `/ws`, which must be of this type: its payload.
@@ -37,7 +40,8 @@ async fn wait_for(socket: &mut WebSocket, kind: &str) -> Value {
 async fn requests_resumption(server: &TestServer, token: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
     wait_for(&mut socket, "connection:ack").await;
-    send_text(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 })).await;
+    send_text(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 }))
+        .await;
     socket
 }
 
@@ -65,7 +69,8 @@ async fn reply_with_a_new_resume_token_may_be_lost() {
         ann.next_event("user-back").await;
         cut(back);
         ann.next_event("user-away").await;
-        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number }))
+            .await;
     }
     let mut bob = requests_resumption(&server, &token).await;
     ann.next_event("user-back").await;
@@ -122,11 +127,13 @@ async fn replayed_token_message_has_the_current_token() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
-    // The first token comes with the answer to `auth:request`, and again with the first `room:state`, which is not read.
+    // The first token comes with the answer to `auth:request`, and again with the first
+    // `room:state`, which is not read.
     let mut bob = open(&server, "/ws").await;
     wait_for(&mut bob, "connection:ack").await;
     send_text(&mut bob, "auth:request", json!({})).await;
-    let first = wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    let first =
+        wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
     send_text(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
     ann.next_event("user-joined").await;
     cut(bob);
@@ -137,7 +144,8 @@ async fn replayed_token_message_has_the_current_token() {
     cut(back);
     ann.next_event("user-away").await;
     let mut bob = requests_resumption(&server, &first).await;
-    let second = wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
+    let second =
+        wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
     assert_ne!(second, first);
     assert_eq!(wait_for(&mut bob, "room:state").await["resumeToken"], second.as_str());
     bob.close(None).await.ok();
@@ -193,7 +201,9 @@ async fn session_without_a_room_is_not_resumed() {
 async fn fill(ann: &mut Client) -> usize {
     let offer = json!({ "type": "offer", "sdp": "x".repeat(60_000) });
     let mut accepted = 0;
-    while ann.ask("offer", json!({ "roomId": "r", "targetId": "bob", "offer": offer })).await["ok"] == true {
+    while ann.ask("offer", json!({ "roomId": "r", "targetId": "bob", "offer": offer })).await["ok"]
+        == true
+    {
         accepted += 1;
     }
     accepted
@@ -220,7 +230,8 @@ async fn queued_frames_are_written_before_the_end() {
     bob.ended().await;
 
     let mut bob = open(&server, "/ws").await;
-    let id = wait_for(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
+    let id =
+        wait_for(&mut bob, "connection:ack").await["connectionId"].as_str().unwrap().to_owned();
     send_text(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
     wait_for(&mut bob, "room:state").await;
     ann.next_event("user-joined").await;
@@ -258,7 +269,9 @@ impl Poller {
         http.post(&url).body("40").send().await.unwrap();
         let reply: Value = loop {
             let packets = fetch(&url).await;
-            if let Some(reply) = packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40")) {
+            if let Some(reply) =
+                packets.split('\u{1e}').find_map(|packet| packet.strip_prefix("40"))
+            {
                 break serde_json::from_str(reply).unwrap();
             }
         };
@@ -272,7 +285,8 @@ impl Poller {
     async fn begins_to_post(&self, server: &TestServer) -> Raw {
         let head = format!("POST /socket.io/?transport=polling&{} HTTP/1.1\r\nHost: x", self.query);
         let body = r#"42["ice-candidate",{"targetId":"#;
-        Raw::sending(server.address(), format!("{head}\r\nContent-Length: 1000\r\n\r\n{body}")).await
+        Raw::sending(server.address(), format!("{head}\r\nContent-Length: 1000\r\n\r\n{body}"))
+            .await
     }
 
     /// Closes its transport, as a client does whose polls fail.
@@ -347,7 +361,8 @@ async fn frames_queued_between_polls_are_fetched_before_the_end() {
     // As a shutdown does to each.
     server.hub().drain_one(ConnectionId::parse(&bob.id).unwrap());
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
-    let late = ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 3 })).await;
+    let late =
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 3 })).await;
     assert_eq!(late["code"], "TARGET_NOT_FOUND", "what could not be fetched is not accepted");
     let url = server.url(&format!("/socket.io/?transport=polling&{}", bob.query));
     let rest = bob.http.get(&url).send().await.unwrap().text().await.unwrap();
@@ -397,7 +412,8 @@ async fn late_resumption_opens_a_new_session() {
     ann.next_event("user-joined").await;
     let (pid, early) = (bob.pid.clone().unwrap(), bob.offset.clone());
     for number in 0..2 {
-        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number })).await;
+        ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number }))
+            .await;
         assert_eq!(bob.next_event("ice-candidate").await[0]["candidate"], number);
         let offset = bob.offset.clone();
         bob.cut();
@@ -440,7 +456,9 @@ async fn one_resumes(server: &TestServer, room: &str) {
         let offset = bob.offset.clone();
         bob.cut();
         fails_to_resume(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
-        let answer = ann.ask("ice-candidate", json!({ "roomId": room, "targetId": "bob", "candidate": number })).await;
+        let answer = ann
+            .ask("ice-candidate", json!({ "roomId": room, "targetId": "bob", "candidate": number }))
+            .await;
         assert_eq!(answer["ok"], true, "{answer}");
         bob = Client::resume(server, &pid, offset.as_deref()).await;
         assert_eq!(bob.pid.as_ref(), Some(&pid), "round {number}");
@@ -491,7 +509,12 @@ async fn all_connections_may_drop_at_once() {
         .map(|number| {
             let session = resumable(server.hub(), &QUIET);
             let room = RoomId::new(&format!("call-{}", number / 2)).unwrap();
-            let join = Command::Join { room, peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
+            let join = Command::Join {
+                room,
+                peer: None,
+                metadata: Metadata::default(),
+                kind: RoomKind::Group,
+            };
             assert!(session.handle(Moment::now(), join, 0, |_| None).result.is_ok());
             session
         })

@@ -1,5 +1,5 @@
-//! Fan-out of Socket.IO events: the server sends at most as much as it receives, times the size of the room, but for the fields
-//! of its own in each delivery.
+//! Fan-out of Socket.IO events: the server sends at most as much as it receives, times the size of
+//! the room, but for the fields of its own in each delivery.
 
 use futures_util::SinkExt;
 use parlor::dialect::socketio::profile::Profile;
@@ -18,7 +18,8 @@ const BODY_BYTES: usize = 8 * 1024;
 /// Maximum size of the fields and the recovery offset that the server adds to a delivery, in bytes.
 const ADDED_BYTES: usize = 256;
 
-/// An event that no profile understands, so that its acknowledgement comes after everything that was queued before it.
+/// An event that no profile understands, so that its acknowledgement comes after everything that
+/// was queued before it.
 const BARRIER: &str = r#"4299["leave-room",{"roomId":"another room"}]"#;
 
 struct Peer {
@@ -31,7 +32,8 @@ impl Peer {
         let mut socket = websocket(server, "EIO=4").await;
         text(&mut socket).await;
         socket.send(Message::text("40")).await.unwrap();
-        let connected: Value = serde_json::from_str(text(&mut socket).await.strip_prefix("40").unwrap()).unwrap();
+        let connected: Value =
+            serde_json::from_str(text(&mut socket).await.strip_prefix("40").unwrap()).unwrap();
         let mut peer = Self { socket, id: connected["sid"].as_str().unwrap().to_owned() };
         peer.send(&json!(["join-room", { "roomId": ROOM, "name": "n" }]).to_string()).await;
         peer
@@ -59,7 +61,8 @@ impl Peer {
     }
 }
 
-/// Returns the sizes of all frames that the server sends to the peers; the events of the first one are processed before.
+/// Returns the sizes of all frames that the server sends to the peers; the events of the first one
+/// are processed before.
 async fn drain(peers: &mut [Peer]) -> Vec<usize> {
     let mut sizes = Vec::new();
     for peer in peers {
@@ -107,7 +110,9 @@ fn fill(shape: &toml::Value, does: &str, target: &str) -> Value {
             variable if variable.starts_with('$') => json!("value"),
             literal => json!(literal),
         },
-        toml::Value::Array(values) => values.iter().map(|value| fill(value, does, target)).collect(),
+        toml::Value::Array(values) => {
+            values.iter().map(|value| fill(value, does, target)).collect()
+        }
         toml::Value::Table(members) => members
             .iter()
             .filter(|(key, _)| *key != "...")
@@ -118,7 +123,8 @@ fn fill(shape: &toml::Value, does: &str, target: &str) -> Value {
     }
 }
 
-/// Returns an event for each `[[in]]` rule of a profile that carries a body, and application events.
+/// Returns an event for each `[[in]]` rule of a profile that carries a body, and application
+/// events.
 fn events(profile: &str, target: &str) -> Vec<Value> {
     let file: toml::Table = Profile::source(profile).unwrap().parse().unwrap();
     let rules = file.get("in").and_then(toml::Value::as_array).cloned().unwrap_or_default();
@@ -130,12 +136,18 @@ fn events(profile: &str, target: &str) -> Vec<Value> {
         }
         let names = match &rule["event"] {
             toml::Value::String(name) => vec![name.clone()],
-            names => names.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
+            names => names
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|name| name.as_str().unwrap().to_owned())
+                .collect(),
         };
         let key = if does == "signal" { "signal" } else { does };
-        let args = rule
-            .get("args")
-            .map_or_else(|| json!([{ "to": target, key: body(does) }]), |shape| fill(shape, does, target));
+        let args = rule.get("args").map_or_else(
+            || json!([{ "to": target, key: body(does) }]),
+            |shape| fill(shape, does, target),
+        );
         for name in names {
             let arguments = args.as_array().unwrap().iter().cloned();
             events.push(std::iter::once(json!(name)).chain(arguments).collect());
@@ -180,7 +192,8 @@ async fn a_join_causes_events_in_proportion_to_the_room_size() {
         for size in [SMALL, 3 * SMALL] {
             let (server, mut peers) = room(profile.name(), size - 1).await;
             peers.push(Peer::join(&server).await);
-            // The join is processed before the barrier of its sender, which is the last in the list.
+            // The join is processed before the barrier of its sender, which is the last in the
+            // list.
             peers.rotate_right(1);
             counts.push(drain(&mut peers).await.len());
             finish(server, peers).await;

@@ -28,7 +28,8 @@ fn server(more: &[&str]) -> TestServer {
     TestServer::with(&flags)
 }
 
-/// The list is what the settings say, and its credential is that of a peer: checked as a TURN server checks it.
+/// The list is what the settings say, and its credential is that of a peer: checked as a TURN
+/// server checks it.
 fn is_for(list: &Value, peer: &str) {
     assert_eq!(list[0], serde_json::from_str::<Value>(FIXED).unwrap()[0]);
     assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
@@ -41,15 +42,17 @@ fn is_for(list: &Value, peer: &str) {
     assert!((590.0..=600.0).contains(&left), "{left}");
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, TURN_SECRET.as_bytes());
     let credential = STANDARD.decode(turn["credential"].as_str().unwrap()).unwrap();
-    hmac::verify(&key, user_name.as_bytes(), &credential).expect("the credential is that of the user name");
+    hmac::verify(&key, user_name.as_bytes(), &credential)
+        .expect("the credential is that of the user name");
 }
 
 #[tokio::test]
 async fn join_reply_has_ice_servers_on_every_protocol_with_one() {
     let server = server(&[]);
     for protocol in PROTOCOLS {
-        let mut entered =
-            enter(&server, protocol, "r", None, json!({ "userId": "ann" })).await.unwrap_or_else(|e| panic!("{e}"));
+        let mut entered = enter(&server, protocol, "r", None, json!({ "userId": "ann" }))
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
         let answer = &entered.answer;
         match protocol {
             Protocol::SocketIo => {
@@ -58,9 +61,14 @@ async fn join_reply_has_ice_servers_on_every_protocol_with_one() {
             }
             Protocol::Envelope => {
                 is_for(&answer["state"]["iceServers"], "ann");
-                send_text(&mut entered.socket, r#"{"type":"room:state","payload":{"roomId":"r"}}"#).await;
-                let state: Value = serde_json::from_str(&next_reply(&mut entered.socket).await).unwrap();
-                assert!(state["payload"]["iceServers"].is_null(), "only the joining peer gets them: {state}");
+                send_text(&mut entered.socket, r#"{"type":"room:state","payload":{"roomId":"r"}}"#)
+                    .await;
+                let state: Value =
+                    serde_json::from_str(&next_reply(&mut entered.socket).await).unwrap();
+                assert!(
+                    state["payload"]["iceServers"].is_null(),
+                    "only the joining peer gets them: {state}"
+                );
             }
             Protocol::Topic => is_for(&answer["iceServers"], answer["selfId"].as_str().unwrap()),
             Protocol::Session => {}
@@ -84,9 +92,14 @@ async fn other_replies_have_no_ice_servers() {
     let server = TestServer::start();
     for protocol in PROTOCOLS {
         let entered = enter(&server, protocol, "r", None, json!({})).await.ok().unwrap();
-        assert!(!entered.answer.to_string().contains("iceServers"), "{protocol:?}: {}", entered.answer);
+        assert!(
+            !entered.answer.to_string().contains("iceServers"),
+            "{protocol:?}: {}",
+            entered.answer
+        );
     }
-    let answer: Value = reqwest::get(server.url("/api/ice-servers")).await.unwrap().json().await.unwrap();
+    let answer: Value =
+        reqwest::get(server.url("/api/ice-servers")).await.unwrap().json().await.unwrap();
     assert_eq!(answer, json!({ "iceServers": [] }));
     server.finish().await;
 }
@@ -104,7 +117,9 @@ async fn rest_returns_ice_servers_to_allowed_clients() {
     let token = issuer.token("ann", &json!({}));
     // The connection's token, where those are required: the operator's is no such token.
     let server_with_tokens = server(&[&issuer.flag(), "--api-token=operator"]);
-    for (query, bearer) in [(format!("?token={token}"), None), (String::new(), Some(token.as_str()))] {
+    for (query, bearer) in
+        [(format!("?token={token}"), None), (String::new(), Some(token.as_str()))]
+    {
         let (status, body) = get(&server_with_tokens, &query, bearer).await;
         assert_eq!(status, 200);
         is_for(&body["iceServers"], "ann");

@@ -1,7 +1,7 @@
 //! Keeps the language plain: one term per thing, in the words of this field.
 //!
-//! All Rust sources are checked except this file, which lists the words, and the documentation, scripts and tests in
-//! other languages.
+//! All Rust sources are checked except this file, which lists the words, and the documentation,
+//! scripts and tests in other languages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -135,7 +135,15 @@ fn files(folder: &str) -> BTreeMap<String, String> {
 }
 
 fn all_files() -> BTreeMap<String, String> {
-    let folders = ["benches/src", "examples", "fuzz/fuzz_targets", "soak/src", "src", "testing/src", "tests/it"];
+    let folders = [
+        "benches/src",
+        "examples",
+        "fuzz/fuzz_targets",
+        "soak/src",
+        "src",
+        "testing/src",
+        "tests/it",
+    ];
     let files = folders.into_iter().flat_map(files);
     files.filter(|(file, _)| file != "tests/it/language.rs").collect()
 }
@@ -150,7 +158,8 @@ fn text_files() -> BTreeMap<String, String> {
             if !NOT_TEXT.contains(&name) {
                 paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             }
-        } else if TEXT_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}"))) && name != "package-lock.json"
+        } else if TEXT_ENDINGS.iter().any(|ending| name.ends_with(&format!(".{ending}")))
+            && name != "package-lock.json"
         {
             let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
             found.insert(name, fs::read_to_string(path).unwrap());
@@ -174,7 +183,8 @@ fn words(line: &str) -> impl Iterator<Item = String> {
         }
         spaced.extend(letter.to_lowercase());
     }
-    let words: Vec<String> = spaced.split(|letter: char| !letter.is_alphabetic()).map(str::to_owned).collect();
+    let words: Vec<String> =
+        spaced.split(|letter: char| !letter.is_alphabetic()).map(str::to_owned).collect();
     words.into_iter()
 }
 
@@ -185,7 +195,11 @@ fn banned_words_are_not_used() {
         for (number, line) in text.lines().enumerate() {
             for word in words(line) {
                 let banned = BANNED.iter().find(|(banned, _)| *banned == word);
-                found.extend(banned.map(|(_, instead)| format!("{file}:{}: {word} (use {instead})", number + 1)));
+                found.extend(
+                    banned.map(|(_, instead)| {
+                        format!("{file}:{}: {word} (use {instead})", number + 1)
+                    }),
+                );
             }
         }
     }
@@ -201,12 +215,20 @@ fn banned_words_are_not_used_in_text() {
         for (number, line) in text.lines().enumerate() {
             for word in words(line) {
                 let banned = BANNED.iter().find(|(banned, _)| *banned == word);
-                let banned = banned.filter(|(word, _)| ALLOWED_IN_TEXT.iter().all(|(allowed, _)| allowed != word));
-                found.extend(banned.map(|(_, instead)| format!("{file}:{}: {word} (use {instead})", number + 1)));
+                let banned = banned
+                    .filter(|(word, _)| ALLOWED_IN_TEXT.iter().all(|(allowed, _)| allowed != word));
+                found.extend(
+                    banned.map(|(_, instead)| {
+                        format!("{file}:{}: {word} (use {instead})", number + 1)
+                    }),
+                );
             }
             let line = line.to_lowercase();
             let phrase = BANNED_PHRASES.iter().find(|(phrase, _)| line.contains(phrase));
-            found.extend(phrase.map(|(phrase, reason)| format!("{file}:{}: {phrase} ({reason})", number + 1)));
+            found.extend(
+                phrase
+                    .map(|(phrase, reason)| format!("{file}:{}: {phrase} ({reason})", number + 1)),
+            );
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -220,8 +242,13 @@ fn documentation_begins_with_the_thing_or_a_verb() {
         for (index, line) in lines.iter().enumerate() {
             let is_first = index == 0 || documentation(lines[index - 1]).is_none();
             let Some(text) = documentation(line).filter(|_| is_first) else { continue };
-            let banned = BANNED_BEGINNINGS.iter().find(|(beginning, _)| text.starts_with(beginning));
-            found.extend(banned.map(|(beginning, reason)| format!("{file}:{}: {beginning}{reason}", index + 1)));
+            let banned =
+                BANNED_BEGINNINGS.iter().find(|(beginning, _)| text.starts_with(beginning));
+            found.extend(
+                banned.map(|(beginning, reason)| {
+                    format!("{file}:{}: {beginning}{reason}", index + 1)
+                }),
+            );
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -236,10 +263,14 @@ fn documentation_of_functions_begins_with_a_verb() {
         for (index, line) in lines.iter().enumerate() {
             let is_first = index == 0 || !lines[index - 1].starts_with("///");
             let Some(text) = line.strip_prefix("/// ").filter(|_| is_first) else { continue };
-            let item = lines[index..].iter().find(|line| !line.starts_with("///") && !line.starts_with("#["));
+            let item = lines[index..]
+                .iter()
+                .find(|line| !line.starts_with("///") && !line.starts_with("#["));
             let is_function = item.is_some_and(|item| {
                 let item = item.trim_start_matches("pub ").trim_start_matches("pub(super) ");
-                let item = item.trim_start_matches("pub(crate) ").trim_start_matches("pub(in crate::sfu) ");
+                let item = item
+                    .trim_start_matches("pub(crate) ")
+                    .trim_start_matches("pub(in crate::sfu) ");
                 ["fn ", "async fn ", "const fn "].iter().any(|start| item.starts_with(start))
             });
             let first = text.split_whitespace().next().unwrap_or_default();
@@ -258,7 +289,9 @@ fn public_type_names_are_unique() {
     for (file, text) in files("src") {
         for line in text.lines().filter_map(|line| line.strip_prefix("pub ")) {
             let kinds = ["struct ", "enum ", "trait ", "type "];
-            let Some(rest) = kinds.into_iter().find_map(|kind| line.strip_prefix(kind)) else { continue };
+            let Some(rest) = kinds.into_iter().find_map(|kind| line.strip_prefix(kind)) else {
+                continue;
+            };
             let name: String = rest.chars().take_while(|letter| letter.is_alphanumeric()).collect();
             homes.entry(name).or_default().insert(file.clone());
         }

@@ -1,4 +1,5 @@
-//! Each limit that an operator sets: what is over it is refused with its code and counted, and what is under it passes.
+//! Each limit that an operator sets: what is over it is refused with its code and counted, and what
+//! is under it passes.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -9,7 +10,11 @@ use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, next_json};
 use crate::support::scrape::Scrape;
 
 /// A handshake with a header: the status, and the error of one that was refused.
-async fn shake_hands(server: &TestServer, path: &str, forwarded_for: Option<&str>) -> Result<Socket, (u16, Value)> {
+async fn shake_hands(
+    server: &TestServer,
+    path: &str,
+    forwarded_for: Option<&str>,
+) -> Result<Socket, (u16, Value)> {
     let mut request = format!("ws://{}{path}", server.address()).into_client_request().unwrap();
     if let Some(address) = forwarded_for {
         request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
@@ -27,7 +32,8 @@ async fn shake_hands(server: &TestServer, path: &str, forwarded_for: Option<&str
 
 type Socket = crate::support::client::WebSocket;
 
-const PATHS: [&str; 4] = ["/socket.io/?EIO=4&transport=websocket", "/ws", "/ws/t", "/signal?sessionId=s"];
+const PATHS: [&str; 4] =
+    ["/socket.io/?EIO=4&transport=websocket", "/ws", "/ws/t", "/signal?sessionId=s"];
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
@@ -64,13 +70,17 @@ async fn limit_per_address_counts_clients_behind_a_proxy() {
     let server = TestServer::with(&["--max-connections-per-ip=1", "--trusted-proxies=127.0.0.1"]);
     for path in PATHS {
         let held = shake_hands(&server, path, Some("198.51.100.1")).await.unwrap();
-        for received in ["198.51.100.1", "203.0.113.7, 198.51.100.1", "198.51.100.1:4711, 127.0.0.1"] {
+        for received in
+            ["198.51.100.1", "203.0.113.7, 198.51.100.1", "198.51.100.1:4711, 127.0.0.1"]
+        {
             let (status, error) = shake_hands(&server, "/ws", Some(received)).await.unwrap_err();
             assert_eq!((status, &error["code"]), (429, &json!("LIMIT_REACHED")), "{received}");
         }
         let other = shake_hands(&server, path, Some("198.51.100.1, 198.51.100.2")).await.unwrap();
         drop((held, other));
-        server.until("the permits are released", |held| held.sessions == 0 && held.tasks == 0).await;
+        server
+            .until("the permits are released", |held| held.sessions == 0 && held.tasks == 0)
+            .await;
     }
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="connections_per_ip"}"#), 12);
@@ -99,7 +109,9 @@ async fn ask(peer: &mut Peer) -> Value {
     peer.send_raw(Message::text(message)).await;
     let answer = peer.read_raw().await;
     match peer.protocol {
-        Protocol::SocketIo => serde_json::from_str(answer.strip_prefix("437").expect("the acknowledgement")).unwrap(),
+        Protocol::SocketIo => {
+            serde_json::from_str(answer.strip_prefix("437").expect("the acknowledgement")).unwrap()
+        }
         _ => serde_json::from_str(&answer).unwrap(),
     }
 }
@@ -188,7 +200,12 @@ async fn error_event_has_retry_after() {
 
 #[tokio::test]
 async fn limits_of_rooms_and_metadata_are_counted() {
-    let flags = ["--max-rooms=2", "--max-rooms-per-connection=1", "--max-room-size=1", "--max-metadata-bytes=1024"];
+    let flags = [
+        "--max-rooms=2",
+        "--max-rooms-per-connection=1",
+        "--max-room-size=1",
+        "--max-metadata-bytes=1024",
+    ];
     let server = TestServer::with(&flags);
     let mut ann = crate::support::Client::joined(&server, "a", "ann").await;
     let code = async |client: &mut crate::support::Client, join: Value| {
@@ -197,13 +214,20 @@ async fn limits_of_rooms_and_metadata_are_counted() {
     assert_eq!(code(&mut ann, json!("b")).await, "LIMIT_REACHED");
     let mut bob = crate::support::Client::connect(&server).await;
     assert_eq!(code(&mut bob, json!("a")).await, "ROOM_FULL");
-    assert_eq!(code(&mut bob, json!({ "roomId": "b", "about": "x".repeat(1024) })).await, "PAYLOAD_TOO_LARGE");
+    assert_eq!(
+        code(&mut bob, json!({ "roomId": "b", "about": "x".repeat(1024) })).await,
+        "PAYLOAD_TOO_LARGE"
+    );
     assert_eq!(bob.ask("join-room", json!("b")).await["ok"], true);
     let mut carol = crate::support::Client::connect(&server).await;
     assert_eq!(code(&mut carol, json!("c")).await, "LIMIT_REACHED");
     let scrape = Scrape::of(&server).await;
     for limit in ["rooms_per_connection", "room_size", "metadata_bytes", "rooms"] {
-        assert_eq!(scrape.count(&format!("parlor_limits_hit_total{{limit=\"{limit}\"}}")), 1, "{limit}");
+        assert_eq!(
+            scrape.count(&format!("parlor_limits_hit_total{{limit=\"{limit}\"}}")),
+            1,
+            "{limit}"
+        );
     }
     for client in [ann, bob, carol] {
         client.close().await;
@@ -217,7 +241,10 @@ async fn missing_first_message_is_counted() {
     let mut silent = crate::support::protocol_peer::open(&server, "/ws").await;
     assert_eq!(next_json(&mut silent).await["type"], "connection:ack");
     assert_eq!(crate::support::protocol_peer::message(&mut silent).await, Err(1008));
-    assert_eq!(Scrape::of(&server).await.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 1);
+    assert_eq!(
+        Scrape::of(&server).await.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#),
+        1
+    );
     drop(silent);
     server.finish().await;
 }

@@ -1,7 +1,12 @@
 //! Integration tests of the whole server, one file per behaviour: a real server on a free port,
 //! with real clients.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests panic, spawn and look around")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests panic, spawn and look around"
+)]
 #![allow(clippy::large_futures, reason = "a test has no others beside it")]
 
 mod support;

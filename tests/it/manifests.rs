@@ -28,8 +28,10 @@ fn read(file: &str) -> String {
 
 /// Returns the value of the first line whose key is `version`, whatever the format of the file.
 fn version(text: &str) -> String {
-    let lines = text.lines().filter_map(|line| line.trim().trim_start_matches('"').strip_prefix("version"));
-    let mut values = lines.filter_map(|rest| rest.trim_start_matches(['"', ' ']).strip_prefix([':', '=']));
+    let lines =
+        text.lines().filter_map(|line| line.trim().trim_start_matches('"').strip_prefix("version"));
+    let mut values =
+        lines.filter_map(|rest| rest.trim_start_matches(['"', ' ']).strip_prefix([':', '=']));
     values.next().unwrap_or_default().trim().trim_matches(['"', ',']).to_owned()
 }
 
@@ -47,14 +49,18 @@ fn repositories_are_the_same() {
     for file in LINKING {
         let text = read(file);
         let named = text.matches(repository).count();
-        assert!(named > 0 && text.matches(host).count() == named, "{file} should name {repository} only");
+        assert!(
+            named > 0 && text.matches(host).count() == named,
+            "{file} should name {repository} only"
+        );
     }
     assert_eq!(env!("CARGO_PKG_HOMEPAGE"), repository);
 }
 
 #[test]
 fn licenses_have_the_same_holder_as_the_debian_package() {
-    let copyright = read("LICENSE").lines().find(|line| line.starts_with("Copyright")).unwrap().to_owned();
+    let copyright =
+        read("LICENSE").lines().find(|line| line.starts_with("Copyright")).unwrap().to_owned();
     for file in ["clients/python/LICENSE", "packages/client/LICENSE", "packages/react/LICENSE"] {
         assert!(read(file).contains(&copyright), "{file}");
     }

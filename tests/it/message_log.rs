@@ -49,19 +49,29 @@ async fn each_message_is_a_line_without_its_content() {
     bob.close().await;
     drop(ann);
     let log = running.stop();
-    let of_ann: Vec<Value> =
-        lines(&log, "message").into_iter().filter(|line| line["connection"] == connection).collect();
-    let seen: Vec<_> = of_ann.iter().map(|line| (&line["kind"], &line["room"], &line["to"])).collect();
+    let of_ann: Vec<Value> = lines(&log, "message")
+        .into_iter()
+        .filter(|line| line["connection"] == connection)
+        .collect();
+    let seen: Vec<_> =
+        of_ann.iter().map(|line| (&line["kind"], &line["room"], &line["to"])).collect();
     let (none, text) = (&Value::Null, |text: &'static str| json!(text));
-    let (join, relay, offer, refused) = (text("join"), text("relay"), text("offer"), text("refused"));
+    let (join, relay, offer, refused) =
+        (text("join"), text("relay"), text("offer"), text("refused"));
     let (room, bob, missing) = (text("r"), text("bob"), text("missing"));
-    let expected = [(&join, &room, none), (&relay, none, &bob), (&offer, none, &missing), (&refused, none, none)];
+    let expected = [
+        (&join, &room, none),
+        (&relay, none, &bob),
+        (&offer, none, &missing),
+        (&refused, none, none),
+    ];
     assert_eq!(seen, expected, "{log}");
     for line in &of_ann {
         assert_eq!(line["correlation"], ID, "{line}");
         assert!(line["size"].as_u64().is_some_and(|size| size > 50), "{line}");
     }
-    let refused: Vec<_> = lines(&log, "request refused").iter().map(|line| line["code"].clone()).collect();
+    let refused: Vec<_> =
+        lines(&log, "request refused").iter().map(|line| line["code"].clone()).collect();
     assert_eq!(refused, ["TARGET_NOT_FOUND", "INVALID_MESSAGE"], "{log}");
     for secret in ["the-body", "the-name"] {
         assert!(!log.contains(secret), "{secret}\n{log}");
@@ -72,7 +82,8 @@ async fn each_message_is_a_line_without_its_content() {
 async fn messages_of_a_pair_session_are_logged_by_its_id_alone() {
     let running = start(&[("LOG_LEVEL", "debug")]);
     let mut ann = connect(running.address(), "/signal").await.unwrap();
-    send_text(&mut ann, json!({ "type": "offer", "sessionId": "blue-otter", "sdp": "the-body" })).await;
+    send_text(&mut ann, json!({ "type": "offer", "sessionId": "blue-otter", "sdp": "the-body" }))
+        .await;
     send_text(&mut ann, json!({ "type": "hangup", "sessionId": "other" })).await;
     assert_eq!(next_json(&mut ann).await["code"], "SESSION_NOT_FOUND");
     drop(ann);
@@ -90,9 +101,11 @@ async fn messages_of_a_pair_session_are_logged_by_its_id_alone() {
 
 #[tokio::test]
 async fn refused_handshakes_are_logged_once_for_each_cause_and_origin() {
-    let running = start(&[("JWT_SECRET", "a secret of at least thirty-two bytes"), ("CLIENT_URL", "*")]);
+    let running =
+        start(&[("JWT_SECRET", "a secret of at least thirty-two bytes"), ("CLIENT_URL", "*")]);
     for origin in ["http://a.test", "http://a.test", "http://b.test"] {
-        let mut request = format!("ws://{}/signal", running.address()).into_client_request().unwrap();
+        let mut request =
+            format!("ws://{}/signal", running.address()).into_client_request().unwrap();
         request.headers_mut().insert("origin", origin.parse().unwrap());
         match tokio_tungstenite::connect_async(request).await {
             Err(Error::Http(answer)) => assert_eq!(answer.status(), 401),
@@ -111,7 +124,8 @@ async fn refused_handshakes_are_logged_once_for_each_cause_and_origin() {
     }
     let log = running.stop();
     let refused = lines(&log, "handshake refused");
-    let mut seen: Vec<_> = refused.iter().map(|line| (line["cause"].clone(), line["origin"].clone())).collect();
+    let mut seen: Vec<_> =
+        refused.iter().map(|line| (line["cause"].clone(), line["origin"].clone())).collect();
     seen.sort_by_key(|(_, origin)| origin.to_string());
     let expected = ["http://a.test", "http://b.test", "https://a.test", "https://b.test"];
     assert_eq!(seen, expected.map(|origin| (json!("token"), json!(origin))), "{log}");

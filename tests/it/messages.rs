@@ -14,7 +14,8 @@ const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 async fn typed(server: &TestServer, room: &str, name: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
     next_json(&mut socket).await;
-    let joined = ask(&mut socket, "room:join", json!({ "roomId": room, "user": { "id": name } })).await;
+    let joined =
+        ask(&mut socket, "room:join", json!({ "roomId": room, "user": { "id": name } })).await;
     assert_eq!(joined["type"], "room:state", "{joined}");
     socket
 }
@@ -55,12 +56,20 @@ async fn application_message_reaches_every_protocol_that_has_a_form_for_it() {
     assert_eq!(answer["type"], "ok");
     let event = bob.next().await;
     assert_eq!((&event[0], &event[1]["text"]), (&json!("chat"), &json!("hi")), "{event:?}");
-    assert_eq!((&event[1]["userId"], &event[1]["roomId"]), (&json!("ann"), &json!("r")), "{event:?}");
-    assert_eq!(next_json(&mut cid).await, json!({ "type": "message", "from": "ann", "payload": data }));
+    assert_eq!(
+        (&event[1]["userId"], &event[1]["roomId"]),
+        (&json!("ann"), &json!("r")),
+        "{event:?}"
+    );
+    assert_eq!(
+        next_json(&mut cid).await,
+        json!({ "type": "message", "from": "ann", "payload": data })
+    );
 
     send(&mut cid, &json!({ "type": "message", "payload": [1, 2] })).await;
     let payload = next_json(&mut ann).await["payload"].take();
-    let expected = json!({ "topic": "message", "data": [1, 2], "fromUserId": cid_id, "roomId": "r" });
+    let expected =
+        json!({ "topic": "message", "data": [1, 2], "fromUserId": cid_id, "roomId": "r" });
     assert_eq!(payload, expected);
     assert_eq!(json!(bob.next().await), json!(["message", [1, 2]]));
 
@@ -68,10 +77,18 @@ async fn application_message_reaches_every_protocol_that_has_a_form_for_it() {
     let event = bob.next().await;
     assert_eq!((&event[1]["a"], &event[1]["from"]), (&json!(1), &cid_id), "{event:?}");
     let target = json!({ "topic": "wave", "data": null, "targetUserId": cid_id });
-    assert_eq!(ask(&mut ann, "room:message", target).await["type"], "ok", "nothing was sent to ann before this");
-    assert_eq!(next_json(&mut cid).await, json!({ "type": "message", "from": "ann", "payload": null }));
+    assert_eq!(
+        ask(&mut ann, "room:message", target).await["type"],
+        "ok",
+        "nothing was sent to ann before this"
+    );
+    assert_eq!(
+        next_json(&mut cid).await,
+        json!({ "type": "message", "from": "ann", "payload": null })
+    );
 
-    send(&mut cid, &json!({ "type": "message", "to": "missing", "payload": 1, "msgId": "m1" })).await;
+    send(&mut cid, &json!({ "type": "message", "to": "missing", "payload": 1, "msgId": "m1" }))
+        .await;
     let error = next_json(&mut cid).await;
     assert_eq!((&error["code"], &error["msgId"]), (&json!("target_not_found"), &json!("m1")));
     drop((ann, bob, cid));
@@ -96,7 +113,9 @@ async fn names_of_server_events_cannot_be_sent_as_topics() {
         "connect",
         "disconnect",
     ] {
-        let error = ask(&mut ann, "room:message", json!({ "topic": name, "data": { "userId": "eve" } })).await;
+        let error =
+            ask(&mut ann, "room:message", json!({ "topic": name, "data": { "userId": "eve" } }))
+                .await;
         assert_eq!(error["payload"]["code"], "INVALID_MESSAGE", "{name}: {error}");
         assert_eq!(error["payload"]["details"][0]["path"], "payload.topic", "{name}: {error}");
     }
@@ -132,15 +151,24 @@ async fn update_of_metadata_is_seen_by_others_and_by_later_joiners() {
     let mut bob = Client::joined(&server, "r", "bob").await;
     bob.next_event("room-users").await;
     next_json(&mut ann).await;
-    let metadata = json!({ "displayName": "Ann", "hand": true, "media": { "audio": true, "video": null } });
+    let metadata =
+        json!({ "displayName": "Ann", "hand": true, "media": { "audio": true, "video": null } });
     let state = ask(&mut ann, "room:update", json!({ "metadata": metadata })).await;
     assert_eq!(state["type"], "room:state");
     let merged = json!({ "displayName": "Ann", "hand": true, "media": { "audio": true } });
     assert_eq!(state["payload"]["participants"][0]["metadata"], merged);
     assert_eq!(state["payload"]["participants"][0]["displayName"], "Ann");
     let event = bob.next().await;
-    assert_eq!((&event[0], &event[1]["userId"]), (&json!("user-updated"), &json!("ann")), "{event:?}");
-    assert_eq!((&event[1]["hand"], &event[1]["media"]), (&json!(true), &json!({ "audio": true })), "{event:?}");
+    assert_eq!(
+        (&event[0], &event[1]["userId"]),
+        (&json!("user-updated"), &json!("ann")),
+        "{event:?}"
+    );
+    assert_eq!(
+        (&event[1]["hand"], &event[1]["media"]),
+        (&json!(true), &json!({ "audio": true })),
+        "{event:?}"
+    );
 
     let mut cid = typed(&server, "r", "cid").await;
     let state = ask(&mut cid, "room:state", json!({ "roomId": "r" })).await;
@@ -151,16 +179,24 @@ async fn update_of_metadata_is_seen_by_others_and_by_later_joiners() {
     assert_eq!(updated["type"], "room:participant-updated");
     assert_eq!(updated["payload"]["roomId"], "r");
     let participant = &updated["payload"]["participant"];
-    assert_eq!(participant["metadata"], json!({ "displayName": "Ann", "media": { "audio": true } }));
-    assert_eq!((&participant["userId"], &participant["displayName"]), (&json!("ann"), &json!("Ann")));
+    assert_eq!(
+        participant["metadata"],
+        json!({ "displayName": "Ann", "media": { "audio": true } })
+    );
+    assert_eq!(
+        (&participant["userId"], &participant["displayName"]),
+        (&json!("ann"), &json!("Ann"))
+    );
 
-    for (metadata, code) in
-        [(json!("x".repeat(10)), "INVALID_MESSAGE"), (json!({ "a": "x".repeat(1024) }), "PAYLOAD_TOO_LARGE")]
-    {
+    for (metadata, code) in [
+        (json!("x".repeat(10)), "INVALID_MESSAGE"),
+        (json!({ "a": "x".repeat(1024) }), "PAYLOAD_TOO_LARGE"),
+    ] {
         let error = ask(&mut ann, "room:update", json!({ "metadata": metadata })).await;
         assert_eq!(error["payload"]["code"], code, "{error}");
     }
-    let error = ask(&mut ann, "room:update", json!({ "roomId": "elsewhere", "metadata": {} })).await;
+    let error =
+        ask(&mut ann, "room:update", json!({ "roomId": "elsewhere", "metadata": {} })).await;
     assert_eq!(error["payload"]["code"], "NOT_IN_ROOM");
     drop((ann, bob, cid));
     server.finish().await;
@@ -171,8 +207,12 @@ async fn room_and_role_of_an_auth_request_serve_later_joins() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws").await;
     next_json(&mut ann).await;
-    let answer = ask(&mut ann, "auth:request", json!({ "token": "t", "roomId": "r", "role": "host" })).await;
-    assert_eq!((&answer["payload"]["success"], &answer["payload"]["role"]), (&json!(true), &json!("host")));
+    let answer =
+        ask(&mut ann, "auth:request", json!({ "token": "t", "roomId": "r", "role": "host" })).await;
+    assert_eq!(
+        (&answer["payload"]["success"], &answer["payload"]["role"]),
+        (&json!(true), &json!("host"))
+    );
     let state = ask(&mut ann, "room:join", json!({ "user": { "id": "ann" } })).await;
     assert_eq!(state["payload"]["roomId"], "r", "{state}");
     assert_eq!(state["payload"]["participants"][0]["role"], "host", "{state}");
@@ -184,7 +224,10 @@ async fn room_and_role_of_an_auth_request_serve_later_joins() {
     let mut bob = open(&server, "/ws").await;
     next_json(&mut bob).await;
     let error = ask(&mut bob, "room:join", json!({ "user": { "id": "bob" } })).await;
-    assert_eq!(error["payload"]["details"][0]["path"], "payload.roomId", "another connection has no room by that");
+    assert_eq!(
+        error["payload"]["details"][0]["path"], "payload.roomId",
+        "another connection has no room by that"
+    );
     ann.close(None).await.unwrap();
     while message(&mut ann).await.is_ok() {}
     drop(bob);

@@ -32,18 +32,35 @@ async fn call_updates_the_metrics_of_its_dialect() {
             bob.candidate(&ann.id, Some("candidate")).await;
             ann.next_event().await;
         }
-        bob.send_raw(Message::text(if protocol == Protocol::SocketIo { r#"42["leave-room",[]]"# } else { "{}" })).await;
+        bob.send_raw(Message::text(if protocol == Protocol::SocketIo {
+            r#"42["leave-room",[]]"#
+        } else {
+            "{}"
+        }))
+        .await;
         assert!(matches!(bob.next_event().await, Received::Error(_)));
         let scrape = Scrape::of(&server).await;
         let dialect = name(protocol);
-        let of = |metric: &str, more: &str| scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"));
+        let of = |metric: &str, more: &str| {
+            scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"))
+        };
         assert_eq!(of("connections", ""), 2);
         assert_eq!(of("connections_opened_total", ""), 2);
-        for (kind, count) in [("join", 2), ("offer", 1), ("answer", 1), ("candidate", 3), ("refused", 1)] {
-            assert_eq!(of("messages_received_total", &format!(",kind=\"{kind}\"")), count, "{dialect} {kind}");
+        for (kind, count) in
+            [("join", 2), ("offer", 1), ("answer", 1), ("candidate", 3), ("refused", 1)]
+        {
+            assert_eq!(
+                of("messages_received_total", &format!(",kind=\"{kind}\"")),
+                count,
+                "{dialect} {kind}"
+            );
         }
         for (kind, count) in [("offer", 1), ("answer", 1), ("candidate", 3)] {
-            assert_eq!(of("messages_relayed_total", &format!(",kind=\"{kind}\"")), count, "{dialect} {kind}");
+            assert_eq!(
+                of("messages_relayed_total", &format!(",kind=\"{kind}\"")),
+                count,
+                "{dialect} {kind}"
+            );
         }
         assert_eq!(scrape.count("parlor_rooms"), 1);
         assert_eq!(scrape.count("parlor_peers"), 2);
@@ -59,7 +76,9 @@ async fn call_updates_the_metrics_of_its_dialect() {
         ann.close().await;
         server.until("both sessions have ended", |held| held.sessions == 0).await;
         let scrape = Scrape::of(&server).await;
-        let of = |metric: &str, more: &str| scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"));
+        let of = |metric: &str, more: &str| {
+            scrape.count(&format!("parlor_{metric}{{dialect=\"{dialect}\"{more}}}"))
+        };
         assert_eq!(of("connections", ""), 0);
         assert_eq!(of("connections_closed_total", ",reason=\"disconnected\""), 2);
         let left = u64::from(protocol != Protocol::Topic);
@@ -85,10 +104,14 @@ async fn dialect_specific_messages_are_counted() {
     let polling = reqwest::get(server.url("/socket.io/?EIO=4&transport=polling")).await.unwrap();
     assert_eq!(polling.status(), 200);
     let scrape = Scrape::of(&server).await;
-    for (dialect, kind) in
-        [("socketio", "relay"), ("envelope", "other"), ("envelope", "inspect"), ("session", "hangup")]
-    {
-        let series = format!("parlor_messages_received_total{{dialect=\"{dialect}\",kind=\"{kind}\"}}");
+    for (dialect, kind) in [
+        ("socketio", "relay"),
+        ("envelope", "other"),
+        ("envelope", "inspect"),
+        ("session", "hangup"),
+    ] {
+        let series =
+            format!("parlor_messages_received_total{{dialect=\"{dialect}\",kind=\"{kind}\"}}");
         assert_eq!(scrape.count(&series), 1, "{series}");
     }
     assert_eq!(scrape.count("parlor_polling_sessions"), 1);
@@ -113,7 +136,10 @@ async fn full_queue_is_counted() {
     assert_eq!(scrape.count(r#"parlor_errors_total{code="DELIVERY_FAILED"}"#), 1);
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "timeout");
     let scrape = Scrape::of(&server).await;
-    assert_eq!(scrape.count(r#"parlor_connections_closed_total{dialect="socketio",reason="timeout"}"#), 1);
+    assert_eq!(
+        scrape.count(r#"parlor_connections_closed_total{dialect="socketio",reason="timeout"}"#),
+        1
+    );
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="write_time"}"#), 1);
     drop(stalled);
     ann.close().await;
@@ -131,9 +157,13 @@ async fn metrics_are_documented_and_in_the_dashboard() {
     let dashboard = std::fs::read_to_string(root.join("docs/grafana-dashboard.json")).unwrap();
     serde_json::from_str::<serde_json::Value>(&dashboard).expect("Grafana reads JSON");
     for name in scrape.names() {
-        let name = ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.trim_end_matches(end));
+        let name =
+            ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.trim_end_matches(end));
         if name.starts_with("parlor_") {
-            assert!(operators.contains(&format!("`{name}")), "docs/operators.md does not explain {name}");
+            assert!(
+                operators.contains(&format!("`{name}")),
+                "docs/operators.md does not explain {name}"
+            );
             assert!(dashboard.contains(name), "the dashboard does not show {name}");
         }
     }

@@ -23,7 +23,11 @@ async fn signals_of_three_fast_senders_arrive_all_and_in_order() {
     let mut next = [0; SENDERS];
     let mut socket = receiver.into_socket();
     while next.iter().sum::<u64>() < SENDERS as u64 * SIGNALS {
-        let frame = tokio::time::timeout(LIMIT, socket.next()).await.expect("signals keep coming").unwrap().unwrap();
+        let frame = tokio::time::timeout(LIMIT, socket.next())
+            .await
+            .expect("signals keep coming")
+            .unwrap()
+            .unwrap();
         let Message::Text(text) = frame else { continue };
         let Some(array) = text.strip_prefix("42") else {
             socket.send(Message::text("3")).await.unwrap();
@@ -33,7 +37,8 @@ async fn signals_of_three_fast_senders_arrive_all_and_in_order() {
         if event[0] != "ice-candidate" {
             continue;
         }
-        let sender: usize = event[1]["from"].as_str().unwrap().strip_prefix("sender ").unwrap().parse().unwrap();
+        let sender: usize =
+            event[1]["from"].as_str().unwrap().strip_prefix("sender ").unwrap().parse().unwrap();
         assert_eq!(event[1]["candidate"], next[sender], "of sender {sender}");
         next[sender] += 1;
     }

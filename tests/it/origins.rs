@@ -1,4 +1,5 @@
-//! Which pages may use the server: patterns, the server's own origin, forwarded hosts, and what pages may change.
+//! Which pages may use the server: patterns, the server's own origin, forwarded hosts, and what
+//! pages may change.
 
 use std::net::SocketAddr;
 
@@ -12,9 +13,13 @@ async fn ask(address: SocketAddr, request: String) -> Response {
     Raw::sending(address, request).await.response().await.expect("an answer")
 }
 
-/// The status of a first poll and of a WebSocket handshake, which must agree: whether the page may connect.
+/// The status of a first poll and of a WebSocket handshake, which must agree: whether the page may
+/// connect.
 async fn lets_in(server: &TestServer, host: &str, headers: &str) -> bool {
-    let poll = ask(server.address(), format!("GET {POLLING} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n")).await.status;
+    let poll =
+        ask(server.address(), format!("GET {POLLING} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"))
+            .await
+            .status;
     let handshake = handshake("/ws/t", headers).replace("Host: parlor", &format!("Host: {host}"));
     let opened = ask(server.address(), handshake).await.status;
     match (poll, opened) {
@@ -29,7 +34,8 @@ const SHORT: &str = "--handshake-timeout-seconds=1";
 
 #[tokio::test]
 async fn own_origin_needs_a_trusted_host() {
-    let server = TestServer::with(&[SHORT, "--client-url=https://app.example.com,https://*.pages.example"]);
+    let server =
+        TestServer::with(&[SHORT, "--client-url=https://app.example.com,https://*.pages.example"]);
     for (host, is_own) in [
         ("evil.example", false),
         ("evil.example:4000", false),
@@ -44,7 +50,11 @@ async fn own_origin_needs_a_trusted_host() {
         ("a.pages.example", true),
         ("a.b.pages.example", false),
     ] {
-        assert_eq!(lets_in(&server, host, &format!("Origin: http://{host}\r\n")).await, is_own, "{host}");
+        assert_eq!(
+            lets_in(&server, host, &format!("Origin: http://{host}\r\n")).await,
+            is_own,
+            "{host}"
+        );
     }
     // The default port may be written or not.
     assert!(lets_in(&server, "localhost:443", "Origin: https://localhost\r\n").await);
@@ -56,7 +66,9 @@ async fn own_origin_needs_a_trusted_host() {
 #[tokio::test]
 async fn in_development_every_origin_of_this_machine_is_allowed() {
     let server = TestServer::with(&[SHORT]);
-    for origin in ["http://localhost:5173", "https://localhost", "http://127.0.0.1:1", "http://[::1]:3000"] {
+    for origin in
+        ["http://localhost:5173", "https://localhost", "http://127.0.0.1:1", "http://[::1]:3000"]
+    {
         assert!(lets_in(&server, "parlor", &format!("Origin: {origin}\r\n")).await, "{origin}");
     }
     for origin in ["http://192.168.0.7:5173", "http://localhost.example:5173", "null", "file://"] {
@@ -71,11 +83,16 @@ async fn in_development_every_origin_of_this_machine_is_allowed() {
 
 #[tokio::test]
 async fn patterns_and_pages_without_a_host_can_be_listed() {
-    let server = TestServer::with(&[SHORT, "--client-url=https://*.example.com,http://localhost:*,file://,null"]);
+    let server = TestServer::with(&[
+        SHORT,
+        "--client-url=https://*.example.com,http://localhost:*,file://,null",
+    ]);
     for origin in ["https://pr-17.example.com", "http://localhost:1", "file://", "null"] {
         let headers = format!("Origin: {origin}\r\n");
         assert!(lets_in(&server, "parlor", &headers).await, "{origin}");
-        let health = ask(server.address(), format!("GET /health HTTP/1.1\r\nHost: parlor\r\n{headers}\r\n")).await;
+        let health =
+            ask(server.address(), format!("GET /health HTTP/1.1\r\nHost: parlor\r\n{headers}\r\n"))
+                .await;
         assert_eq!(health.header("access-control-allow-origin"), Some(origin));
     }
     assert!(!lets_in(&server, "parlor", "Origin: https://example.com\r\n").await);
@@ -101,17 +118,24 @@ async fn forwarded_host_of_a_trusted_proxy_counts() {
         assert!(!lets_in(&server, "backend:4000", &format!("{page}{headers}")).await, "{headers}");
     }
     let evil = "Origin: http://evil.example\r\nX-Forwarded-Host: evil.example\r\n";
-    assert!(!lets_in(&server, "backend:4000", evil).await, "a proxy forwards what a rebound page has asked for");
+    assert!(
+        !lets_in(&server, "backend:4000", evil).await,
+        "a proxy forwards what a rebound page has asked for"
+    );
     server.finish().await;
     let server = TestServer::with(&flags("--trusted-proxies=10.0.0.0/8"));
-    assert!(!lets_in(&server, "backend:4000", &format!("{page}{forwarded}")).await, "anyone can write that");
+    assert!(
+        !lets_in(&server, "backend:4000", &format!("{page}{forwarded}")).await,
+        "anyone can write that"
+    );
     server.finish().await;
 }
 
 /// A write over REST: its status and body.
 async fn write(server: &TestServer, method: &str, headers: &str, body: &str) -> Response {
     let length = body.len();
-    let head = format!("{method} /api/rooms HTTP/1.1\r\nHost: parlor\r\nContent-Length: {length}\r\n");
+    let head =
+        format!("{method} /api/rooms HTTP/1.1\r\nHost: parlor\r\nContent-Length: {length}\r\n");
     ask(server.address(), format!("{head}{headers}\r\n{body}")).await
 }
 
@@ -161,26 +185,43 @@ async fn page_of_another_site_cannot_change_rooms() {
 #[test]
 fn refused_origin_is_logged_once_with_the_setting_that_allows_it() {
     let mut command = parlor();
-    command.args(["--port=0", "--host=127.0.0.1", "--log-level=info", "--client-url=https://app.example.com"]);
+    command.args([
+        "--port=0",
+        "--host=127.0.0.1",
+        "--log-level=info",
+        "--client-url=https://app.example.com",
+    ]);
     let program = Program::start(command);
     let address = program.address();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        for origin in ["http://evil.example", "http://evil.example", "http://evil.example", "http://b\u{202e}.example"]
-        {
-            let request = format!("GET {POLLING} HTTP/1.1\r\nHost: parlor\r\nOrigin: {origin}\r\n\r\n");
+        for origin in [
+            "http://evil.example",
+            "http://evil.example",
+            "http://evil.example",
+            "http://b\u{202e}.example",
+        ] {
+            let request =
+                format!("GET {POLLING} HTTP/1.1\r\nHost: parlor\r\nOrigin: {origin}\r\n\r\n");
             assert_eq!(ask(address, request).await.status, 403);
         }
         for number in 0..200 {
-            let request = format!("GET {POLLING} HTTP/1.1\r\nHost: parlor\r\nOrigin: http://{number}.example\r\n\r\n");
+            let request = format!(
+                "GET {POLLING} HTTP/1.1\r\nHost: parlor\r\nOrigin: http://{number}.example\r\n\r\n"
+            );
             assert_eq!(ask(address, request).await.status, 403);
         }
     });
     let log = program.stop();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("origin refused")).collect();
-    let evil: Vec<&&str> = lines.iter().filter(|line| line.contains("http://evil.example")).collect();
+    let evil: Vec<&&str> =
+        lines.iter().filter(|line| line.contains("http://evil.example")).collect();
     assert_eq!(evil.len(), 1, "{log}");
-    assert!(evil[0].contains("CLIENT_URL") && evil[0].contains("https://app.example.com"), "{}", evil[0]);
+    assert!(
+        evil[0].contains("CLIENT_URL") && evil[0].contains("https://app.example.com"),
+        "{}",
+        evil[0]
+    );
     assert!(lines.len() <= 64, "distinct origins do not flood the log: {}", lines.len());
     assert!(!log.contains('\u{202e}'));
 }

@@ -73,13 +73,19 @@ fn unusable_file_or_folder_is_reported_in_one_line() {
         let output = run(&arguments, &[("HOST", "127.0.0.1")]);
         let printed = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {printed}");
-        assert!(printed.trim_end().lines().count() == 1 && printed.contains(named), "{arguments:?}: {printed}");
+        assert!(
+            printed.trim_end().lines().count() == 1 && printed.contains(named),
+            "{arguments:?}: {printed}"
+        );
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
     let output = run(&[], &[("API_TOKEN_FILE", &folder)]);
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{printed}");
-    assert!(printed.trim_end().lines().count() == 1 && printed.contains("API_TOKEN_FILE"), "{printed}");
+    assert!(
+        printed.trim_end().lines().count() == 1 && printed.contains("API_TOKEN_FILE"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -90,14 +96,19 @@ fn occupied_port_is_reported_in_one_line() {
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        printed.trim_end().lines().count() == 1 && printed.contains(&port) && printed.contains("in use"),
+        printed.trim_end().lines().count() == 1
+            && printed.contains(&port)
+            && printed.contains("in use"),
         "{printed}"
     );
     let address = format!("127.0.0.1:{port}");
     let output = run(&["--host=127.0.0.1", "--port=0", "--metrics-addr", &address], &[]);
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(printed.contains(&format!("METRICS_ADDR={address}")) && printed.contains("in use"), "{printed}");
+    assert!(
+        printed.contains(&format!("METRICS_ADDR={address}")) && printed.contains("in use"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
@@ -108,18 +119,25 @@ async fn unread_log_does_not_block_the_server() {
     // Far more lines than the pipe holds.
     for _ in 0..300 {
         let mut ann = Client::connect_at(running.address()).await;
-        assert_eq!(ann.ask("join-room", serde_json::json!("a room with a long name ".repeat(5))).await["ok"], true);
+        assert_eq!(
+            ann.ask("join-room", serde_json::json!("a room with a long name ".repeat(5))).await["ok"],
+            true
+        );
         ann.close().await;
     }
 }
 
 #[test]
 fn check_prints_the_effective_settings_without_secrets() {
-    let output = run(&["check", "--port", "81"], &[("API_TOKEN", "hunter2"), ("MAX_ROOMSIZE", "3")]);
+    let output =
+        run(&["check", "--port", "81"], &[("API_TOKEN", "hunter2"), ("MAX_ROOMSIZE", "3")]);
     let printed = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(printed.contains("PORT=81\n") && printed.contains("API_TOKEN=********\n"), "{printed}");
-    assert!(printed.contains("did you mean MAX_ROOM_SIZE?") && !printed.contains("hunter2"), "{printed}");
+    assert!(
+        printed.contains("did you mean MAX_ROOM_SIZE?") && !printed.contains("hunter2"),
+        "{printed}"
+    );
     assert_eq!(run(&["check"], &[("PORT", "x")]).status.code(), Some(2));
 }
 
@@ -136,7 +154,9 @@ fn each_command_has_its_own_help() {
     }
     let token = help(&["token", "--help"]);
     assert!(
-        token.contains("--sub <ID>") && token.contains("--jwt-secret") && !token.contains("--max-rooms"),
+        token.contains("--sub <ID>")
+            && token.contains("--jwt-secret")
+            && !token.contains("--max-rooms"),
         "{token}"
     );
     assert_eq!(help(&["help", "token"]), token);
@@ -150,7 +170,9 @@ fn each_command_has_its_own_help() {
 #[test]
 fn help_lists_every_setting_under_a_heading() {
     let printed = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
-    for part in ["Where to listen:", "Rooms:", "Limits:", "--max-room-size <COUNT>", "MAX_ROOM_SIZE"] {
+    for part in
+        ["Where to listen:", "Rooms:", "Limits:", "--max-room-size <COUNT>", "MAX_ROOM_SIZE"]
+    {
         assert!(printed.contains(part), "{part}\n{printed}");
     }
 }
@@ -169,7 +191,9 @@ fn unreachable_announced_address_causes_a_warning() {
 fn development_certificate_is_refused_in_production() {
     let running = start(&[("DEV_TLS", "true")]);
     assert!(
-        running.until_printed("open").contains(&format!("https://localhost:{}/?room=try", running.address().port()))
+        running
+            .until_printed("open")
+            .contains(&format!("https://localhost:{}/?room=try", running.address().port()))
     );
     let port = running.address().port().to_string();
     assert_eq!(run(&["health", "--port", &port, "--dev-tls"], &[]).status.code(), Some(0));
@@ -203,15 +227,18 @@ async fn log_has_a_line_per_connection_event_and_no_bodies() {
     let (id, sid) = (ann.id.clone(), ann.sid.clone());
     ann.close().await;
     let log = running.stop();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (message, more) in [
         ("connected", json!({ "dialect": "socketio" })),
         ("joined", json!({ "room": "r", "peer": "ann" })),
         ("left", json!({ "room": "r", "peer": "ann", "reason": "left" })),
         ("disconnected", json!({ "reason": "disconnected" })),
     ] {
-        let of_ann: Vec<_> =
-            lines.iter().filter(|line| line["message"] == message && line["connection"] == id).collect();
+        let of_ann: Vec<_> = lines
+            .iter()
+            .filter(|line| line["message"] == message && line["connection"] == id)
+            .collect();
         assert_eq!(of_ann.len(), 1, "{message}\n{log}");
         for (key, value) in more.as_object().unwrap() {
             assert_eq!(&of_ann[0][key], value, "{message}\n{log}");
@@ -224,13 +251,19 @@ async fn log_has_a_line_per_connection_event_and_no_bodies() {
 
 #[test]
 fn production_logs_json_and_warns_about_exposures() {
-    let environment = [("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*"), ("SFU", "off")];
+    let environment =
+        [("NODE_ENV", "production"), ("LOG_LEVEL", "warn"), ("CLIENT_URL", "*"), ("SFU", "off")];
     let running = start(&environment);
-    let first: serde_json::Value = serde_json::from_str(&running.until_printed("listening on")).unwrap();
-    assert!(first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"), "whatever the level");
+    let first: serde_json::Value =
+        serde_json::from_str(&running.until_printed("listening on")).unwrap();
+    assert!(
+        first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"),
+        "whatever the level"
+    );
     let rest = running.stop();
     for line in rest.lines() {
-        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        serde_json::from_str::<serde_json::Value>(line)
+            .unwrap_or_else(|error| panic!("{error}: {line}"));
     }
     assert!(rest.contains("CLIENT_URL=*") && rest.contains("API_TOKEN is not set"), "{rest}");
 }

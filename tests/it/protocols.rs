@@ -38,7 +38,9 @@ pub(crate) async fn call_between(
         server.until("both are in", |_| server.hub().rooms().size(&id) == 2).await;
     }
     if first.announces_peers() {
-        let Received::Joined(id) = ann.next_event().await else { panic!("{first:?} gets no event for {second:?}") };
+        let Received::Joined(id) = ann.next_event().await else {
+            panic!("{first:?} gets no event for {second:?}")
+        };
         // Only other peers know the id of a `/signal` client.
         assert!(bob.id == UNNAMED || bob.id == id, "{id}");
         bob.id = id;
@@ -71,7 +73,8 @@ pub(crate) async fn call_between(
     ann.candidate(&to_bob, None).await;
     for number in 0..=CANDIDATES {
         let candidate = (number < CANDIDATES).then(|| format!("candidate:{number}"));
-        let expected = Received::Candidate { from: bob_to_ann.clone(), candidate: candidate.clone() };
+        let expected =
+            Received::Candidate { from: bob_to_ann.clone(), candidate: candidate.clone() };
         assert_eq!(ann.next_event().await, expected, "{second:?} to {first:?}");
         assert_eq!(
             bob.next_event().await,
@@ -99,10 +102,15 @@ async fn missing_target_is_refused() {
         let server = TestServer::start();
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
         let elsewhere = Peer::join(&server, protocol, "s", "bob").await;
-        let expected = if protocol == Protocol::Topic { "target_not_found" } else { "TARGET_NOT_FOUND" };
+        let expected =
+            if protocol == Protocol::Topic { "target_not_found" } else { "TARGET_NOT_FOUND" };
         for target in ["missing", &elsewhere.id] {
             ann.offer(target, SDP).await;
-            assert_eq!(ann.next_event().await, Received::Error(expected.to_owned()), "{protocol:?}");
+            assert_eq!(
+                ann.next_event().await,
+                Received::Error(expected.to_owned()),
+                "{protocol:?}"
+            );
         }
         elsewhere.close().await;
         ann.close().await;
@@ -125,7 +133,10 @@ async fn rooms_are_isolated() {
         assert!(matches!(cid.next_event().await, Received::Offer { sdp, .. } if sdp == "theirs"));
         bob.offer(&to_ann, "ours").await;
         let observed = ann.next_event().await;
-        assert!(matches!(&observed, Received::Offer { sdp, .. } if sdp == "ours"), "{protocol:?}: {observed:?}");
+        assert!(
+            matches!(&observed, Received::Offer { sdp, .. } if sdp == "ours"),
+            "{protocol:?}: {observed:?}"
+        );
         for peer in [ann, bob, cid, dan] {
             peer.close().await;
         }
@@ -140,7 +151,9 @@ async fn dropped_peer_is_announced() {
         let mut ann = Peer::join(&server, Protocol::SocketIo, "r", "ann").await;
         let bob = Peer::join(&server, protocol, "r", "bob").await;
         let Received::Joined(id) = ann.next_event().await else { panic!("{protocol:?}") };
-        let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else { panic!("no TLS here") };
+        let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else {
+            panic!("no TLS here")
+        };
         socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(stream);
         assert_eq!(ann.next_event().await, Received::Left(id), "{protocol:?}");
@@ -169,7 +182,9 @@ async fn message_over_the_limit_is_refused() {
 #[tokio::test]
 async fn stalled_reader_is_disconnected() {
     // All at once: each takes as long as a write may stall.
-    let stalls = PROTOCOLS.map(|protocol| stalled::is_dropped(TestServer::within(&short(), &stalled::FLAGS), protocol));
+    let stalls = PROTOCOLS.map(|protocol| {
+        stalled::is_dropped(TestServer::within(&short(), &stalled::FLAGS), protocol)
+    });
     futures_util::future::join_all(stalls).await;
 }
 

@@ -1,4 +1,5 @@
-//! Compares the replay buffer with a naive model, over arbitrary sequences of drops and resumptions.
+//! Compares the replay buffer with a naive model, over arbitrary sequences of drops and
+//! resumptions.
 
 use parlor::dialect::socketio::Offset;
 use parlor::id::ConnectionId;
@@ -8,7 +9,8 @@ use proptest::prelude::*;
 use crate::support::replay_buffer::{Scenario, play, scenario};
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
-    prop::collection::vec(any::<u8>(), 0..600).prop_filter_map("too few bytes", |data| scenario(&data))
+    prop::collection::vec(any::<u8>(), 0..600)
+        .prop_filter_map("too few bytes", |data| scenario(&data))
 }
 
 /// Much like what a client gives back.

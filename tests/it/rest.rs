@@ -28,7 +28,10 @@ async fn health_has_current_counts() {
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
     assert!(health["uptimeSeconds"].is_u64());
     let timestamp = health["timestamp"].as_str().unwrap();
-    assert!(timestamp.len() == 24 && timestamp.ends_with('Z'), "ISO 8601 in milliseconds: {timestamp}");
+    assert!(
+        timestamp.len() == 24 && timestamp.ends_with('Z'),
+        "ISO 8601 in milliseconds: {timestamp}"
+    );
     let probe = http.get(server.url("/healthz")).send().await.unwrap();
     assert_eq!(probe.text().await.unwrap(), "ok");
     ann.close().await;
@@ -63,7 +66,8 @@ async fn rooms_are_created_shown_listed_and_closed() {
     assert_eq!(shown["participants"], json!([]));
 
     // An id that needs escapes in a path.
-    let made = http.post(&rooms).body(r#"{"roomId":"Räume/1 & 2","capacity":2.0}"#).send().await.unwrap();
+    let made =
+        http.post(&rooms).body(r#"{"roomId":"Räume/1 & 2","capacity":2.0}"#).send().await.unwrap();
     let location = server.url(made.headers()["location"].to_str().unwrap());
     assert_eq!(body(http.get(&location).send().await.unwrap()).await["id"], "Räume/1 & 2");
     let again = http.post(&rooms).json(&json!({ "roomId": "Räume/1 & 2" })).send().await.unwrap();
@@ -78,15 +82,23 @@ async fn rooms_are_created_shown_listed_and_closed() {
     let page = http.get(format!("{rooms}?limit=1")).send().await.unwrap();
     assert_eq!(page.headers()["x-total-count"], "2");
     let page = body(page).await;
-    assert_eq!((page.as_array().unwrap().len(), &page[0]["id"]), (1, &json!("Räume/1 & 2")), "newest first");
-    let next = body(http.get(&rooms).query(&[("after", "Räume/1 & 2")]).send().await.unwrap()).await;
+    assert_eq!(
+        (page.as_array().unwrap().len(), &page[0]["id"]),
+        (1, &json!("Räume/1 & 2")),
+        "newest first"
+    );
+    let next =
+        body(http.get(&rooms).query(&[("after", "Räume/1 & 2")]).send().await.unwrap()).await;
     assert_eq!((next.as_array().unwrap().len(), &next[0]["id"]), (1, &json!(id)));
 
     assert_eq!(http.delete(&location).send().await.unwrap().status(), StatusCode::NO_CONTENT);
     assert_eq!(ann.next_event("error").await[0]["code"], "ROOM_CLOSED");
     assert_eq!(http.delete(&location).send().await.unwrap().status(), StatusCode::NOT_FOUND);
     assert_eq!(body(http.get(&location).send().await.unwrap()).await["code"], "ROOM_NOT_FOUND");
-    assert_eq!(http.delete(format!("{rooms}/{id}")).send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        http.delete(format!("{rooms}/{id}")).send().await.unwrap().status(),
+        StatusCode::NO_CONTENT
+    );
     ann.close().await;
     drop(http);
     server.finish().await;
@@ -123,7 +135,11 @@ async fn operator_removes_a_peer() {
         ("/api/rooms/%20/participants/ann", StatusCode::BAD_REQUEST, "INVALID_MESSAGE"),
     ] {
         let refused = http.delete(server.url(path)).send().await.unwrap();
-        assert_eq!((refused.status(), body(refused).await["code"].as_str()), (status, Some(code)), "{path}");
+        assert_eq!(
+            (refused.status(), body(refused).await["code"].as_str()),
+            (status, Some(code)),
+            "{path}"
+        );
     }
     ann.close().await;
     drop(http);
@@ -165,7 +181,10 @@ async fn next_page_is_linked_and_its_cursor_outlives_the_room() {
         assert_eq!(page.status(), 200, "{path}");
         let link = page.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
         let next = link.map(|link| {
-            link.strip_prefix('<').and_then(|link| link.strip_suffix(r#">; rel="next""#)).expect("one link").to_owned()
+            link.strip_prefix('<')
+                .and_then(|link| link.strip_suffix(r#">; rel="next""#))
+                .expect("one link")
+                .to_owned()
         });
         (body(page).await, next)
     };
@@ -237,7 +256,8 @@ async fn errors_are_json() {
         (Method::POST, "/api/rooms", &large, 413, "PAYLOAD_TOO_LARGE"),
     ] {
         let case = format!("{method} {path} {sent:.40}");
-        let answer = http.request(method, server.url(path)).body(sent.to_owned()).send().await.unwrap();
+        let answer =
+            http.request(method, server.url(path)).body(sent.to_owned()).send().await.unwrap();
         assert_eq!(answer.status(), status, "{case}");
         assert!(status != 405 || answer.headers().contains_key("allow"), "{case}");
         let error = body(answer).await;
@@ -253,14 +273,26 @@ async fn errors_are_json() {
 async fn rooms_need_the_api_token() {
     let server = TestServer::with(&["--api-token=correct horse"]);
     let http = Http::new();
-    for authorization in ["", "Bearer ", "Bearer wrong", "Bearer correct hors", "Basic correct horse", "correct horse"]
-    {
-        let answer = http.get(server.url("/api/rooms")).header("authorization", authorization).send().await.unwrap();
+    for authorization in [
+        "",
+        "Bearer ",
+        "Bearer wrong",
+        "Bearer correct hors",
+        "Basic correct horse",
+        "correct horse",
+    ] {
+        let answer = http
+            .get(server.url("/api/rooms"))
+            .header("authorization", authorization)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{authorization}");
         assert_eq!(answer.headers()["www-authenticate"], "Bearer");
         assert_eq!(body(answer).await["code"], "UNAUTHORIZED");
     }
-    let answer = http.get(server.url("/api/rooms")).bearer_auth("correct horse").send().await.unwrap();
+    let answer =
+        http.get(server.url("/api/rooms")).bearer_auth("correct horse").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(http.get(server.url("/health")).send().await.unwrap().status(), StatusCode::OK);
     drop(http);
@@ -272,9 +304,10 @@ async fn in_production_rooms_are_not_changed_without_a_token() {
     let server = TestServer::with(&["--node-env=production"]);
     let http = Http::new();
     assert_eq!(http.get(server.url("/api/rooms")).send().await.unwrap().status(), StatusCode::OK);
-    for answer in
-        [http.post(server.url("/api/rooms")).send().await, http.delete(server.url("/api/rooms/r")).send().await]
-    {
+    for answer in [
+        http.post(server.url("/api/rooms")).send().await,
+        http.delete(server.url("/api/rooms/r")).send().await,
+    ] {
         let answer = answer.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         assert_eq!(body(answer).await["code"], "FORBIDDEN");
@@ -351,8 +384,17 @@ async fn preflight_is_answered() {
 async fn every_origin_is_reflected_where_all_are_allowed() {
     let server = TestServer::with(&["--client-url=*"]);
     let http = Http::new();
-    let answer = http.get(server.url("/health")).header("origin", "https://any.example").send().await.unwrap();
-    assert_eq!(answer.headers()["access-control-allow-origin"], "https://any.example", "never * beside credentials");
+    let answer = http
+        .get(server.url("/health"))
+        .header("origin", "https://any.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.headers()["access-control-allow-origin"],
+        "https://any.example",
+        "never * beside credentials"
+    );
     assert_eq!(websocket_status(&server, "https://any.example").await, 101);
     drop(http);
     server.finish().await;

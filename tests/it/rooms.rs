@@ -9,8 +9,8 @@ use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::limits::PairSessionLimits;
 use parlor::room::{
-    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Metadata, Recipients, RemovalReason, RoomError,
-    RoomKind, RoomLimits, Rooms, Signal, SignalKind, Target,
+    Applied, Command, Event, FoundBy, JoinBounds, LeaveReason, Metadata, Recipients, RemovalReason,
+    RoomError, RoomKind, RoomLimits, Rooms, Signal, SignalKind, Target,
 };
 
 /// A node whose connections are called 1, 2, 3 …
@@ -59,11 +59,22 @@ impl Node {
 
     fn join(&self, who: u128, id: &str, name: &str) -> Result<String, RoomError> {
         let peer = (!name.is_empty()).then(|| PeerId::new(name).unwrap());
-        self.apply(who, Command::Join { room: room(id), peer, metadata: Metadata::default(), kind: RoomKind::Group })
+        self.apply(
+            who,
+            Command::Join {
+                room: room(id),
+                peer,
+                metadata: Metadata::default(),
+                kind: RoomKind::Group,
+            },
+        )
     }
 
     fn call(&self, who: u128, id: &str, kind: RoomKind) -> Result<String, RoomError> {
-        self.apply(who, Command::Join { room: room(id), peer: None, metadata: Metadata::default(), kind })
+        self.apply(
+            who,
+            Command::Join { room: room(id), peer: None, metadata: Metadata::default(), kind },
+        )
     }
 
     fn hang_up(&self, who: u128, id: &str) -> Result<String, RoomError> {
@@ -105,7 +116,12 @@ fn deliveries(applied: &Applied) -> String {
         let what = match &delivery.event {
             Event::Joined(snapshot) => {
                 let others: Vec<&str> = snapshot.others().map(|peer| peer.id.as_str()).collect();
-                format!("you are {} in {} with [{}]", snapshot.me.id, snapshot.room, others.join(" "))
+                format!(
+                    "you are {} in {} with [{}]",
+                    snapshot.me.id,
+                    snapshot.room,
+                    others.join(" ")
+                )
             }
             Event::PeerJoined { peer, .. } => format!("{} joined", peer.id),
             Event::PeerLeft { peer, reason, .. } => format!("{} {}", peer.id, reason.as_str()),
@@ -206,7 +222,10 @@ fn target_is_looked_up_in_the_room_of_the_sender_only() {
     node.join(1, "r", "ann").unwrap();
     node.join(2, "s", "bob").unwrap();
     assert_eq!(node.offer(1, Some("r"), "bob"), Err(RoomError::TargetNotFound));
-    assert_eq!(node.offer(1, Some("r"), &connection(2).to_string()), Err(RoomError::TargetNotFound));
+    assert_eq!(
+        node.offer(1, Some("r"), &connection(2).to_string()),
+        Err(RoomError::TargetNotFound)
+    );
     assert_eq!(node.offer(1, Some("s"), "bob"), Err(RoomError::NotInRoom));
     assert_eq!(node.offer(1, Some("nowhere"), "bob"), Err(RoomError::NotInRoom));
     assert_eq!(node.counts(), (2, 2), "a signal creates no room");
@@ -272,7 +291,11 @@ fn rooms_must_be_created_if_joining_does_not() {
     node.join(1, "r", "ann").unwrap();
     assert_eq!(node.join(2, "r", "bob"), Err(RoomError::RoomFull { capacity: 1 }));
     node.leave(1, "r").unwrap();
-    assert_eq!(node.join(1, "r", "ann"), Err(RoomError::RoomNotFound), "it waited for its first peer only");
+    assert_eq!(
+        node.join(1, "r", "ann"),
+        Err(RoomError::RoomNotFound),
+        "it waited for its first peer only"
+    );
 }
 
 #[test]
@@ -286,7 +309,11 @@ fn unused_room_expires() {
     node.rooms.create(node.now, Some(room("s")), None).unwrap();
     node.join(1, "s", "ann").unwrap();
     assert!(node.join(1, "r", "ann").is_err(), "a refused join");
-    assert_eq!(node.rooms.expire((node.now + Duration::from_secs(299)).instant), 0, "does not end the waiting");
+    assert_eq!(
+        node.rooms.expire((node.now + Duration::from_secs(299)).instant),
+        0,
+        "does not end the waiting"
+    );
     assert_eq!(node.rooms.expire((node.now + Duration::from_mins(5)).instant), 1);
     assert_eq!(node.counts(), (1, 1));
 }
@@ -338,7 +365,14 @@ fn rooms_are_listed_newest_first_a_page_at_a_time() {
             Some(after) => Some(node.rooms.cursor(&room(after))?),
             None => None,
         };
-        Some(node.rooms.page(cursor, limit).rooms.iter().map(|room| room.id.to_string()).collect::<String>())
+        Some(
+            node.rooms
+                .page(cursor, limit)
+                .rooms
+                .iter()
+                .map(|room| room.id.to_string())
+                .collect::<String>(),
+        )
     };
     assert_eq!(page(None, 3).as_deref(), Some("dcb"));
     assert_eq!(page(Some("b"), 3).as_deref(), Some("a"));
@@ -370,22 +404,28 @@ fn signal_has_one_recipient_without_a_list() {
     let command = Command::Relay { room: None, target, signal: signal.clone() };
     let applied = node.rooms.apply(node.now, connection(1), command).unwrap();
     assert_eq!(applied.deliveries[0].to, Recipients::One(connection(2)));
-    let Event::SignalRelayed { signal: relayed, .. } = &applied.deliveries[0].event else { panic!() };
+    let Event::SignalRelayed { signal: relayed, .. } = &applied.deliveries[0].event else {
+        panic!()
+    };
     assert_eq!(**relayed, signal, "untouched");
 }
 
 /// A connection's name where it gave itself none, shortened.
 fn short(received: Result<String, RoomError>) -> Result<String, RoomError> {
     received.map(|received| {
-        (1..=9)
-            .fold(received, |received, number| received.replace(&connection(number).to_string(), &format!("#{number}")))
+        (1..=9).fold(received, |received, number| {
+            received.replace(&connection(number).to_string(), &format!("#{number}"))
+        })
     })
 }
 
 #[test]
 fn pair_session_queues_signals_for_the_other_peer() {
     let node = Node::new();
-    assert_eq!(short(node.call(1, "s", RoomKind::Pair)), ok("1: you are #1 in s with []; : #1 joined"));
+    assert_eq!(
+        short(node.call(1, "s", RoomKind::Pair)),
+        ok("1: you are #1 in s with []; : #1 joined")
+    );
     assert_eq!(node.offer(1, Some("s"), ""), ok(""), "no recipient yet");
     assert_eq!(node.offer(1, Some("s"), ""), ok(""));
     assert_eq!(
@@ -394,7 +434,10 @@ fn pair_session_queues_signals_for_the_other_peer() {
     );
     assert_eq!(node.end(2, LeaveReason::Disconnected).split(':').next(), Some("1"));
     assert_eq!(node.offer(1, Some("s"), ""), ok(""), "it is filled again");
-    assert_eq!(short(node.join(3, "s", "bob")), ok("3: you are bob in s with [#1]; 1: bob joined; 3: offer of #1"));
+    assert_eq!(
+        short(node.join(3, "s", "bob")),
+        ok("3: you are bob in s with [#1]; 1: bob joined; 3: offer of #1")
+    );
     assert_eq!(node.leave(3, "s"), ok("1: bob left"));
     assert_eq!(
         node.join(3, "s", "bob").map(|received| received.contains("offer")),
@@ -481,7 +524,11 @@ fn group_holds_two_only_while_a_signal_peer_is_in_it() {
     node.join(1, "g", "ann").unwrap();
     node.call(2, "g", RoomKind::Pair).unwrap();
     assert_eq!(node.join(3, "g", "bob"), Err(RoomError::RoomFull { capacity: 2 }));
-    assert_eq!(short(node.hang_up(2, "g")), ok("1: peer hung up; 1: #2 left"), "ends nothing for the other");
+    assert_eq!(
+        short(node.hang_up(2, "g")),
+        ok("1: peer hung up; 1: #2 left"),
+        "ends nothing for the other"
+    );
     assert_eq!(node.rooms.summary(&room("g")).unwrap().capacity, RoomLimits::default().room_size);
     node.join(3, "g", "bob").unwrap();
     node.join(4, "g", "cid").unwrap();
@@ -507,9 +554,21 @@ fn room_with_its_own_capacity_takes_no_signal_peer() {
     let node = Node::new();
     node.rooms.create(node.now, Some(room("made")), Some(10)).unwrap();
     assert_eq!(node.call(1, "made", RoomKind::Pair), Err(RoomError::NotForPairs));
-    let join = Command::Join { room: room("sized"), peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
+    let join = Command::Join {
+        room: room("sized"),
+        peer: None,
+        metadata: Metadata::default(),
+        kind: RoomKind::Group,
+    };
     drop(
-        node.rooms.apply_bounded(node.now, connection(1), join, JoinBounds { size: Some(4), other_rooms: 0 }).unwrap(),
+        node.rooms
+            .apply_bounded(
+                node.now,
+                connection(1),
+                join,
+                JoinBounds { size: Some(4), other_rooms: 0 },
+            )
+            .unwrap(),
     );
     assert_eq!(node.call(2, "sized", RoomKind::PairUnlessEnded), Err(RoomError::NotForPairs));
     assert_eq!(RoomError::NotForPairs.code(), parlor::room::Code::Forbidden);
@@ -529,8 +588,16 @@ fn connection_id_of_another_is_refused_as_a_peer_id() {
     let node = Node::new();
     let id = |number| connection(number).to_string();
     node.join(1, "r", "bob").unwrap();
-    assert_eq!(node.join(2, "r", &id(1)), Err(RoomError::ForeignConnectionId), "of a peer in the room");
-    assert_eq!(node.join(2, "r", &id(9)), Err(RoomError::ForeignConnectionId), "of a connection in no room");
+    assert_eq!(
+        node.join(2, "r", &id(1)),
+        Err(RoomError::ForeignConnectionId),
+        "of a peer in the room"
+    );
+    assert_eq!(
+        node.join(2, "r", &id(9)),
+        Err(RoomError::ForeignConnectionId),
+        "of a connection in no room"
+    );
     assert_eq!(RoomError::ForeignConnectionId.code(), parlor::room::Code::Forbidden);
     node.join(2, "r", &id(2)).unwrap();
     node.join(3, "r", &id(77)).unwrap();
@@ -546,9 +613,14 @@ fn target_is_looked_up_as_connection_before_peer() {
     node.join(3, "r", &connection(2).to_string()).unwrap();
     node.rooms.connect(connection(2));
     node.join(1, "r", "ann").unwrap();
-    assert!(node.offer(1, None, &connection(2).to_string()).unwrap().starts_with("3: offer of ann"));
+    assert!(
+        node.offer(1, None, &connection(2).to_string()).unwrap().starts_with("3: offer of ann")
+    );
     node.join(2, "r", "bob").unwrap();
-    assert_eq!(node.offer(1, None, &connection(2).to_string()), ok("2: offer of ann by connection"));
+    assert_eq!(
+        node.offer(1, None, &connection(2).to_string()),
+        ok("2: offer of ann by connection")
+    );
     let only = |text: &str| {
         let target = Some(Target::connection(PeerId::new(text).unwrap()));
         node.apply(1, Command::Relay { room: None, target, signal: signal(SignalKind::Offer) })
@@ -593,7 +665,10 @@ fn changes_of_the_system_clock_affect_no_expiry() {
     node.now.time += Duration::from_hours(1);
     node.rooms.expire(node.now.instant);
     assert_eq!(node.counts(), (2, 1), "the room still waits");
-    assert!(node.call(2, "s", RoomKind::Pair).unwrap().contains("offer"), "the signal is still queued");
+    assert!(
+        node.call(2, "s", RoomKind::Pair).unwrap().contains("offer"),
+        "the signal is still queued"
+    );
     node.leave(2, "s").unwrap();
     node.offer(1, None, "").unwrap();
     node.now.time -= Duration::from_hours(2);

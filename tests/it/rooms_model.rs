@@ -1,11 +1,13 @@
-//! Any sequence of what can happen to rooms: the same as in a naive model of them, and nothing is left at the end.
+//! Any sequence of what can happen to rooms: the same as in a naive model of them, and nothing is
+//! left at the end.
 
 use proptest::prelude::*;
 
 use crate::support::model::{Scenario, play, scenario};
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
-    prop::collection::vec(any::<u8>(), 0..1_500).prop_filter_map("too few bytes", |data| scenario(&data))
+    prop::collection::vec(any::<u8>(), 0..1_500)
+        .prop_filter_map("too few bytes", |data| scenario(&data))
 }
 
 proptest! {

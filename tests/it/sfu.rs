@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use parlor::sfu::parameters::{DtlsRole, TrackKind};
 use parlor::sfu::{
-    ConsumerAction, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget,
-    ProducerAction, SfuError, SfuErrorKind,
+    ConsumerAction, Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, Notice,
+    NoticeTarget, ProducerAction, SfuError, SfuErrorKind,
 };
 use serde_json::{Value, json};
 use str0m::media::{MediaKind, Mid};
@@ -44,8 +44,13 @@ impl Call {
     /// Sends video frames, and keyframes where they were requested.
     pub(crate) fn send_video(&mut self, frames: std::ops::Range<u16>) {
         for number in frames {
-            let keyframe_requested = std::mem::take(&mut self.world.clients[self.sender].keyframe_requests) > 0;
-            self.world.send(self.sender, 6000, video_packet(number.into(), number, keyframe_requested, 900));
+            let keyframe_requested =
+                std::mem::take(&mut self.world.clients[self.sender].keyframe_requests) > 0;
+            self.world.send(
+                self.sender,
+                6000,
+                video_packet(number.into(), number, keyframe_requested, 900),
+            );
             self.world.advance(FRAME);
         }
     }
@@ -77,13 +82,17 @@ fn audio_and_video_arrive_and_pause_leaves_no_gap() {
     }
     call.world.advance(Duration::from_millis(100));
     assert_eq!(call.received(), 20);
-    assert_eq!(call.world.clients[call.receiver].received[0].header.ext_vals.audio_level, Some(-30));
+    assert_eq!(
+        call.world.clients[call.receiver].received[0].header.ext_vals.audio_level,
+        Some(-30)
+    );
     call.act(&audio_consumer.id.to_string(), ConsumerAction::Close);
     call.world.clients[call.receiver].received.clear();
 
     let video_consumer = call.world.consume(call.receiver, &video_producer).unwrap();
     assert!(!video_consumer.is_simulcast);
-    let cname = video_consumer.parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).unwrap();
+    let cname =
+        video_consumer.parameters.rtcp.as_ref().and_then(|rtcp| rtcp.cname.clone()).unwrap();
     assert_eq!(
         cname,
         call.world.clients[call.sender].member.connection.to_string(),
@@ -96,21 +105,28 @@ fn audio_and_video_arrive_and_pause_leaves_no_gap() {
     call.send_video(10..40);
     let before = call.received();
     assert!(before > 20, "{before}");
-    assert!(call.world.clients[call.receiver].received[0].payload[4] == 0, "the first packet is a keyframe");
+    assert!(
+        call.world.clients[call.receiver].received[0].payload[4] == 0,
+        "the first packet is a keyframe"
+    );
     call.act(&id, ConsumerAction::Pause);
     call.world.advance(Duration::from_millis(100));
     let (packets, datagrams) = (call.received(), call.world.clients[call.receiver].rtp_datagrams);
     call.send_video(40..100);
     call.world.advance(Duration::from_secs(3));
     assert_eq!(call.received(), packets);
-    assert_eq!(call.world.clients[call.receiver].rtp_datagrams, datagrams, "no padding is sent either");
+    assert_eq!(
+        call.world.clients[call.receiver].rtp_datagrams, datagrams,
+        "no padding is sent either"
+    );
     call.act(&id, ConsumerAction::Resume);
     call.send_video(100..130);
     assert!(call.received() > packets + 20, "{} after {packets}", call.received());
     assert_unbroken(&call);
     let frames = call.world.clients[call.receiver].received.iter();
-    let ids: Vec<u16> =
-        frames.map(|packet| u16::from_be_bytes([packet.payload[2] & 0x7f, packet.payload[3]])).collect();
+    let ids: Vec<u16> = frames
+        .map(|packet| u16::from_be_bytes([packet.payload[2] & 0x7f, packet.payload[3]]))
+        .collect();
     assert!(ids.windows(2).all(|pair| pair[1] == pair[0] + 1), "{ids:?}");
 }
 
@@ -127,7 +143,14 @@ fn late_consumer_gets_keyframe_and_lost_packets_are_retransmitted() {
     call.world.loss = 0;
     call.send_video(360..390);
     call.world.advance(Duration::from_secs(1));
-    assert_eq!(call.world.clients[call.receiver].received.iter().filter(|packet| packet.payload[4] == 0).count(), 1);
+    assert_eq!(
+        call.world.clients[call.receiver]
+            .received
+            .iter()
+            .filter(|packet| packet.payload[4] == 0)
+            .count(),
+        1
+    );
     assert!(call.received() > 320, "{}", call.received());
     assert_unbroken(&call);
 }
@@ -141,7 +164,10 @@ fn nack_without_rtx_is_ignored() {
     let mut capabilities = Box::new(parlor::sfu::capabilities());
     capabilities.codecs.retain(|codec| codec.mime_type != "video/rtx");
     let request = MediaRequest::Consume { transport, producer, capabilities };
-    let Ok(MediaResponse::ConsumerCreated(video_consumer)) = call.world.ask(&member, request) else { panic!() };
+    let Ok(MediaResponse::ConsumerCreated(video_consumer)) = call.world.ask(&member, request)
+    else {
+        panic!()
+    };
     let encoding = &video_consumer.parameters.encodings[0];
     assert_eq!(encoding.rtx, None);
     let mid = Mid::from(video_consumer.parameters.mid.as_deref().unwrap());
@@ -171,8 +197,15 @@ fn camera_can_be_toggled_a_thousand_times() {
         parameters["mid"] = json!(mid);
         let parameters = Box::new(serde_json::from_value(parameters).unwrap());
         let transport = call.world.clients[call.sender].id.clone();
-        let request = MediaRequest::Produce { transport, kind: TrackKind::Video, parameters, app_data: "{}".into() };
-        let Ok(MediaResponse::ProducerCreated(camera)) = call.world.ask(&member, request) else { panic!("{round}") };
+        let request = MediaRequest::Produce {
+            transport,
+            kind: TrackKind::Video,
+            parameters,
+            app_data: "{}".into(),
+        };
+        let Ok(MediaResponse::ProducerCreated(camera)) = call.world.ask(&member, request) else {
+            panic!("{round}")
+        };
         let mid = Mid::from(mid.as_str());
         let mut api = call.world.clients[call.sender].rtc.direct_api();
         api.declare_media(mid, MediaKind::Video);
@@ -189,7 +222,9 @@ fn camera_can_be_toggled_a_thousand_times() {
         }
         call.world.advance(FRAME);
         assert!(!is_looked_at || call.received() > before, "{round}");
-        call.world.ask(&member, MediaRequest::Producer(camera.to_string(), ProducerAction::Close)).unwrap();
+        call.world
+            .ask(&member, MediaRequest::Producer(camera.to_string(), ProducerAction::Close))
+            .unwrap();
         call.world.clients[call.sender].rtc.direct_api().remove_media(mid);
     }
 }
@@ -204,7 +239,11 @@ fn keyframe_requests_are_throttled() {
     call.world.clients[call.sender].keyframe_requests = 0;
     for number in 30..60 {
         call.world.request_keyframe(call.receiver, &video_consumer);
-        call.world.send(call.sender, 6000, video_packet(number, u16::try_from(number).unwrap(), false, 500));
+        call.world.send(
+            call.sender,
+            6000,
+            video_packet(number, u16::try_from(number).unwrap(), false, 500),
+        );
         call.world.advance(Duration::from_millis(100));
     }
     let keyframe_requested = call.world.clients[call.sender].keyframe_requests;
@@ -218,7 +257,11 @@ fn missing_keyframe_is_requested_again() {
     let video_consumer = call.world.consume(call.receiver, &producer).unwrap();
     call.act(&video_consumer.id.to_string(), ConsumerAction::Resume);
     for number in 0..90 {
-        call.world.send(call.sender, 6000, video_packet(number, u16::try_from(number).unwrap(), false, 500));
+        call.world.send(
+            call.sender,
+            6000,
+            video_packet(number, u16::try_from(number).unwrap(), false, 500),
+        );
         call.world.advance(FRAME);
     }
     assert_eq!(call.received(), 0);
@@ -229,13 +272,22 @@ fn missing_keyframe_is_requested_again() {
 /// Sends frames in three layers, of 10, 40 and 100 kilobytes per second.
 pub(crate) fn send_simulcast(call: &mut Call, first: u16, frames: u16) {
     for number in first..first + frames {
-        let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+        let keyframe_requested =
+            std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
         for (layer, size) in [(0_u32, 330), (1, 1100)] {
-            call.world.send(call.sender, 7000 + layer, video_packet(number.into(), number, keyframe_requested, size));
+            call.world.send(
+                call.sender,
+                7000 + layer,
+                video_packet(number.into(), number, keyframe_requested, size),
+            );
         }
         for part in 0..3 {
-            let mut sent =
-                video_packet(u64::from(number) * 3 + part, number + 5000, keyframe_requested && part == 0, 1100);
+            let mut sent = video_packet(
+                u64::from(number) * 3 + part,
+                number + 5000,
+                keyframe_requested && part == 0,
+                1100,
+            );
             if part > 0 {
                 sent.payload[0] = 0x80;
             }
@@ -262,7 +314,11 @@ fn layers_change_on_request_and_by_bandwidth() {
     let id = video_consumer.id.to_string();
     call.act(&id, ConsumerAction::Resume);
     send_simulcast(&mut call, 0, 300);
-    assert_eq!(layer_changes(&mut call).last(), Some(&2), "bandwidth suffices for the highest layer");
+    assert_eq!(
+        layer_changes(&mut call).last(),
+        Some(&2),
+        "bandwidth suffices for the highest layer"
+    );
     call.act(&id, ConsumerAction::Layers { spatial: 0, temporal: None });
     send_simulcast(&mut call, 300, 60);
     assert_eq!(layer_changes(&mut call), [0]);
@@ -289,11 +345,17 @@ fn members_are_notified_of_producers_and_active_speaker() {
     let others = NoticeTarget::Room(anna.room.clone(), Some(anna.connection));
     let added = call.world.notices.pop().unwrap();
     assert_eq!(added.to, others);
-    assert!(matches!(added.event, MediaEvent::ProducerAdded(listed) if listed.id.to_string() == id));
+    assert!(
+        matches!(added.event, MediaEvent::ProducerAdded(listed) if listed.id.to_string() == id)
+    );
     let audio_consumer = call.world.consume(call.receiver, &id).unwrap();
     call.act(&audio_consumer.id.to_string(), ConsumerAction::Resume);
     call.world.ask(&anna, MediaRequest::Producer(id.clone(), ProducerAction::Pause)).unwrap();
-    let MediaResponse::Producers(listed) = call.world.ask(&ben, MediaRequest::ListProducers).unwrap() else { panic!() };
+    let MediaResponse::Producers(listed) =
+        call.world.ask(&ben, MediaRequest::ListProducers).unwrap()
+    else {
+        panic!()
+    };
     assert!(listed[0].is_paused);
     for number in 0..50 {
         call.world.send(call.sender, 5000, audio_packet(number, -20));
@@ -311,11 +373,19 @@ fn members_are_notified_of_producers_and_active_speaker() {
     call.world.notices.clear();
     call.world.sfu.remove_peer(&anna.room, anna.connection);
     call.world.advance(Duration::from_millis(1));
-    let events: Vec<_> = call.world.notices.drain(..).map(|notice| (notice.to, notice.event)).collect();
-    let closed = MediaEvent::ProducerChanged(audio_consumer.producer.id, anna.peer.clone(), ProducerAction::Close);
+    let events: Vec<_> =
+        call.world.notices.drain(..).map(|notice| (notice.to, notice.event)).collect();
+    let closed = MediaEvent::ProducerChanged(
+        audio_consumer.producer.id,
+        anna.peer.clone(),
+        ProducerAction::Close,
+    );
     assert_eq!(
         events,
-        [(NoticeTarget::One(ben.connection), MediaEvent::ConsumerClosed(audio_consumer.id)), (others, closed)]
+        [
+            (NoticeTarget::One(ben.connection), MediaEvent::ConsumerClosed(audio_consumer.id)),
+            (others, closed)
+        ]
     );
     call.world.sfu.remove_peer(&ben.room, ben.connection);
     assert!(call.world.sfu.is_empty());
@@ -337,12 +407,19 @@ fn other_rooms_and_peers_cannot_be_reached() {
     for other in [&eve, &ben] {
         assert_eq!(scope(call.world.ask(other, close(&producer))), ErrorScope::Produce);
         let transport = call.world.clients[call.sender].id.clone();
-        assert_eq!(scope(call.world.ask(other, MediaRequest::CloseTransport { transport })), ErrorScope::Transport);
+        assert_eq!(
+            scope(call.world.ask(other, MediaRequest::CloseTransport { transport })),
+            ErrorScope::Transport
+        );
     }
     let audio_consumer = call.world.consume(call.receiver, &producer).unwrap();
     let resume = MediaRequest::Consumer(audio_consumer.id.to_string(), ConsumerAction::Resume);
     assert_eq!(scope(call.world.ask(&eve, resume)), ErrorScope::Consume);
-    let MediaResponse::Producers(listed) = call.world.ask(&eve, MediaRequest::ListProducers).unwrap() else { panic!() };
+    let MediaResponse::Producers(listed) =
+        call.world.ask(&eve, MediaRequest::ListProducers).unwrap()
+    else {
+        panic!()
+    };
     assert!(listed.is_empty());
 }
 
@@ -360,11 +437,26 @@ fn invalid_parameters_are_refused_by_field() {
             json!("video/H263"),
             "rtpParameters.codecs: the router does not support",
         ),
-        (TrackKind::Video, "/codecs/0/clockRate", json!(8000), "rtpParameters.codecs: the router does not support"),
+        (
+            TrackKind::Video,
+            "/codecs/0/clockRate",
+            json!(8000),
+            "rtpParameters.codecs: the router does not support",
+        ),
         (TrackKind::Audio, "/mid", json!("v"), "kind: not that of the codec"),
         (TrackKind::Video, "/encodings", json!([]), "rtpParameters.encodings: must be one to four"),
-        (TrackKind::Video, "/encodings", json!([{}]), "rtpParameters.encodings: needs an ssrc or a rid"),
-        (TrackKind::Video, "/encodings", json!([{ "ssrc": 0 }]), "rtpParameters.encodings: an ssrc must be 1"),
+        (
+            TrackKind::Video,
+            "/encodings",
+            json!([{}]),
+            "rtpParameters.encodings: needs an ssrc or a rid",
+        ),
+        (
+            TrackKind::Video,
+            "/encodings",
+            json!([{ "ssrc": 0 }]),
+            "rtpParameters.encodings: an ssrc must be 1",
+        ),
         (
             TrackKind::Video,
             "/encodings",
@@ -402,12 +494,20 @@ fn transport_is_used_once_and_in_its_direction() {
     let mut call = Call::new();
     let producer = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
     assert_eq!(scope(call.world.connect(call.sender)), ErrorScope::Transport, "connected twice");
-    assert_eq!(scope(call.world.produce(call.receiver, TrackKind::Audio, audio())), ErrorScope::Produce);
+    assert_eq!(
+        scope(call.world.produce(call.receiver, TrackKind::Audio, audio())),
+        ErrorScope::Produce
+    );
     assert_eq!(scope(call.world.consume(call.sender, &producer)), ErrorScope::Consume);
     let ben = call.world.clients[call.receiver].member.clone();
     let transport = call.world.clients[call.receiver].id.clone();
-    let consume = MediaRequest::Consume { transport, producer, capabilities: Box::new(no_capabilities()) };
-    assert_eq!(scope(call.world.ask(&ben, consume)), ErrorScope::Consume, "a client without codecs");
+    let consume =
+        MediaRequest::Consume { transport, producer, capabilities: Box::new(no_capabilities()) };
+    assert_eq!(
+        scope(call.world.ask(&ben, consume)),
+        ErrorScope::Consume,
+        "a client without codecs"
+    );
     let create = MediaRequest::CreateTransport { direction: Direction::Send };
     for _ in 0..3 {
         call.world.ask(&ben, create.clone()).unwrap();
@@ -432,7 +532,11 @@ fn producers_per_peer_are_limited_and_closed_ones_do_not_count() {
     let of_sender = call.world.clients[call.sender].member.clone();
     for round in 0..5 {
         let produced: Vec<String> = (0..8)
-            .map(|number| call.world.produce(call.sender, TrackKind::Audio, with_mid(round * 8 + number)).unwrap())
+            .map(|number| {
+                call.world
+                    .produce(call.sender, TrackKind::Audio, with_mid(round * 8 + number))
+                    .unwrap()
+            })
             .collect();
         let error = call.world.produce(call.sender, TrackKind::Audio, with_mid(999)).unwrap_err();
         assert_eq!(error.kind, SfuErrorKind::TooMany { what: "producers", max: 8 });
@@ -455,9 +559,11 @@ fn certificate_must_match_announced_fingerprint() {
     let anna = member("room", "anna");
     let client = world.transport(&anna, Direction::Receive);
     let mut dtls = world.clients[client].dtls();
-    let connect = |dtls: &parlor::sfu::parameters::DtlsParameters, world: &World| MediaRequest::ConnectTransport {
-        transport: world.clients[client].id.clone(),
-        dtls: dtls.clone(),
+    let connect = |dtls: &parlor::sfu::parameters::DtlsParameters, world: &World| {
+        MediaRequest::ConnectTransport {
+            transport: world.clients[client].id.clone(),
+            dtls: dtls.clone(),
+        }
     };
     dtls.fingerprints[0].algorithm = "sha-1".to_owned();
     let request = connect(&dtls, &world);
@@ -481,9 +587,11 @@ fn binding_requests_with_wrong_password_are_ignored() {
     let mut world = World::new();
     let client = world.transport(&member("room", "anna"), Direction::Receive);
     world.connect(client).unwrap();
-    let mut credentials = str0m::IceCreds { ufrag: String::new(), pass: "not the password at all".to_owned() };
+    let mut credentials =
+        str0m::IceCreds { ufrag: String::new(), pass: "not the password at all".to_owned() };
     let MediaResponse::IceRestarted(_, ice) = ({
-        let (member, transport) = (world.clients[client].member.clone(), world.clients[client].id.clone());
+        let (member, transport) =
+            (world.clients[client].member.clone(), world.clients[client].id.clone());
         world.ask(&member, MediaRequest::RestartIce { transport }).unwrap()
     }) else {
         panic!()
@@ -503,12 +611,14 @@ fn garbage_datagrams_change_nothing() {
     let producer = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
     let audio_consumer = call.world.consume(call.receiver, &producer).unwrap();
     call.act(&audio_consumer.id.to_string(), ConsumerAction::Resume);
-    let (own, strange) = (call.world.clients[call.sender].address, "203.0.113.9:9".parse().unwrap());
+    let (own, strange) =
+        (call.world.clients[call.sender].address, "203.0.113.9:9".parse().unwrap());
     let mut seed = 1_u32;
     for number in 0..20_000_u32 {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let length = usize::try_from(seed >> 8).unwrap() % 200;
-        let mut datagram: Vec<u8> = (0..length).map(|at| seed.to_be_bytes()[at % 4].wrapping_mul(31)).collect();
+        let mut datagram: Vec<u8> =
+            (0..length).map(|at| seed.to_be_bytes()[at % 4].wrapping_mul(31)).collect();
         if let Some(first) = datagram.first_mut() {
             *first = [0, 0x16, 0x80, 0x90, *first][number as usize % 5];
         }

@@ -63,7 +63,11 @@ fn nomination_alone_does_not_move_media() {
     );
     let before = sent.rtp;
     assert_eq!(call.receives(100), 100);
-    assert_eq!(call.call.world.sent_to[&elsewhere()].rtp, before, "nothing more was received from there");
+    assert_eq!(
+        call.call.world.sent_to[&elsewhere()].rtp,
+        before,
+        "nothing more was received from there"
+    );
     assert!(call.call.world.sfu.stats().forwarded >= 320);
 }
 
@@ -82,7 +86,8 @@ fn replayed_packets_do_not_move_media() {
         }
         assert_eq!(call.receives(100), 100);
     }
-    let received_bytes: usize = recorded.iter().map(|datagram| datagram.len() * 2).sum::<usize>() + 400;
+    let received_bytes: usize =
+        recorded.iter().map(|datagram| datagram.len() * 2).sum::<usize>() + 400;
     let sent = call.call.world.sent_to[&elsewhere()];
     assert!(sent.bytes <= 3 * received_bytes, "{sent:?} for {received_bytes}");
 }
@@ -101,7 +106,10 @@ fn media_follows_client_to_new_address() {
         assert_eq!(call.receives(50), 50, "round {round}");
         let to_old = call.call.world.sent_to[&old].bytes;
         assert_eq!(call.receives(50), 50);
-        assert_eq!(call.call.world.sent_to[&old].bytes, to_old, "nothing is sent to the old address");
+        assert_eq!(
+            call.call.world.sent_to[&old].bytes, to_old,
+            "nothing is sent to the old address"
+        );
     }
 }
 
@@ -125,7 +133,8 @@ fn ice_restart_keeps_addresses_of_other_transports() {
     let resume = MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume);
     call.world.ask(&ben, resume).unwrap();
     let assert_media_continues = |call: &mut Call, sent_packets: std::ops::Range<u64>| {
-        let (ignored, before) = (call.world.sfu.stats().ignored, call.world.clients[receiver].received.len());
+        let (ignored, before) =
+            (call.world.sfu.stats().ignored, call.world.clients[receiver].received.len());
         for number in sent_packets {
             call.world.send(call.sender, 5000, audio_packet(number, -30));
             call.world.advance(Duration::from_millis(20));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use parlor::sfu::parameters::TrackKind;
 use parlor::sfu::{
-    ConsumerAction, Direction, ErrorScope, MediaRequest, MediaResponse, PollOutput, RoomMember, SfuErrorKind,
+    ConsumerAction, Direction, ErrorScope, MediaRequest, MediaResponse, PollOutput, RoomMember,
+    SfuErrorKind,
 };
 use serde_json::json;
 
@@ -21,12 +22,17 @@ fn consumers_per_transport_are_limited() {
     };
     let audio_consumer = transport(&ben, Direction::Receive);
     // A large room whose members send as many tracks as allowed.
-    let members: Vec<_> = (0..129).map(|number| member("room", &format!("member-{number}"))).collect();
-    let senders: Vec<_> = members.iter().map(|member| (member, transport(member, Direction::Send))).collect();
+    let members: Vec<_> =
+        (0..129).map(|number| member("room", &format!("member-{number}"))).collect();
+    let senders: Vec<_> =
+        members.iter().map(|member| (member, transport(member, Direction::Send))).collect();
     let mut consumed = 0;
-    for ((member, sender), number) in senders.iter().flat_map(|sender| (1..=8).map(move |number| (sender, number))) {
+    for ((member, sender), number) in
+        senders.iter().flat_map(|sender| (1..=8).map(move |number| (sender, number)))
+    {
         let mut parameters = audio();
-        (parameters["mid"], parameters["encodings"]) = (json!(number.to_string()), json!([{ "ssrc": number }]));
+        (parameters["mid"], parameters["encodings"]) =
+            (json!(number.to_string()), json!([{ "ssrc": number }]));
         let parameters = Box::new(serde_json::from_value(parameters).unwrap());
         let request = MediaRequest::Produce {
             transport: sender.clone(),
@@ -34,12 +40,19 @@ fn consumers_per_transport_are_limited() {
             parameters,
             app_data: "{}".into(),
         };
-        let MediaResponse::ProducerCreated(producer) = world.ask(member, request).unwrap() else { panic!() };
-        let (transport, capabilities) = (audio_consumer.clone(), Box::new(parlor::sfu::capabilities()));
-        let consume = MediaRequest::Consume { transport, producer: producer.to_string(), capabilities };
+        let MediaResponse::ProducerCreated(producer) = world.ask(member, request).unwrap() else {
+            panic!()
+        };
+        let (transport, capabilities) =
+            (audio_consumer.clone(), Box::new(parlor::sfu::capabilities()));
+        let consume =
+            MediaRequest::Consume { transport, producer: producer.to_string(), capabilities };
         let done = world.ask(&ben, consume);
         if consumed == 1024 {
-            assert_eq!(done.unwrap_err().kind, SfuErrorKind::TooMany { what: "consumers", max: 1024 });
+            assert_eq!(
+                done.unwrap_err().kind,
+                SfuErrorKind::TooMany { what: "consumers", max: 1024 }
+            );
             break;
         }
         done.unwrap();
@@ -60,10 +73,16 @@ fn idle_receivers_are_polled_rarely() {
     let sender = world.connected(&member("room", "anna"), Direction::Send);
     let producer = world.produce(sender, TrackKind::Audio, audio()).unwrap();
     for number in 0..RECEIVERS {
-        let receiver = world.connected(&member("room", &format!("receiver-{number}")), Direction::Receive);
+        let receiver =
+            world.connected(&member("room", &format!("receiver-{number}")), Direction::Receive);
         let consumer = world.consume(receiver, &producer).unwrap();
         let of_receiver = world.clients[receiver].member.clone();
-        world.ask(&of_receiver, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+        world
+            .ask(
+                &of_receiver,
+                MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume),
+            )
+            .unwrap();
     }
     // Bandwidth is no longer estimated, since no client can choose between layers.
     world.advance(Duration::from_secs(3));
@@ -94,6 +113,8 @@ fn transport_consumes_a_producer_only_once() {
         let other = world.transport(member, Direction::Receive);
         world.consume(other, &producer).unwrap();
     }
-    world.ask(&ben, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Close)).unwrap();
+    world
+        .ask(&ben, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Close))
+        .unwrap();
     world.consume(audio_consumer, &producer).unwrap();
 }

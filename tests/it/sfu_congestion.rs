@@ -117,7 +117,8 @@ fn video_is_suspended_when_path_becomes_narrow() {
     media.seconds(2);
     let seconds = media.seconds(30);
     assert_none_lost(&seconds);
-    // What is queued on the path delays audio once more: sequence numbers are random, and so is the time of the suspension.
+    // What is queued on the path delays audio once more: sequence numbers are random, and so is the
+    // time of the suspension.
     assert_whole(&seconds[3..]);
     media.limit(None);
     let seconds = media.seconds(40);

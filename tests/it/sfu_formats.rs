@@ -1,4 +1,5 @@
-//! Payload types and header extension ids, in memory: each producer has its own, consumers get those of the router.
+//! Payload types and header extension ids, in memory: each producer has its own, consumers get
+//! those of the router.
 
 use std::time::Duration;
 
@@ -8,15 +9,17 @@ use serde_json::{Value, json};
 
 use crate::sfu::{Call, FRAME, assert_unbroken};
 use crate::support::media::{
-    LEVEL, MID, Numbers, OF_ROUTER, ORIENTATION, OutgoingPacket, RID, audio, audio_packet, audio_with, extensions,
-    member, rtc_with, video, video_packet, video_with,
+    LEVEL, MID, Numbers, OF_ROUTER, ORIENTATION, OutgoingPacket, RID, audio, audio_packet,
+    audio_with, extensions, member, rtc_with, video, video_packet, video_with,
 };
 
 /// Numbers of Chromium if video comes first.
-const OF_CHROMIUM: Numbers = Numbers { opus: 111, vp8: 96, rtx: 97, extensions: [9, 10, 11, 2, 4, 14, 3] };
+const OF_CHROMIUM: Numbers =
+    Numbers { opus: 111, vp8: 96, rtx: 97, extensions: [9, 10, 11, 2, 4, 14, 3] };
 
 /// Numbers that mean something else in [`OF_CHROMIUM`].
-const COLLIDING: Numbers = Numbers { opus: 96, vp8: 97, rtx: 111, extensions: [10, 9, 3, 14, 2, 11, 4] };
+const COLLIDING: Numbers =
+    Numbers { opus: 96, vp8: 97, rtx: 111, extensions: [10, 9, 3, 14, 2, 11, 4] };
 
 impl Call {
     /// Replaces the sender by a client with other numbers.
@@ -37,7 +40,12 @@ impl Call {
     }
 
     /// Sends video on a stream, with keyframes as requested, and returns how many packets arrive.
-    fn send_video_on(&mut self, ssrc: u32, payload_type: u8, frames: std::ops::Range<u16>) -> usize {
+    fn send_video_on(
+        &mut self,
+        ssrc: u32,
+        payload_type: u8,
+        frames: std::ops::Range<u16>,
+    ) -> usize {
         let before = self.received();
         for number in frames {
             let is_key = std::mem::take(&mut self.world.clients[self.sender].keyframe_requests) > 0;
@@ -53,11 +61,19 @@ impl Call {
     fn send_audio_on(&mut self, ssrc: u32, payload_type: u8) -> Vec<Option<i8>> {
         self.world.clients[self.receiver].received.clear();
         for number in 0..10 {
-            self.world.send(self.sender, ssrc, OutgoingPacket { payload_type, ..audio_packet(number, -30) });
+            self.world.send(
+                self.sender,
+                ssrc,
+                OutgoingPacket { payload_type, ..audio_packet(number, -30) },
+            );
             self.world.advance(Duration::from_millis(20));
         }
         self.world.advance(Duration::from_millis(100));
-        self.world.clients[self.receiver].received.iter().map(|packet| packet.header.ext_vals.audio_level).collect()
+        self.world.clients[self.receiver]
+            .received
+            .iter()
+            .map(|packet| packet.header.ext_vals.audio_level)
+            .collect()
     }
 }
 
@@ -70,7 +86,12 @@ fn consumers_get_the_numbers_of_the_router() {
         let consumer = call.stream(TrackKind::Video, video_with(numbers, json!([{ "rid": "r0" }])));
         assert_eq!(consumer.parameters.codecs[0].payload_type, 101);
         assert!(call.send_video_on(7000, numbers.vp8, 0..40) > 20, "{numbers:?}");
-        assert!(call.world.clients[call.receiver].received.iter().all(|packet| *packet.header.payload_type == 101));
+        assert!(
+            call.world.clients[call.receiver]
+                .received
+                .iter()
+                .all(|packet| *packet.header.payload_type == 101)
+        );
         call.act(&consumer.id.to_string(), ConsumerAction::Close);
         call.stream(TrackKind::Audio, audio_with(numbers));
         assert_eq!(call.send_audio_on(5000, numbers.opus), [Some(-30); 10], "{numbers:?}");
@@ -109,13 +130,20 @@ fn payload_types_of_producers_are_independent() {
     let mut second = video_with(other, json!([{ "ssrc": 8000, "rtx": { "ssrc": 8100 } }]));
     second["mid"] = json!("w");
     let second = call.stream(TrackKind::Video, second);
-    assert!(call.send_video_on(8000, other.vp8, 0..40) > 20, "its payload type is that of RTX of the first");
+    assert!(
+        call.send_video_on(8000, other.vp8, 0..40) > 20,
+        "its payload type is that of RTX of the first"
+    );
     assert!(call.send_video_on(7000, OF_CHROMIUM.vp8, 40..60) > 15, "the first goes on");
     for consumer in [first, second] {
         call.act(&consumer.id.to_string(), ConsumerAction::Close);
     }
     call.stream(TrackKind::Audio, audio_with(other));
-    assert_eq!(call.send_audio_on(5000, other.opus), [Some(-30); 10], "its payload type is that of the first video");
+    assert_eq!(
+        call.send_audio_on(5000, other.opus),
+        [Some(-30); 10],
+        "its payload type is that of the first video"
+    );
 }
 
 #[test]
@@ -188,8 +216,16 @@ fn invalid_numbers_are_refused() {
         ("codecs", json!([vp8(json!(96)), rtx(97, json!({ "apt": 97 }))]), without_codec),
         ("codecs", json!([vp8(json!(96)), rtx(97, json!({}))]), without_codec),
         ("codecs", json!([rtx(97, json!({ "apt": 97 }))]), unknown_codec),
-        ("codecs", json!([{ "mimeType": "video/H265", "payloadType": 96, "clockRate": 90000 }]), unknown_codec),
-        ("codecs", json!([{ "mimeType": "audio/PCMU", "payloadType": 0, "clockRate": 8000 }]), unknown_codec),
+        (
+            "codecs",
+            json!([{ "mimeType": "video/H265", "payloadType": 96, "clockRate": 90000 }]),
+            unknown_codec,
+        ),
+        (
+            "codecs",
+            json!([{ "mimeType": "audio/PCMU", "payloadType": 0, "clockRate": 8000 }]),
+            unknown_codec,
+        ),
         ("headerExtensions", ids(&[(MID, json!(0))]), id_range),
         ("headerExtensions", ids(&[("urn:of:something-else", json!(256))]), id_range),
         ("headerExtensions", ids(&[("urn:of:something-else", json!(-1))]), id_range),
@@ -221,10 +257,13 @@ fn invalid_numbers_are_refused() {
 #[test]
 fn streams_without_ssrc_need_extensions_that_identify_them() {
     let mut call = Call::new();
-    for declared in [vec![], extensions_of(&[(MID, 1)]), extensions_of(&[(RID, 2), (ORIENTATION, 11)])] {
+    for declared in
+        [vec![], extensions_of(&[(MID, 1)]), extensions_of(&[(RID, 2), (ORIENTATION, 11)])]
+    {
         let mut parameters = video_with(OF_ROUTER, json!([{ "rid": "r0" }]));
         parameters["headerExtensions"] = Value::Array(declared);
-        let error = call.world.produce(call.sender, TrackKind::Video, parameters).unwrap_err().to_string();
+        let error =
+            call.world.produce(call.sender, TrackKind::Video, parameters).unwrap_err().to_string();
         assert!(error.starts_with("rtpParameters.encodings: without an ssrc"), "{error}");
     }
 }

@@ -6,13 +6,15 @@ use std::time::Duration;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::sfu::parameters::TrackKind;
 use parlor::sfu::{
-    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget, ProducerAction,
-    RoomMember,
+    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget,
+    ProducerAction, RoomMember,
 };
 use serde_json::{Value, json};
 use str0m::media::{MediaKind, Mid};
 
-use crate::support::media::{World, audio, audio_packet, is_rtp, member, simulcast, video, video_packet};
+use crate::support::media::{
+    World, audio, audio_packet, is_rtp, member, simulcast, video, video_packet,
+};
 
 /// A call with one audio producer and one consumer.
 struct AudioCall {
@@ -30,7 +32,9 @@ impl AudioCall {
         let producer = world.produce(sender, TrackKind::Audio, audio()).unwrap();
         let consumer = world.consume(receiver, &producer).unwrap();
         let member = world.clients[receiver].member.clone();
-        world.ask(&member, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+        world
+            .ask(&member, MediaRequest::Consumer(consumer.id.to_string(), ConsumerAction::Resume))
+            .unwrap();
         Self { world, sender, receiver, sent_packets: 0 }
     }
 
@@ -62,12 +66,20 @@ fn undeclared_streams_are_not_forwarded() {
     }
     call.world.record = true;
     call.world.advance(Duration::from_millis(100));
-    assert!(call.world.recorded.iter().filter(|datagram| is_rtp(datagram)).count() >= 30, "the client sends them");
+    assert!(
+        call.world.recorded.iter().filter(|datagram| is_rtp(datagram)).count() >= 30,
+        "the client sends them"
+    );
     assert!(call.world.clients[call.receiver].received.is_empty());
     let before = call.world.sfu.stats().ignored;
     forge(&mut call);
     assert_eq!(call.world.sfu.stats().ignored - before, 4_000, "all of them are ignored");
-    assert!(call.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
+    assert!(
+        call.world
+            .notices
+            .iter()
+            .all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_)))
+    );
     // Declared streams are still forwarded.
     call.assert_media_continues();
 }
@@ -92,16 +104,31 @@ fn forged_streams_do_not_count_towards_limit() {
     forge(&mut call);
     let video_consumer = call.world.consume(call.receiver, &video_consumer).unwrap();
     let listener = call.world.clients[call.receiver].member.clone();
-    call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+    call.world
+        .ask(
+            &listener,
+            MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume),
+        )
+        .unwrap();
     call.world.clients[call.receiver].received.clear();
     for number in 0..60_u16 {
-        let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
-        call.world.send(call.sender, 7000, video_packet(number.into(), number, keyframe_requested, 300));
+        let keyframe_requested =
+            std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+        call.world.send(
+            call.sender,
+            7000,
+            video_packet(number.into(), number, keyframe_requested, 300),
+        );
         call.world.advance(Duration::from_millis(33));
     }
     let seen = call.world.clients[call.receiver].received.len();
     assert!(seen > 30, "{seen} frames");
-    call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Close)).unwrap();
+    call.world
+        .ask(
+            &listener,
+            MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Close),
+        )
+        .unwrap();
     call.world.advance(Duration::from_millis(100));
     call.assert_media_continues();
 }
@@ -112,10 +139,14 @@ fn forge_by_name(call: &mut AudioCall) {
     for (number, ssrc) in (60_000..61_000_u32).enumerate() {
         // Each SSRC several times, alternating with others.
         for ssrc in [ssrc, ssrc - 1, ssrc - 2].into_iter().filter(|ssrc| *ssrc >= 60_000) {
-            for (kind, names) in
-                [(100_u8, &b"\x10a"[..]), (101, b"\x10v\x21r0"), (102, b"\x10v\x31r0"), (101, b"\x10v")]
-            {
-                let mut datagram = vec![if number % 2 == 0 { 0xb0 } else { 0x90 }, kind, 0, 1, 0, 0, 0, 1];
+            for (kind, names) in [
+                (100_u8, &b"\x10a"[..]),
+                (101, b"\x10v\x21r0"),
+                (102, b"\x10v\x31r0"),
+                (101, b"\x10v"),
+            ] {
+                let mut datagram =
+                    vec![if number % 2 == 0 { 0xb0 } else { 0x90 }, kind, 0, 1, 0, 0, 0, 1];
                 datagram.extend(ssrc.to_be_bytes());
                 datagram.extend([0xbe, 0xde, 0, 2]);
                 datagram.extend(names);
@@ -135,13 +166,23 @@ fn forged_streams_do_not_take_over_names() {
     forge_by_name(&mut call);
     let video_consumer = call.world.consume(call.receiver, &video_consumer).unwrap();
     let listener = call.world.clients[call.receiver].member.clone();
-    call.world.ask(&listener, MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume)).unwrap();
+    call.world
+        .ask(
+            &listener,
+            MediaRequest::Consumer(video_consumer.id.to_string(), ConsumerAction::Resume),
+        )
+        .unwrap();
     let mut number = 0_u16;
     let mut send_video = |call: &mut AudioCall, frames: u16| {
         call.world.clients[call.receiver].received.clear();
         for _ in 0..frames {
-            let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
-            call.world.send(call.sender, 7000, video_packet(number.into(), number, keyframe_requested, 300));
+            let keyframe_requested =
+                std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+            call.world.send(
+                call.sender,
+                7000,
+                video_packet(number.into(), number, keyframe_requested, 300),
+            );
             call.world.send(call.sender, 5000, audio_packet(number.into(), -30));
             number += 1;
             call.world.advance(Duration::from_millis(33));
@@ -175,7 +216,8 @@ fn replayed_datagrams_change_nothing() {
     call.world.record = false;
     let recorded = std::mem::take(&mut call.world.recorded);
     assert!(recorded.len() > 20);
-    let (own, strange) = (call.world.clients[call.sender].address, "203.0.113.9:9".parse().unwrap());
+    let (own, strange) =
+        (call.world.clients[call.sender].address, "203.0.113.9:9".parse().unwrap());
     call.world.clients[call.receiver].received.clear();
     for from in [own, strange] {
         for datagram in &recorded {
@@ -227,9 +269,14 @@ impl Random {
     /// Returns one of the latest ids, mostly one of the caller's own, or an invalid id.
     fn id(&mut self, all: &[(ConnectionId, String)], own: Option<ConnectionId>) -> String {
         let own = own.filter(|_| self.below(8) > 0);
-        let fitting = all.iter().rev().filter(|(owner, _)| own.is_none_or(|own| own == *owner)).take(6);
+        let fitting =
+            all.iter().rev().filter(|(owner, _)| own.is_none_or(|own| own == *owner)).take(6);
         let fitting: Vec<&String> = fitting.map(|(_, id)| id).collect();
-        if fitting.is_empty() || self.below(16) == 0 { "x".to_owned() } else { (*self.one_of(&fitting)).clone() }
+        if fitting.is_empty() || self.below(16) == 0 {
+            "x".to_owned()
+        } else {
+            (*self.one_of(&fitting)).clone()
+        }
     }
 }
 
@@ -246,8 +293,11 @@ struct Fuzzer {
 
 impl Fuzzer {
     fn parameters(&mut self) -> (TrackKind, Value) {
-        let (kind, mut parameters) =
-            if self.random.below(2) == 0 { (TrackKind::Audio, audio()) } else { (TrackKind::Video, video()) };
+        let (kind, mut parameters) = if self.random.below(2) == 0 {
+            (TrackKind::Audio, audio())
+        } else {
+            (TrackKind::Video, video())
+        };
         parameters["mid"] = json!(self.random.one_of(&["a", "b", "v", "", "probing"]));
         let ssrc = self.random.below(6);
         parameters["encodings"] = match self.random.below(5) {
@@ -295,7 +345,8 @@ impl Fuzzer {
                 MediaRequest::Consumer(consumer, *self.random.one_of(&actions))
             }
             18 => {
-                let actions = [ProducerAction::Pause, ProducerAction::Resume, ProducerAction::Close];
+                let actions =
+                    [ProducerAction::Pause, ProducerAction::Resume, ProducerAction::Close];
                 MediaRequest::Producer(producer, *self.random.one_of(&actions))
             }
             _ => MediaRequest::ListProducers,
@@ -310,7 +361,9 @@ impl Fuzzer {
         }
         let request = self.request(world, member.connection);
         match world.ask(&member, request) {
-            Ok(MediaResponse::TransportCreated { id, .. }) => self.transports.push((member.connection, id.to_string())),
+            Ok(MediaResponse::TransportCreated { id, .. }) => {
+                self.transports.push((member.connection, id.to_string()));
+            }
             Ok(MediaResponse::ProducerCreated(id)) => {
                 self.producers.push((member.connection, id.to_string()));
                 self.rooms.insert(id.to_string(), member.room);
@@ -321,25 +374,37 @@ impl Fuzzer {
                 self.consumers.push((member.connection, consumer.id.to_string()));
             }
             Ok(MediaResponse::Producers(producers)) => {
-                assert!(producers.iter().all(|producer| self.rooms[&producer.id.to_string()] == member.room));
+                assert!(
+                    producers
+                        .iter()
+                        .all(|producer| self.rooms[&producer.id.to_string()] == member.room)
+                );
             }
             Ok(_) | Err(_) => {}
         }
     }
 
-    /// Asserts that a notice is for the right room, and that no transport has failed, which a panic would cause.
+    /// Asserts that a notice is for the right room, and that no transport has failed, which a panic
+    /// would cause.
     fn check_notice(&self, notice: &Notice) {
         let room = match &notice.to {
             NoticeTarget::Room(room, _) => room,
             NoticeTarget::One(connection) => {
-                &self.members.iter().find(|member| member.connection == *connection).expect("one of them").room
+                &self
+                    .members
+                    .iter()
+                    .find(|member| member.connection == *connection)
+                    .expect("one of them")
+                    .room
             }
         };
         let producer = match &notice.event {
             MediaEvent::ProducerAdded(producer) => producer.id,
             MediaEvent::ProducerChanged(id, ..) => *id,
             MediaEvent::ConsumerClosed(_) | MediaEvent::LayersChanged(..) => return,
-            MediaEvent::TransportFailed(_) | MediaEvent::ActiveSpeaker { .. } => panic!("{notice:?}"),
+            MediaEvent::TransportFailed(_) | MediaEvent::ActiveSpeaker { .. } => {
+                panic!("{notice:?}")
+            }
         };
         assert_eq!(self.rooms[&producer.to_string()], *room, "{notice:?}");
     }
@@ -355,7 +420,11 @@ fn arbitrary_requests_in_any_order_leave_no_state() {
         world.connected(&bystander, Direction::Send);
         world.notices.clear();
         let members = ["one", "one", "one", "other", "other"];
-        let members = members.iter().enumerate().map(|(number, room)| member(room, &number.to_string())).collect();
+        let members = members
+            .iter()
+            .enumerate()
+            .map(|(number, room)| member(room, &number.to_string()))
+            .collect();
         let mut fuzzer = Fuzzer {
             random: Random(seed),
             members,
@@ -374,7 +443,9 @@ fn arbitrary_requests_in_any_order_leave_no_state() {
         for notice in world.notices.drain(..) {
             fuzzer.check_notice(&notice);
         }
-        for (sum, made) in made.iter_mut().zip([&fuzzer.transports, &fuzzer.producers, &fuzzer.consumers]) {
+        for (sum, made) in
+            made.iter_mut().zip([&fuzzer.transports, &fuzzer.producers, &fuzzer.consumers])
+        {
             *sum += made.len();
         }
         for member in fuzzer.members.iter().chain([&bystander]) {

@@ -4,17 +4,23 @@ use std::time::{Duration, Instant};
 
 use parlor::sfu::parameters::TrackKind;
 use parlor::sfu::{
-    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget, PollOutput, RoomMember,
-    SfuErrorKind, SfuSettings,
+    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget,
+    PollOutput, RoomMember, SfuErrorKind, SfuSettings,
 };
 
 use crate::sfu::Call;
-use crate::support::media::{OutgoingPacket, World, audio, audio_packet, client_rtc, member, settings};
+use crate::support::media::{
+    OutgoingPacket, World, audio, audio_packet, client_rtc, member, settings,
+};
 use crate::support::stun::nomination;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn create(world: &mut World, member: &RoomMember, direction: Direction) -> Result<String, SfuErrorKind> {
+fn create(
+    world: &mut World,
+    member: &RoomMember,
+    direction: Direction,
+) -> Result<String, SfuErrorKind> {
     let created = world.ask(member, MediaRequest::CreateTransport { direction });
     match created {
         Ok(MediaResponse::TransportCreated { id, .. }) => Ok(id.to_string()),
@@ -30,7 +36,9 @@ fn close(world: &mut World, member: &RoomMember, transport: String) {
 /// Returns the transports of whose failure a peer was notified.
 fn failed(world: &World, member: &RoomMember) -> Vec<String> {
     let failed = |notice: &Notice| match notice.event {
-        MediaEvent::TransportFailed(id) if notice.to == NoticeTarget::One(member.connection) => Some(id.to_string()),
+        MediaEvent::TransportFailed(id) if notice.to == NoticeTarget::One(member.connection) => {
+            Some(id.to_string())
+        }
         _ => None,
     };
     world.notices.iter().filter_map(failed).collect()
@@ -48,9 +56,13 @@ fn transport_creation_is_rate_limited_per_connection() {
         close(&mut world, member, transport);
         world.sfu.remove_peer(&member.room, member.connection);
     }
-    assert_eq!(create(&mut world, &eve, Direction::Send), Err(SfuErrorKind::TooFast { seconds: 1 }));
+    assert_eq!(
+        create(&mut world, &eve, Direction::Send),
+        Err(SfuErrorKind::TooFast { seconds: 1 })
+    );
     assert_eq!(world.sfu.stats().creations_over_rate, 1);
-    create(&mut world, &member("room", "ann"), Direction::Send).expect("other connections are not limited");
+    create(&mut world, &member("room", "ann"), Direction::Send)
+        .expect("other connections are not limited");
     world.advance(SECOND);
     let created = (0..9).filter(|_| create(&mut world, &eve, Direction::Receive).is_ok()).count();
     assert_eq!(created, 2);
@@ -62,7 +74,8 @@ fn unconnected_transports_are_closed_after_timeout() {
     world.step = Duration::from_millis(100);
     let ann = member("room", "ann");
     let mut make = |direction| create(&mut world, &ann, direction).unwrap();
-    let [first, second, other_way] = [Direction::Receive, Direction::Receive, Direction::Send].map(&mut make);
+    let [first, second, other_way] =
+        [Direction::Receive, Direction::Receive, Direction::Send].map(&mut make);
     world.advance(29 * SECOND);
     assert_eq!(failed(&world, &ann), [] as [&str; 0]);
     world.advance(2 * SECOND);
@@ -71,7 +84,11 @@ fn unconnected_transports_are_closed_after_timeout() {
     // Idle transports have no timers.
     let mut output = PollOutput::default();
     world.sfu.poll(world.now, &mut output);
-    assert!(output.next.is_none_or(|next| next > world.now + Duration::from_mins(30)), "{:?}", output.next);
+    assert!(
+        output.next.is_none_or(|next| next > world.now + Duration::from_mins(30)),
+        "{:?}",
+        output.next
+    );
     world.notices.clear();
     // A newer one of the same direction starts the timeout of the older one.
     let third = create(&mut world, &ann, Direction::Receive).unwrap();
@@ -82,7 +99,8 @@ fn unconnected_transports_are_closed_after_timeout() {
     let dtls = world.transport(&member("elsewhere", "bob"), Direction::Receive);
     let dtls = world.clients[dtls].dtls();
     for transport in [&third, &other_way] {
-        let request = MediaRequest::ConnectTransport { transport: transport.clone(), dtls: dtls.clone() };
+        let request =
+            MediaRequest::ConnectTransport { transport: transport.clone(), dtls: dtls.clone() };
         world.ask(&ann, request).unwrap();
     }
     world.advance(31 * SECOND);
@@ -149,7 +167,8 @@ fn small_packets_count_towards_packet_limit() {
     let mut number = 0;
     for _ in 0..500 {
         for _ in 0..8 {
-            let tiny = OutgoingPacket { payload: vec![1], level: None, ..audio_packet(number, -30) };
+            let tiny =
+                OutgoingPacket { payload: vec![1], level: None, ..audio_packet(number, -30) };
             call.world.send(call.sender, 5000, tiny);
             number += 1;
         }
@@ -185,7 +204,12 @@ fn binding_requests_are_rate_limited() {
     assert!((200..=254).contains(&responses), "{responses}");
     assert!(stats.binding_requests_over_limit > 4700, "{stats:?}");
     call.world.advance(20 * SECOND);
-    assert!(call.world.notices.iter().all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_))));
+    assert!(
+        call.world
+            .notices
+            .iter()
+            .all(|notice| !matches!(notice.event, MediaEvent::TransportFailed(_)))
+    );
 }
 
 /// Anyone who knows a ufrag can forge such requests.

@@ -23,24 +23,34 @@ async fn metrics_follow_media() {
     stranger.send_to(b"unknown", sender.server).await.unwrap();
     receiver.receives_more(5).await;
     let scrape = Scrape::of(&server).await;
-    let gauges = ["transports", "producers", "consumers"].map(|what| scrape.count(&format!("parlor_media_{what}")));
+    let gauges = ["transports", "producers", "consumers"]
+        .map(|what| scrape.count(&format!("parlor_media_{what}")));
     assert_eq!(gauges, [2, 1, 1]);
     let forwarded = scrape.count("parlor_media_packets_forwarded_total");
     assert!(forwarded >= 20, "{forwarded}");
     for direction in ["in", "out"] {
-        let of = |what: &str| scrape.count(&format!("parlor_media_{what}_total{{direction=\"{direction}\"}}"));
+        let of = |what: &str| {
+            scrape.count(&format!("parlor_media_{what}_total{{direction=\"{direction}\"}}"))
+        };
         assert!(of("datagrams") >= forwarded, "{direction}");
         assert!(of("bytes") > of("datagrams") * 40, "{direction}");
     }
     assert_eq!(scrape.count(r#"parlor_media_lost_total{reason="unknown_sender"}"#), 1);
-    assert_eq!(scrape.count(r#"parlor_messages_received_total{dialect="envelope",kind="other"}"#), 10);
+    assert_eq!(
+        scrape.count(r#"parlor_messages_received_total{dialect="envelope",kind="other"}"#),
+        10
+    );
     ann.close().await;
     ben.close().await;
     server.until("both have left", |held| held.transports == 0).await;
     let scrape = Scrape::of(&server).await;
-    let gauges = ["transports", "producers", "consumers"].map(|what| scrape.count(&format!("parlor_media_{what}")));
+    let gauges = ["transports", "producers", "consumers"]
+        .map(|what| scrape.count(&format!("parlor_media_{what}")));
     assert_eq!(gauges, [0, 0, 0]);
-    assert!(scrape.count("parlor_media_packets_forwarded_total") >= forwarded, "counters never decrease");
+    assert!(
+        scrape.count("parlor_media_packets_forwarded_total") >= forwarded,
+        "counters never decrease"
+    );
     server.finish().await;
 }
 
@@ -59,7 +69,8 @@ async fn requests_are_logged_without_secrets() {
     for field in ["DEBUG", "connection=", "correlation=\"00000000-", "size="] {
         assert!(line.contains(field), "{field}: {line}");
     }
-    for (request, times) in [("create transport", 3), ("connect transport", 2), ("\"produce\"", 1), ("\"consume\"", 1)]
+    for (request, times) in
+        [("create transport", 3), ("connect transport", 2), ("\"produce\"", 1), ("\"consume\"", 1)]
     {
         assert_eq!(program.printed(request), times, "{request}");
     }

@@ -6,7 +6,9 @@ use parlor::sfu::parameters::TrackKind;
 use parlor::sfu::{ConsumerAction, Direction, MediaEvent, MediaRequest};
 
 use crate::sfu::{Call, assert_unbroken, layer_changes, send_simulcast};
-use crate::support::media::{OutgoingPacket, audio, audio_packet, member, simulcast, video, video_packet};
+use crate::support::media::{
+    OutgoingPacket, audio, audio_packet, member, simulcast, video, video_packet,
+};
 
 const FRAME: Duration = Duration::from_millis(33);
 
@@ -30,8 +32,13 @@ fn audio_and_video_survive_loss_delay_and_reordering() {
                 audio_number += 1;
             }
             if step % 4 == 1 {
-                let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
-                call.world.send(call.sender, 6000, video_packet(frames.into(), frames, keyframe_requested, 900));
+                let keyframe_requested =
+                    std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+                call.world.send(
+                    call.sender,
+                    6000,
+                    video_packet(frames.into(), frames, keyframe_requested, 900),
+                );
                 frames += 1;
             }
             call.world.advance(Duration::from_millis(10));
@@ -39,7 +46,8 @@ fn audio_and_video_survive_loss_delay_and_reordering() {
         let received = &call.world.clients[call.receiver].received;
         let video_packets = received.iter().filter(|packet| *packet.header.payload_type == 101);
         numbers.extend(video_packets.map(|packet| *packet.seq_no));
-        let video_packets = received.iter().filter(|packet| *packet.header.payload_type == 101).count();
+        let video_packets =
+            received.iter().filter(|packet| *packet.header.payload_type == 101).count();
         let audio_packets = received.len() - video_packets;
         // Of 25 frames, and of 50 audio packets without retransmission.
         assert!(video_packets > 15, "{video_packets} frames in second {second}");
@@ -91,7 +99,9 @@ fn narrow_path_of_one_consumer_does_not_affect_others() {
     let narrow_one = call.world.consume(call.receiver, &producer).unwrap();
     call.act(&narrow_one.id.to_string(), ConsumerAction::Resume);
     let wide_one = call.world.consume(wide, &producer).unwrap();
-    call.world.ask(&cleo, MediaRequest::Consumer(wide_one.id.to_string(), ConsumerAction::Resume)).unwrap();
+    call.world
+        .ask(&cleo, MediaRequest::Consumer(wide_one.id.to_string(), ConsumerAction::Resume))
+        .unwrap();
     send_simulcast(&mut call, 0, 400);
     let last = |call: &Call, id| {
         let changes = call.world.notices.iter().rev().find_map(|notice| match notice.event {
@@ -100,7 +110,11 @@ fn narrow_path_of_one_consumer_does_not_affect_others() {
         });
         changes.unwrap()
     };
-    assert_eq!((last(&call, narrow_one.id), last(&call, wide_one.id)), (2, 2), "both have the highest layer");
+    assert_eq!(
+        (last(&call, narrow_one.id), last(&call, wide_one.id)),
+        (2, 2),
+        "both have the highest layer"
+    );
     call.world.notices.clear();
     call.world.bandwidth_limit = Some((call.receiver, 300_000 / 8));
     call.world.clients[wide].received.clear();
@@ -114,7 +128,9 @@ fn narrow_path_of_one_consumer_does_not_affect_others() {
     }
     let changes: Vec<_> = call.world.notices.iter().map(|notice| &notice.event).collect();
     assert!(
-        !changes.iter().any(|event| matches!(event, MediaEvent::LayersChanged(id, _) if *id == wide_one.id)),
+        !changes
+            .iter()
+            .any(|event| matches!(event, MediaEvent::LayersChanged(id, _) if *id == wide_one.id)),
         "{changes:?}"
     );
     let received = call.world.clients[wide].received.len();
@@ -178,8 +194,13 @@ fn layer_switch_keeps_time_between_frames() {
     call.act(&id, ConsumerAction::Resume);
     let send_video = |call: &mut Call, numbers: std::ops::Range<u16>| {
         for number in numbers {
-            let keyframe_requested = std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
-            call.world.send(call.sender, 7000, video_packet(number.into(), number, keyframe_requested, 400));
+            let keyframe_requested =
+                std::mem::take(&mut call.world.clients[call.sender].keyframe_requests) > 0;
+            call.world.send(
+                call.sender,
+                7000,
+                video_packet(number.into(), number, keyframe_requested, 400),
+            );
             let mut slow = video_packet(number.into(), number - LATE, keyframe_requested, 700);
             slow.timestamp = slow.timestamp.wrapping_sub(777_777_777);
             call.world.send_late(call.sender, 7001, slow, FRAME * LATE.into());
@@ -202,13 +223,14 @@ fn layer_switch_keeps_time_between_frames() {
     assert!(steps.len() == 1 && steps[0].abs_diff(expected) < 400, "{steps:?}, and not {expected}");
 }
 
-/// Returns a VP8 frame of one of two temporal layers. Receivers can switch up at any frame of the upper one (RFC 7741,
-/// Y).
+/// Returns a VP8 frame of one of two temporal layers. Receivers can switch up at any frame of the
+/// upper one (RFC 7741, Y).
 fn layered(number: u16, is_key: bool) -> OutgoingPacket {
     let temporal = u8::try_from(number % 2).unwrap();
     let [high, low] = number.to_be_bytes();
     let base = u8::try_from(number / 2 % 256).unwrap();
-    let mut payload = vec![0x90, 0xe0, high | 0x80, low, base, temporal << 6 | 0x20, u8::from(!is_key)];
+    let mut payload =
+        vec![0x90, 0xe0, high | 0x80, low, base, temporal << 6 | 0x20, u8::from(!is_key)];
     payload.resize(600, 0x55);
     OutgoingPacket {
         payload_type: 101,

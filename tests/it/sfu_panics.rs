@@ -8,8 +8,8 @@ use std::sync::Arc;
 use parlor::id::PeerId;
 use parlor::metrics::{Held, Metrics};
 use parlor::sfu::{
-    Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, MediaServer, MediaStats, Notice, NoticeTarget,
-    RoomMember, SfuError, SfuErrorKind, Signaling,
+    Direction, ErrorScope, MediaEvent, MediaRequest, MediaResponse, MediaServer, MediaStats,
+    Notice, NoticeTarget, RoomMember, SfuError, SfuErrorKind, Signaling,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -48,10 +48,18 @@ async fn panic_notifies_all_clients_that_their_transports_failed() {
     let (media, running) = MediaServer::start(socket, settings(), Arc::new(room)).unwrap();
     let mut expected = Vec::new();
     for member in [&ann, &ben, &ben] {
-        let Ok(MediaResponse::TransportCreated { id, .. }) = ask(&media, member).await else { panic!() };
-        expected.push(Notice { to: NoticeTarget::One(member.connection), event: MediaEvent::TransportFailed(id) });
+        let Ok(MediaResponse::TransportCreated { id, .. }) = ask(&media, member).await else {
+            panic!()
+        };
+        expected.push(Notice {
+            to: NoticeTarget::One(member.connection),
+            event: MediaEvent::TransportFailed(id),
+        });
     }
-    assert_eq!(ask(&media, &eve).await, Err(SfuErrorKind::Internal.in_scope(ErrorScope::Transport)));
+    assert_eq!(
+        ask(&media, &eve).await,
+        Err(SfuErrorKind::Internal.in_scope(ErrorScope::Transport))
+    );
     for _ in 0..expected.len() {
         let notice = received.recv().await.unwrap();
         let index = expected.iter().position(|expected| *expected == notice);
@@ -74,7 +82,8 @@ async fn panic_notifies_all_clients_that_their_transports_failed() {
 #[test]
 fn media_panics_are_added_to_panic_counter() {
     let metrics = Metrics::new();
-    let held = Held { rooms: 0, peers: 0, sessions: 0, away: 0, polling: 0, transports: 0, tasks: 0 };
+    let held =
+        Held { rooms: 0, peers: 0, sessions: 0, away: 0, polling: 0, transports: 0, tasks: 0 };
     let panics = |panics| {
         let text = metrics.render(held, &MediaStats { panics, ..MediaStats::default() });
         let line = text.lines().find_map(|line| line.strip_prefix("parlor_panics_total "));

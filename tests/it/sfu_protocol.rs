@@ -30,8 +30,12 @@ async fn member(server: &TestServer, name: &str) -> WebSocket {
 async fn transport(socket: &mut WebSocket, direction: &str) -> String {
     let (_, capabilities) = ask(socket, "router:capabilities", json!({})).await;
     let capabilities = &capabilities["rtpCapabilities"];
-    let (kind, created) =
-        ask(socket, "transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
+    let (kind, created) = ask(
+        socket,
+        "transport:create",
+        json!({ "direction": direction, "rtpCapabilities": capabilities }),
+    )
+    .await;
     assert_eq!(kind, "transport:created");
     assert_eq!(created["iceCandidates"][0]["ip"], "127.0.0.1");
     assert_eq!(created["iceParameters"]["iceLite"], true);
@@ -40,7 +44,8 @@ async fn transport(socket: &mut WebSocket, direction: &str) -> String {
 }
 
 fn audio_packet(transport: &str) -> Value {
-    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let opus =
+        json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
     let parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
     json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters, "appData": { "of": "a voice" } })
 }
@@ -82,7 +87,10 @@ async fn only_room_members_are_notified_of_producers() {
     assert_eq!(consumer["consumerId"], consumer["id"]);
     assert_eq!(consumer["rtpParameters"]["codecs"][0]["payloadType"], 100);
     let named = json!({ "consumerId": consumer["id"] });
-    assert_eq!(ask(&mut ben, "consumer:resume", named.clone()).await, ("consumer:resumed".to_owned(), named));
+    assert_eq!(
+        ask(&mut ben, "consumer:resume", named.clone()).await,
+        ("consumer:resumed".to_owned(), named)
+    );
     let layers = json!({ "consumerId": consumer["id"], "spatialLayer": 2, "temporalLayer": 1 });
     let (kind, effective) = ask(&mut ben, "consumer:layers", layers).await;
     assert_eq!(
@@ -98,7 +106,8 @@ async fn only_room_members_are_notified_of_producers() {
     }
     events.sort_unstable();
     assert_eq!(events, ["consumer:closed", "producer:closed", "room:participant-left"]);
-    let (_, error) = ask(&mut ann, "transport:close", json!({ "transportId": sending, "roomId": "r" })).await;
+    let (_, error) =
+        ask(&mut ann, "transport:close", json!({ "transportId": sending, "roomId": "r" })).await;
     assert_eq!(error["code"], "NOT_IN_ROOM");
     server.until("ann's transport is closed", |held| held.transports == 1).await;
     close(ann).await;

@@ -98,15 +98,19 @@ async fn media_ends_when_session_expires() {
         }
     }
     events.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    let expected =
-        [("consumer:closed", Value::Null), ("producer:closed", json!("ann")), ("room:participant-left", json!("ann"))];
+    let expected = [
+        ("consumer:closed", Value::Null),
+        ("producer:closed", json!("ann")),
+        ("room:participant-left", json!("ann")),
+    ];
     assert_eq!(events, expected.map(|(kind, user)| (kind.to_owned(), user)));
     server.until("ann's transport is closed", |held| held.transports == 1).await;
     ben.close().await;
     server.finish().await;
 }
 
-/// A peer that joins with the same id on a new connection, such as a reloaded page, starts without media.
+/// A peer that joins with the same id on a new connection, such as a reloaded page, starts without
+/// media.
 #[tokio::test]
 async fn media_ends_when_connection_is_replaced() {
     let server = TestServer::with(&["--resume-seconds=10"]);
@@ -125,7 +129,9 @@ async fn media_ends_when_connection_is_replaced() {
     again.close().await;
     ben.close().await;
     // Her session is kept without a room until the server stops.
-    server.until("both have left", |held| held.sessions == 0 && held.away == 1 && held.rooms == 0).await;
+    server
+        .until("both have left", |held| held.sessions == 0 && held.away == 1 && held.rooms == 0)
+        .await;
     assert!(server.stop().await);
 }
 
@@ -135,14 +141,21 @@ async fn resumed_session_refuses_media_requests_of_old_connection() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let older = resumable(server.hub(), &DIALECT);
     let room = RoomId::new("r").unwrap();
-    let join = Command::Join { room, peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
-    assert!(older.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok());
+    let join =
+        Command::Join { room, peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
+    assert!(
+        older.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok()
+    );
     let ask = || (None, MediaRequest::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
     let (room, request, write) = ask();
     assert!(older.media(room, request, write).is_ok());
-    let (newer, _) = server.hub().resume(&older.token().unwrap(), 0, None, None).expect("the session is resumed");
+    let (newer, _) = server
+        .hub()
+        .resume(&older.token().unwrap(), 0, None, None)
+        .expect("the session is resumed");
     let (room, request, write) = ask();
-    let refused = older.media(room, request, write).err().expect("the old connection has no session");
+    let refused =
+        older.media(room, request, write).err().expect("the old connection has no session");
     assert_eq!(refused.to_string(), "the connection has ended");
     let (room, request, write) = ask();
     assert!(newer.media(room, request, write).is_ok());

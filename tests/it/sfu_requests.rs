@@ -26,7 +26,9 @@ impl FieldType {
         let mut wrong = vec![json!(true), json!(1.5), json!([]), json!(["x"])];
         match self {
             Self::Text => wrong.extend([json!(7), json!({})]),
-            Self::Words => wrong.extend([json!(7), json!({}), json!("neither"), json!({ "audio": null })]),
+            Self::Words => {
+                wrong.extend([json!(7), json!({}), json!("neither"), json!({ "audio": null })]);
+            }
             Self::Object => wrong.extend([json!(7), json!("x")]),
             Self::Layer => wrong.extend([json!("1"), json!({}), json!(-1), json!(256)]),
             Self::Room => {
@@ -56,7 +58,10 @@ fn messages() -> Vec<Described> {
         (
             "transport:create",
             json!({ "direction": "send" }),
-            vec![("direction", FieldType::Words, true), ("rtpCapabilities", FieldType::Object, false)],
+            vec![
+                ("direction", FieldType::Words, true),
+                ("rtpCapabilities", FieldType::Object, false),
+            ],
         ),
         (
             "transport:connect",
@@ -87,7 +92,11 @@ fn messages() -> Vec<Described> {
         (
             "consumer:layers",
             json!({ "consumerId": "x", "spatialLayer": 1 }),
-            vec![consumer, ("spatialLayer", FieldType::Layer, true), ("temporalLayer", FieldType::Layer, false)],
+            vec![
+                consumer,
+                ("spatialLayer", FieldType::Layer, true),
+                ("temporalLayer", FieldType::Layer, false),
+            ],
         ),
         ("producer:pause", named("producerId"), vec![producer]),
         ("producer:resume", named("producerId"), vec![producer]),
@@ -100,7 +109,11 @@ async fn paths(client: &mut ResumingClient, kind: &str, payload: &Value) -> BTre
     let error = client.ask(kind, payload.clone()).await;
     assert_eq!(error["code"], "INVALID_MESSAGE", "{kind} {payload}: {error}");
     let details = error["details"].as_array().unwrap_or_else(|| panic!("{error}"));
-    assert!(details.iter().all(|detail| detail["problem"].as_str().is_some_and(|problem| !problem.is_empty())));
+    assert!(
+        details
+            .iter()
+            .all(|detail| detail["problem"].as_str().is_some_and(|problem| !problem.is_empty()))
+    );
     details.iter().map(|detail| detail["path"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -116,11 +129,14 @@ async fn every_field_of_every_message_is_validated() {
         let answer = ann.ask(kind, good.clone()).await;
         assert_ne!(answer["code"], "INVALID_MESSAGE", "{kind}: {answer}");
         let required = fields.iter().filter(|(_, _, is_required)| *is_required);
-        let required: BTreeSet<String> = required.map(|(field, ..)| format!("payload.{field}")).collect();
+        let required: BTreeSet<String> =
+            required.map(|(field, ..)| format!("payload.{field}")).collect();
         if !required.is_empty() {
             assert_eq!(paths(&mut ann, kind, &json!({})).await, required, "{kind}: all at once");
         }
-        for (field, field_type, is_required) in fields.into_iter().chain([("roomId", FieldType::Room, false)]) {
+        for (field, field_type, is_required) in
+            fields.into_iter().chain([("roomId", FieldType::Room, false)])
+        {
             let path = BTreeSet::from([format!("payload.{field}")]);
             let mut wrong = field_type.wrong();
             if is_required {
@@ -133,7 +149,11 @@ async fn every_field_of_every_message_is_validated() {
             }
         }
         for payload in [json!(null), json!([]), json!("x"), json!(7)] {
-            assert_eq!(paths(&mut ann, kind, &payload).await, BTreeSet::from(["payload".to_owned()]), "{kind}");
+            assert_eq!(
+                paths(&mut ann, kind, &payload).await,
+                BTreeSet::from(["payload".to_owned()]),
+                "{kind}"
+            );
         }
     }
     // One of the requests created a transport.
@@ -146,7 +166,8 @@ async fn every_field_of_every_message_is_validated() {
 async fn nested_fields_are_validated() {
     let server = TestServer::with(&["--messages-per-second=0"]);
     let mut ann = one(&server).await;
-    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let opus =
+        json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
     let (text, object, array) = ("must be a string", "must be an object", "must be an array");
     let codec = |field: &str, value: Value| {
         let mut codec = opus.clone();
@@ -164,10 +185,20 @@ async fn nested_fields_are_validated() {
         ("codecs", codec("payloadType", json!("100, expected u32")), "[1].payloadType", integer),
         ("codecs", codec("clockRate", json!("48000")), "[1].clockRate", integer),
         ("codecs", codec("parameters", json!("a=b")), "[1].parameters", object),
-        ("codecs", codec("rtcpFeedback", json!([{ "type": "nack" }, {}])), "[1].rtcpFeedback[1].type", "missing"),
+        (
+            "codecs",
+            codec("rtcpFeedback", json!([{ "type": "nack" }, {}])),
+            "[1].rtcpFeedback[1].type",
+            "missing",
+        ),
         ("headerExtensions", json!([{ "uri": 1, "id": 1 }]), "[0].uri", text),
         ("headerExtensions", json!([{ "uri": "x", "id": "1" }]), "[0].id", integer),
-        ("headerExtensions", json!([{ "uri": "x", "id": 1, "encrypt": 0 }]), "[0].encrypt", "must be true or false"),
+        (
+            "headerExtensions",
+            json!([{ "uri": "x", "id": 1, "encrypt": 0 }]),
+            "[0].encrypt",
+            "must be true or false",
+        ),
         ("encodings", json!([{ "ssrc": "1" }]), "[0].ssrc", integer),
         ("encodings", json!([{ "ssrc": 1, "rtx": 2 }]), "[0].rtx", object),
         ("encodings", json!([{ "rid": 1 }]), "[0].rid", text),
@@ -194,14 +225,21 @@ async fn nested_fields_are_validated() {
     for (dtls, place, problem) in of_dtls {
         let payload = json!({ "transportId": "x", "dtlsParameters": dtls });
         let error = ann.ask("transport:connect", payload).await;
-        let expected = json!([{ "path": format!("payload.dtlsParameters{place}"), "problem": problem }]);
+        let expected =
+            json!([{ "path": format!("payload.dtlsParameters{place}"), "problem": problem }]);
         assert_eq!(error["details"], expected, "{dtls}");
     }
-    let mut capabilities = ann.ask("router:capabilities", json!({})).await["rtpCapabilities"].take();
+    let mut capabilities =
+        ann.ask("router:capabilities", json!({})).await["rtpCapabilities"].take();
     capabilities["codecs"][1]["kind"] = json!("smell");
-    let error = ann.ask("transport:create", json!({ "direction": "send", "rtpCapabilities": capabilities })).await;
+    let error = ann
+        .ask("transport:create", json!({ "direction": "send", "rtpCapabilities": capabilities }))
+        .await;
     let path = "payload.rtpCapabilities.codecs[1].kind";
-    assert_eq!(error["details"], json!([{ "path": path, "problem": "must be \"audio\" or \"video\"" }]));
+    assert_eq!(
+        error["details"],
+        json!([{ "path": path, "problem": "must be \"audio\" or \"video\"" }])
+    );
     assert_eq!(error["message"], format!("{path}: must be \"audio\" or \"video\""));
     for (layer, problem) in [(json!("1"), byte), (json!(-1), byte), (json!(1.5), byte)] {
         let payload = json!({ "consumerId": "x", "spatialLayer": layer });
@@ -246,14 +284,18 @@ async fn ids_of_other_peers_are_not_found() {
         assert_eq!(code(&mut eve, "produce", produce).await, "TRANSPORT_ERROR");
     }
     for action in ["producer:pause", "producer:resume", "producer:close"] {
-        assert_eq!(code(&mut eve, action, json!({ "producerId": producer })).await, "PRODUCE_ERROR");
+        assert_eq!(
+            code(&mut eve, action, json!({ "producerId": producer })).await,
+            "PRODUCE_ERROR"
+        );
     }
     let receiver = consume(&mut ann, &producer).await;
     receiver.receives_more(5).await;
     let error = ann.ask("transport:connect", receiver.connecting()).await;
     let expected = (&json!("TRANSPORT_ERROR"), &json!("transportId: connected already"));
     assert_eq!((&error["code"], &error["message"]), expected);
-    let produce = json!({ "transportId": receiver.id(), "kind": "audio", "rtpParameters": parameters });
+    let produce =
+        json!({ "transportId": receiver.id(), "kind": "audio", "rtpParameters": parameters });
     assert_eq!(code(&mut ann, "produce", produce).await, "PRODUCE_ERROR");
     receiver.receives_more(5).await;
     ann.close().await;
@@ -272,8 +314,13 @@ async fn media_requests_need_a_room_and_must_name_it_if_ambiguous() {
     ann.join("s", "ann").await;
     let created = json!({ "direction": "recv" });
     let refused = code(&mut ann, "transport:create", created).await;
-    assert_eq!(refused, code(&mut ann, "sdp:offer", json!({ "sdp": "x" })).await, "the same code as for signals");
-    let transport = ann.ask("transport:create", json!({ "direction": "recv", "roomId": "s" })).await;
+    assert_eq!(
+        refused,
+        code(&mut ann, "sdp:offer", json!({ "sdp": "x" })).await,
+        "the same code as for signals"
+    );
+    let transport =
+        ann.ask("transport:create", json!({ "direction": "recv", "roomId": "s" })).await;
     let in_room = |room: &str| json!({ "transportId": transport["id"], "roomId": room });
     assert_eq!(code(&mut ann, "transport:close", in_room("r")).await, "TRANSPORT_ERROR");
     assert_eq!(ann.ask("transport:close", in_room("s")).await["transportId"], transport["id"]);
@@ -283,7 +330,11 @@ async fn media_requests_need_a_room_and_must_name_it_if_ambiguous() {
 
 #[tokio::test]
 async fn limits_of_transports_producers_and_app_data_are_enforced() {
-    let server = TestServer::with(&["--messages-per-second=0", "--sfu-max-producers=2", "--max-metadata-bytes=1024"]);
+    let server = TestServer::with(&[
+        "--messages-per-second=0",
+        "--sfu-max-producers=2",
+        "--max-metadata-bytes=1024",
+    ]);
     let mut ann = one(&server).await;
     let capabilities = ann.ask("router:capabilities", json!({})).await["rtpCapabilities"].take();
     let create = json!({ "direction": "send", "rtpCapabilities": capabilities });
@@ -292,7 +343,8 @@ async fn limits_of_transports_producers_and_app_data_are_enforced() {
         transports.push(ann.ask("transport:create", create.clone()).await["id"].take());
     }
     assert_eq!(code(&mut ann, "transport:create", create.clone()).await, "TRANSPORT_ERROR");
-    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let opus =
+        json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
     let produce = |number: usize, text: &str| {
         let parameters = json!({ "mid": number.to_string(), "codecs": [opus], "encodings": [{ "ssrc": number + 1 }] });
         json!({ "transportId": transports[number % 4], "kind": "audio", "rtpParameters": parameters, "appData": { "x": text } })

@@ -40,13 +40,21 @@ async fn untargeted_signals_wait_for_the_other_peer_in_order() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal").await;
     // The first signal joins.
-    send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] })).await;
+    send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] }))
+        .await;
     for number in 0..30 {
-        send_text(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
+        send_text(
+            &mut ann,
+            json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() }),
+        )
+        .await;
     }
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(next_json(&mut bob).await, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] }));
+    assert_eq!(
+        next_json(&mut bob).await,
+        json!({ "type": "offer", "sessionId": "s", "sdp": "v=0", "mine": [1] })
+    );
     for number in 0..30 {
         assert_eq!(next_json(&mut bob).await["candidate"], number.to_string());
     }
@@ -100,7 +108,11 @@ async fn more_signals_than_a_send_queue_can_be_queued() {
     let server = TestServer::with(&["--messages-per-second=0", "--send-queue=8"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
     for number in 0..256 {
-        send_text(&mut ann, json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() })).await;
+        send_text(
+            &mut ann,
+            json!({ "type": "candidate", "sessionId": "s", "candidate": number.to_string() }),
+        )
+        .await;
     }
     settled(&mut ann).await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
@@ -124,7 +136,8 @@ async fn hangup_reaches_both_and_ends_the_session() {
     send_text(&mut bob, json!({ "type": "candidate", "sessionId": "s", "candidate": null })).await;
     let ended = json!({ "type": "error", "sessionId": "s", "code": "SESSION_ENDED", "message": "session ended" });
     assert_eq!(next_json(&mut bob).await, ended);
-    send_text(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null })).await;
+    send_text(&mut bob, json!({ "type": "candidate", "sessionId": "never", "candidate": null }))
+        .await;
     assert_eq!(next_json(&mut bob).await["code"], "SESSION_NOT_FOUND");
     let mut late = open(&server, "/signal").await;
     send_text(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
@@ -168,7 +181,14 @@ async fn returning_peer_evicts_its_overdue_connection() {
 async fn invalid_input_is_answered_and_the_connection_stays_open() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
-    for text in ["", "nonsense", "[]", "{}", r#"{"type":"join"}"#, r#"{"type":"offer","sessionId":"s","sdp":""}"#] {
+    for text in [
+        "",
+        "nonsense",
+        "[]",
+        "{}",
+        r#"{"type":"join"}"#,
+        r#"{"type":"offer","sessionId":"s","sdp":""}"#,
+    ] {
         ann.send(Message::text(text)).await.unwrap();
         assert_eq!(next_json(&mut ann).await["code"], "INVALID_MESSAGE", "{text}");
     }
@@ -201,7 +221,8 @@ async fn required_tls_may_be_reported_by_a_trusted_proxy() {
         use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
         let server = TestServer::with(&flags);
-        let mut request = format!("ws://{}/signal", server.address()).into_client_request().unwrap();
+        let mut request =
+            format!("ws://{}/signal", server.address()).into_client_request().unwrap();
         if let Some(proto) = proto {
             request.headers_mut().insert("x-forwarded-proto", proto.parse().unwrap());
         }
@@ -222,15 +243,27 @@ async fn presence_of_the_other_peer_is_anonymous() {
     let server = TestServer::start();
     let mut ann = open(&server, "/signal?sessionId=s").await;
     let mut bob = open(&server, "/signal?sessionId=s").await;
-    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
+    assert_eq!(
+        protocol_peer::next_json(&mut ann).await,
+        json!({ "type": "peer-joined", "sessionId": "s" })
+    );
     bob.close(None).await.unwrap();
-    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-left", "sessionId": "s" }));
+    assert_eq!(
+        protocol_peer::next_json(&mut ann).await,
+        json!({ "type": "peer-left", "sessionId": "s" })
+    );
 
     // A peer of another protocol is announced by the same words.
     let mut cid = Peer::join(&server, Protocol::Envelope, "s", "cid").await;
-    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "peer-joined", "sessionId": "s" }));
+    assert_eq!(
+        protocol_peer::next_json(&mut ann).await,
+        json!({ "type": "peer-joined", "sessionId": "s" })
+    );
     send_text(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
-    assert_eq!(protocol_peer::next_json(&mut ann).await, json!({ "type": "hangup", "sessionId": "s" }));
+    assert_eq!(
+        protocol_peer::next_json(&mut ann).await,
+        json!({ "type": "hangup", "sessionId": "s" })
+    );
     let ann_id = cid.list[0].clone();
     assert_eq!(cid.next_event().await, Received::Left(ann_id));
     cid.close().await;
@@ -247,7 +280,11 @@ async fn hang_up_of_the_other_peer_is_not_also_a_leave() {
     send_text(&mut bob, json!({ "type": "hangup", "sessionId": "s" })).await;
     assert_eq!(protocol_peer::next_json(&mut ann).await["type"], "hangup");
     send_text(&mut ann, json!({})).await;
-    assert_eq!(protocol_peer::next_json(&mut ann).await["message"], "type: missing", "nothing came between");
+    assert_eq!(
+        protocol_peer::next_json(&mut ann).await["message"],
+        "type: missing",
+        "nothing came between"
+    );
     close([ann, bob]).await;
     server.finish().await;
 }
@@ -262,17 +299,26 @@ async fn texts_of_session_errors_are_in_the_language_of_the_client() {
         ("en-US,ru;q=0.5", "session ended", "session not found"),
         ("de", "session ended", "session not found"),
     ] {
-        let mut request = format!("ws://{}/signal?sessionId=s", server.address()).into_client_request().unwrap();
+        let mut request =
+            format!("ws://{}/signal?sessionId=s", server.address()).into_client_request().unwrap();
         request.headers_mut().insert("accept-language", language.parse().unwrap());
         let (mut ann, _) = tokio_tungstenite::connect_async(request).await.unwrap();
         send_text(&mut ann, json!({ "type": "offer", "sessionId": "other", "sdp": "v=0" })).await;
         let error = next_json(&mut ann).await;
-        assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_NOT_FOUND"), &json!(not_found)), "{language}");
+        assert_eq!(
+            (&error["code"], &error["message"]),
+            (&json!("SESSION_NOT_FOUND"), &json!(not_found)),
+            "{language}"
+        );
         send_text(&mut ann, json!({ "type": "hangup", "sessionId": "s" })).await;
         assert_eq!(next_json(&mut ann).await["type"], "hangup");
         send_text(&mut ann, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
         let error = next_json(&mut ann).await;
-        assert_eq!((&error["code"], &error["message"]), (&json!("SESSION_ENDED"), &json!(ended)), "{language}");
+        assert_eq!(
+            (&error["code"], &error["message"]),
+            (&json!("SESSION_ENDED"), &json!(ended)),
+            "{language}"
+        );
         close([ann]).await;
     }
     server.finish().await;
@@ -290,7 +336,11 @@ async fn other_protocols_leave_an_ended_pair_session() {
     assert_eq!(cid.next_event().await, Received::Left(bob_id));
     assert_eq!(cid.next_event().await, Received::Error("ROOM_CLOSED".to_owned()));
     cid.offer("ann", "v=0").await;
-    assert_eq!(cid.next_event().await, Received::Error("NOT_IN_ROOM".to_owned()), "no code of another protocol");
+    assert_eq!(
+        cid.next_event().await,
+        Received::Error("NOT_IN_ROOM".to_owned()),
+        "no code of another protocol"
+    );
     ann.offer("missing", "v=0").await;
     assert_eq!(ann.next_event().await, Received::Error("TARGET_NOT_FOUND".to_owned()));
     ann.close().await;

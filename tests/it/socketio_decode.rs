@@ -53,8 +53,15 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 
 fn event_name() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(vec!["join-room", "leave-room", "offer", "answer", "ice-candidate", "auth"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "join-room",
+            "leave-room",
+            "offer",
+            "answer",
+            "ice-candidate",
+            "auth"
+        ])
+        .prop_map(str::to_owned),
         ".*",
     ]
 }
@@ -74,11 +81,15 @@ fn pass(text: &str) {
             let (from, signal) = (peer(Metadata::default()), Arc::new(signal));
             Event::SignalRelayed { room, from, found_by: FoundBy::PeerId, signal }
         }
-        Command::Leave { .. } | Command::Inspect { .. } | Command::HangUp { .. } | Command::Update { .. } => return,
+        Command::Leave { .. }
+        | Command::Inspect { .. }
+        | Command::HangUp { .. }
+        | Command::Update { .. } => return,
     };
     let Some(Frame::Text(frame)) = encode::event(&event) else { panic!("one event is one frame") };
     let array = frame.strip_prefix("42").expect("an event");
-    let written: serde_json::Value = serde_json::from_str(array).unwrap_or_else(|error| panic!("{error}: {frame}"));
+    let written: serde_json::Value =
+        serde_json::from_str(array).unwrap_or_else(|error| panic!("{error}: {frame}"));
     if !written[1].is_object() {
         // An application event may have any arguments.
         return;

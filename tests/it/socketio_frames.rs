@@ -7,7 +7,9 @@ use parlor::dialect::socketio::encode::Asked;
 use parlor::dialect::socketio::interpret::Interpreted;
 use parlor::dialect::{Failure, Frame};
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::room::{Code, Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, Snapshot};
+use parlor::room::{
+    Code, Command, Event, FoundBy, LeaveReason, Metadata, Peer, RemovalReason, Snapshot,
+};
 
 use crate::support::frames::{cases, interpreted, line, when};
 
@@ -31,7 +33,12 @@ fn recorded_messages_are_decoded() {
 
 fn peer(number: u128, id: &str, metadata: &str) -> Arc<Peer> {
     let connection = ConnectionId::from_u128(number);
-    Arc::new(Peer { id: PeerId::new(id).unwrap(), connection, joined_at: when(), metadata: Metadata::new(metadata) })
+    Arc::new(Peer {
+        id: PeerId::new(id).unwrap(),
+        connection,
+        joined_at: when(),
+        metadata: Metadata::new(metadata),
+    })
 }
 
 fn snapshot(me: Arc<Peer>, others: Vec<Arc<Peer>>) -> Arc<Snapshot> {
@@ -67,21 +74,34 @@ fn events_are_encoded_as_recorded() {
         "joined" => event(&Event::Joined(Arc::clone(&joined))),
         "acknowledged join" => encode::ack_joined(ASKED, &joined, None),
         "acknowledged" => encode::ack(ASKED),
-        "acknowledged error" => {
-            encode::ack_error(ASKED, &Failure::new(Code::TargetNotFound, "no peer of that id in the room"))
-        }
-        "error" => {
-            encode::error("/", &Failure::new(Code::NotInRoom, "not in a room of that id"), Some("offer"), Some(&room))
-        }
-        "error in a namespace" => {
-            encode::error("/chat", &Failure::new(Code::NotInRoom, "not in a room of that id"), None, None)
-        }
+        "acknowledged error" => encode::ack_error(
+            ASKED,
+            &Failure::new(Code::TargetNotFound, "no peer of that id in the room"),
+        ),
+        "error" => encode::error(
+            "/",
+            &Failure::new(Code::NotInRoom, "not in a room of that id"),
+            Some("offer"),
+            Some(&room),
+        ),
+        "error in a namespace" => encode::error(
+            "/chat",
+            &Failure::new(Code::NotInRoom, "not in a room of that id"),
+            None,
+            None,
+        ),
         "peer joined" => event(&Event::PeerJoined { room: room.clone(), peer: Arc::clone(&bob) }),
-        "peer left" => {
-            event(&Event::PeerLeft { room: room.clone(), peer: Arc::clone(&bob), reason: LeaveReason::TimedOut })
+        "peer left" => event(&Event::PeerLeft {
+            room: room.clone(),
+            peer: Arc::clone(&bob),
+            reason: LeaveReason::TimedOut,
+        }),
+        "replaced" => {
+            event(&Event::Removed { room: room.clone(), reason: RemovalReason::Replaced })
         }
-        "replaced" => event(&Event::Removed { room: room.clone(), reason: RemovalReason::Replaced }),
-        "room closed" => event(&Event::Removed { room: room.clone(), reason: RemovalReason::Closed }),
+        "room closed" => {
+            event(&Event::Removed { room: room.clone(), reason: RemovalReason::Closed })
+        }
         other => panic!("no such case: {other}"),
     };
     let cases = cases(include_str!("../fixtures/socketio/encode.txt"), "= ", "> ");
@@ -93,9 +113,16 @@ fn events_are_encoded_as_recorded() {
 
 /// Decodes a signal of connection 1 called ann, and writes what its target reads.
 fn relayed(sent: &str, found_by: FoundBy) -> String {
-    let Some(Ok(Interpreted::Command(Command::Relay { signal, .. }))) = interpreted(sent) else { panic!("{sent}") };
+    let Some(Ok(Interpreted::Command(Command::Relay { signal, .. }))) = interpreted(sent) else {
+        panic!("{sent}")
+    };
     let room = RoomId::new("r").unwrap();
-    event(&Event::SignalRelayed { room, from: peer(1, "ann", ""), found_by, signal: Arc::new(signal) })
+    event(&Event::SignalRelayed {
+        room,
+        from: peer(1, "ann", ""),
+        found_by,
+        signal: Arc::new(signal),
+    })
 }
 
 #[test]
@@ -105,7 +132,9 @@ fn relayed_signal_names_its_sender_under_the_counterpart_keys() {
         (
             r#"["offer",{"offer":1}]"#,
             FoundBy::PeerId,
-            format!(r#"42["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r"}}]"#),
+            format!(
+                r#"42["offer",{{"offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r"}}]"#
+            ),
         ),
         (
             r#"["offer",{"to":"bob","offer":1}]"#,
@@ -135,7 +164,8 @@ fn relayed_signal_names_its_sender_under_the_counterpart_keys() {
                 r#"42["offer",{{"targetUserId":"bob","offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromUserId":"ann"}}]"#
             ),
         ),
-        // What a client claims of the sender is overwritten, even where it would not be written otherwise.
+        // What a client claims of the sender is overwritten, even where it would not be written
+        // otherwise.
         (
             r#"["offer",{"from":"eve","senderId":"eve","roomId":"r","fromUserId":{"x":1},"offer":1,"from":"eve"}]"#,
             FoundBy::PeerId,

@@ -18,7 +18,9 @@ fn line(text: &str) -> String {
         Err(error) => return error.to_string(),
     };
     let (name, attachments) = match kind {
-        PacketKind::BinaryEvent => ("binary event".to_owned(), format!(" {attachments} attachments")),
+        PacketKind::BinaryEvent => {
+            ("binary event".to_owned(), format!(" {attachments} attachments"))
+        }
         PacketKind::BinaryAck => ("binary ack".to_owned(), format!(" {attachments} attachments")),
         kind => (format!("{kind:?}").to_lowercase(), String::new()),
     };

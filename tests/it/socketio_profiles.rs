@@ -9,8 +9,17 @@ use proptest::prelude::*;
 use crate::support::any_profile::check;
 
 fn event() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["join", "call", "offer", "chat", "$event", "user-joined", "ice-candidate", "😀"])
-        .prop_map(str::to_owned)
+    prop::sample::select(vec![
+        "join",
+        "call",
+        "offer",
+        "chat",
+        "$event",
+        "user-joined",
+        "ice-candidate",
+        "😀",
+    ])
+    .prop_map(str::to_owned)
 }
 
 /// A value of `args`, right or wrong.
@@ -49,9 +58,11 @@ fn value() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(|values| format!("[{}]", values.join(", "))),
+            prop::collection::vec(inner.clone(), 0..4)
+                .prop_map(|values| format!("[{}]", values.join(", "))),
             prop::collection::btree_map("[a-z]{1,6}", inner, 0..4).prop_map(|map| {
-                let members: Vec<String> = map.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                let members: Vec<String> =
+                    map.iter().map(|(key, value)| format!("{key} = {value}")).collect();
                 format!("{{ {} }}", members.join(", "))
             }),
         ]
@@ -59,8 +70,9 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 fn args() -> impl Strategy<Value = String> {
-    prop::option::of(prop::collection::vec(value(), 0..4))
-        .prop_map(|values| values.map(|values| format!("args = [{}]\n", values.join(", "))).unwrap_or_default())
+    prop::option::of(prop::collection::vec(value(), 0..4)).prop_map(|values| {
+        values.map(|values| format!("args = [{}]\n", values.join(", "))).unwrap_or_default()
+    })
 }
 
 fn rule() -> impl Strategy<Value = String> {
@@ -80,14 +92,14 @@ fn rule() -> impl Strategy<Value = String> {
         "removed",
     ];
     prop_oneof![
-        (event(), prop::sample::select(does), args())
-            .prop_map(|(event, does, args)| format!("[[in]]\nevent = {event:?}\ndoes = {does:?}\n{args}")),
-        (event(), prop::sample::select(on), args(), prop::option::of(1_usize..4), any::<bool>()).prop_map(
-            |(event, on, args, size, keep)| {
+        (event(), prop::sample::select(does), args()).prop_map(|(event, does, args)| format!(
+            "[[in]]\nevent = {event:?}\ndoes = {does:?}\n{args}"
+        )),
+        (event(), prop::sample::select(on), args(), prop::option::of(1_usize..4), any::<bool>())
+            .prop_map(|(event, on, args, size, keep)| {
                 let size = size.map(|size| format!("size = {size}\n")).unwrap_or_default();
                 format!("[[out]]\non = {on:?}\nevent = {event:?}\nkeep = {keep}\n{size}{args}")
-            }
-        ),
+            }),
     ]
 }
 
@@ -97,8 +109,18 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
         any::<i64>().prop_map(Into::into),
         prop::sample::select(vec!["r", "bob", "offer", "all", "\"\\\u{7}é"]).prop_map(Into::into),
     ];
-    let key =
-        prop::sample::select(vec!["room", "roomId", "to", "target", "offer", "candidate", "type", "name", "a", "from"]);
+    let key = prop::sample::select(vec![
+        "room",
+        "roomId",
+        "to",
+        "target",
+        "offer",
+        "candidate",
+        "type",
+        "name",
+        "a",
+        "from",
+    ]);
     leaf.prop_recursive(3, 16, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
@@ -137,7 +159,8 @@ fn example_files_are_valid_profiles() {
     for file in fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
-        let profile = Profile::read(&path.display().to_string(), &text).unwrap_or_else(|error| panic!("{error}"));
+        let profile = Profile::read(&path.display().to_string(), &text)
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(Some(profile.name()), path.file_stem().and_then(|stem| stem.to_str()));
         count += 1;
     }

@@ -1,6 +1,8 @@
-//! Engine.IO 4 and Socket.IO 5 as the conformance suites of their authors check them, over both transports.
+//! Engine.IO 4 and Socket.IO 5 as the conformance suites of their authors check them, over both
+//! transports.
 //!
-//! Written anew from the specifications; the suites talk to an echo server, these to a server of rooms.
+//! Written anew from the specifications; the suites talk to an echo server, these to a server of
+//! rooms.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +23,10 @@ async fn get(server: &TestServer, path: &str) -> (u16, String) {
 
 /// Has the server forget a polling connection.
 async fn forget(server: &TestServer, path: &str, close: &str) {
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", close.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        close.len()
+    );
     Raw::sending(server.address(), head + close).await.response().await.expect("an answer");
 }
 
@@ -31,12 +35,18 @@ async fn polling_handshake_opens_a_session() {
     let server = TestServer::with(&HEARTBEATS);
     let (status, body) = get(&server, "/socket.io/?EIO=4&transport=polling").await;
     assert_eq!(status, 200);
-    let open: Value = serde_json::from_str(body.strip_prefix('0').expect("an OPEN packet")).unwrap();
+    let open: Value =
+        serde_json::from_str(body.strip_prefix('0').expect("an OPEN packet")).unwrap();
     assert!(open["sid"].as_str().is_some_and(|sid| !sid.is_empty()), "{open}");
     assert_eq!((&open["upgrades"], &open["pingInterval"]), (&json!(["websocket"]), &json!(300)));
     assert_eq!(open["pingTimeout"], 200);
     assert!(open["maxPayload"].is_number(), "{open}");
-    forget(&server, &format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap()), "1").await;
+    forget(
+        &server,
+        &format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap()),
+        "1",
+    )
+    .await;
     server.finish().await;
 }
 
@@ -45,7 +55,8 @@ async fn websocket_handshake_opens_a_session() {
     let server = TestServer::with(&HEARTBEATS);
     let mut raw = Raw::websocket(server.address(), "/socket.io/?EIO=4&transport=websocket").await;
     let open = raw.text().await.unwrap();
-    let open: Value = serde_json::from_str(open.strip_prefix('0').expect("an OPEN packet")).unwrap();
+    let open: Value =
+        serde_json::from_str(open.strip_prefix('0').expect("an OPEN packet")).unwrap();
     assert!(open["sid"].as_str().is_some_and(|sid| !sid.is_empty()), "{open}");
     assert_eq!((&open["upgrades"], &open["pingInterval"]), (&json!([]), &json!(300)));
     assert_eq!(open["pingTimeout"], 200);
@@ -57,16 +68,28 @@ async fn websocket_handshake_opens_a_session() {
 #[tokio::test]
 async fn invalid_handshakes_are_refused() {
     let server = TestServer::start();
-    for query in ["EIO=abc&transport=polling", "EIO=4", "EIO=4&transport=abc", "EIO=4&transport=polling&sid=x"] {
+    for query in [
+        "EIO=abc&transport=polling",
+        "EIO=4",
+        "EIO=4&transport=abc",
+        "EIO=4&transport=polling&sid=x",
+    ] {
         assert_eq!(get(&server, &format!("/socket.io/?{query}")).await.0, 400, "{query}");
     }
     for method in ["POST", "PUT"] {
         let path = "/socket.io/?EIO=4&transport=polling";
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(Raw::sending(server.address(), head).await.response().await.unwrap().status, 400, "{method}");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(
+            Raw::sending(server.address(), head).await.response().await.unwrap().status,
+            400,
+            "{method}"
+        );
     }
     for query in ["EIO=abc&transport=websocket", "EIO=4&transport=abc"] {
-        let mut raw = Raw::sending(server.address(), handshake(&format!("/socket.io/?{query}"), "")).await;
+        let mut raw =
+            Raw::sending(server.address(), handshake(&format!("/socket.io/?{query}"), "")).await;
         assert_eq!(raw.response().await.unwrap().status, 400, "{query}");
     }
     server.finish().await;
@@ -108,11 +131,18 @@ async fn close_packet_ends_the_connection() {
     assert_eq!(engine.next_event().await, None);
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
     let path = engine.path(Transport::Polling);
-    let mut poll =
-        Raw::sending(server.address(), format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+    let mut poll = Raw::sending(
+        server.address(),
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    )
+    .await;
     poll.until_read().await;
     engine.post("text/plain", "1").await;
-    assert_eq!(poll.response().await.expect("an answer").status, 200, "a poll that waits is answered");
+    assert_eq!(
+        poll.response().await.expect("an answer").status,
+        200,
+        "a poll that waits is answered"
+    );
     assert_eq!(engine.poll().await.status, 400);
     assert!(!engine.send("40").await);
     server.finish().await;
@@ -122,7 +152,8 @@ async fn close_packet_ends_the_connection() {
 async fn payload_may_have_several_packets() {
     let server = TestServer::start();
     let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
-    let packets: Vec<String> = (1..=3).map(|number| format!(r#"42{number}["leave-room"]"#)).collect();
+    let packets: Vec<String> =
+        (1..=3).map(|number| format!(r#"42{number}["leave-room"]"#)).collect();
     let packets: Vec<&[u8]> = packets.iter().map(String::as_bytes).collect();
     assert_eq!(engine.post("text/plain", payload(4, &packets)).await.status, 200);
     let mut observed = String::new();
@@ -153,7 +184,12 @@ async fn upgrade_moves_the_connection_with_its_queue() {
         });
         assert_eq!(poll.text(), if revision == 3 { "1:6" } else { "6" });
         for number in 0..MANY {
-            let sent = ann.ask("ice-candidate", json!({ "targetId": "odd", "candidate": format!("c{number}") })).await;
+            let sent = ann
+                .ask(
+                    "ice-candidate",
+                    json!({ "targetId": "odd", "candidate": format!("c{number}") }),
+                )
+                .await;
             assert_eq!(sent["ok"], true, "{sent}");
         }
         raw.send(frame(TEXT, "5")).await;
@@ -207,7 +243,10 @@ async fn client_that_leaves_its_namespace_may_connect_again() {
     for which in V4 {
         let mut engine = Engine::connect(server.address(), which).await;
         engine.send("41").await;
-        assert!(engine.expect_event("2").await.is_some(), "{which:?}: the connection is still there");
+        assert!(
+            engine.expect_event("2").await.is_some(),
+            "{which:?}: the connection is still there"
+        );
         engine.send("3").await;
         engine.send("40").await;
         assert!(engine.expect_event("40{").await.is_some(), "{which:?}");
@@ -233,7 +272,9 @@ async fn protocol_violations_close_the_connection() {
             let mut engine = Engine::connect(server.address(), which).await;
             engine.send(packet).await;
             if packet.starts_with("45") {
-                engine.send(if which.0 == Transport::Polling { "bAQID" } else { "42[\"x\"]" }).await;
+                engine
+                    .send(if which.0 == Transport::Polling { "bAQID" } else { "42[\"x\"]" })
+                    .await;
             }
             assert!(!engine.answers().await, "{which:?} {packet:?}");
         }
@@ -296,21 +337,32 @@ async fn room_limit_counts_all_namespaces_of_a_connection() {
         let mut engine = Engine::connect(server.address(), which).await;
         engine.send("40/chat,").await;
         engine.expect_event("40/chat,").await.expect("connected");
-        assert!(join(&mut engine, "", "a").await && join(&mut engine, "/chat,", "b").await, "{which:?}");
-        assert!(!join(&mut engine, "/chat,", "c").await && !join(&mut engine, "", "c").await, "{which:?}");
+        assert!(
+            join(&mut engine, "", "a").await && join(&mut engine, "/chat,", "b").await,
+            "{which:?}"
+        );
+        assert!(
+            !join(&mut engine, "/chat,", "c").await && !join(&mut engine, "", "c").await,
+            "{which:?}"
+        );
         assert!(join(&mut engine, "/chat,", "b").await, "{which:?}: it is in this room already");
         engine.send("41/chat,").await;
-        assert!(join(&mut engine, "", "c").await, "{which:?}: rooms of a namespace that was left do not count");
+        assert!(
+            join(&mut engine, "", "c").await,
+            "{which:?}: rooms of a namespace that was left do not count"
+        );
         engine.close().await;
     }
     server.finish().await;
 }
 
-/// An event whose attachments have come is answered; one whose attachments do not come ends its connection in time.
+/// An event whose attachments have come is answered; one whose attachments do not come ends its
+/// connection in time.
 #[tokio::test]
 async fn binary_events_wait_for_their_attachments() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
-    let event = r#"452-7["offer",{"offer":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}]"#;
+    let event =
+        r#"452-7["offer",{"offer":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}]"#;
     let mut raw = Raw::websocket(server.address(), "/socket.io/?EIO=4&transport=websocket").await;
     raw.text().await.unwrap();
     raw.send(frame(TEXT, "40")).await;
@@ -331,16 +383,24 @@ async fn binary_events_wait_for_their_attachments() {
     server.finish().await;
 }
 
-/// As the official Java client encodes attachments: a line break after 76 characters and at the end.
+/// As the official Java client encodes attachments: a line break after 76 characters and at the
+/// end.
 #[tokio::test]
 async fn base64_attachments_over_polling_may_have_line_breaks() {
     let server = TestServer::start();
-    let event = r#"452-7["offer",{"offer":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}]"#;
+    let event =
+        r#"452-7["offer",{"offer":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}]"#;
     for (revision, kind) in [(4, "b"), (3, "b4")] {
         let mut engine = Engine::connect(server.address(), (Transport::Polling, revision)).await;
-        let attachments = [format!("{kind}AQ\nID\n"), format!("{kind}{}\r\nAQID\r\n", "AQID".repeat(19))];
-        let packets = [event, &attachments[0], &attachments[1], r#"428["leave-room"]"#].map(str::as_bytes);
-        assert_eq!(engine.post("text/plain", payload(revision, &packets)).await.status, 200, "Engine.IO {revision}");
+        let attachments =
+            [format!("{kind}AQ\nID\n"), format!("{kind}{}\r\nAQID\r\n", "AQID".repeat(19))];
+        let packets =
+            [event, &attachments[0], &attachments[1], r#"428["leave-room"]"#].map(str::as_bytes);
+        assert_eq!(
+            engine.post("text/plain", payload(revision, &packets)).await.status,
+            200,
+            "Engine.IO {revision}"
+        );
         let answers = engine.expect_event("437[").await.expect("an answer");
         assert!(answers.contains("INVALID_MESSAGE"), "both attachments have come: {answers}");
         assert!(answers.contains("438["), "what follows them is read: {answers}");
@@ -379,10 +439,18 @@ async fn first_subprotocol_is_chosen_on_every_endpoint() {
         let offered = "Sec-WebSocket-Protocol: app.v2, app.v1\r\n";
         let mut raw = Raw::sending(server.address(), handshake(path, offered)).await;
         let response = raw.response().await.unwrap();
-        assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, Some("app.v2")), "{path}");
+        assert_eq!(
+            (response.status, response.header("sec-websocket-protocol")),
+            (101, Some("app.v2")),
+            "{path}"
+        );
         let mut raw = Raw::sending(server.address(), handshake(path, "")).await;
         let response = raw.response().await.unwrap();
-        assert_eq!((response.status, response.header("sec-websocket-protocol")), (101, None), "{path}");
+        assert_eq!(
+            (response.status, response.header("sec-websocket-protocol")),
+            (101, None),
+            "{path}"
+        );
     }
     server.finish().await;
 }
@@ -407,7 +475,10 @@ async fn request_may_have_a_hundred_header_fields() {
     let fields: Vec<String> = (0..98).map(|number| format!("X-Forwarded-{number}: 1")).collect();
     let fields = fields.join("\r\n") + "\r\n";
     let request = |fields: &str| format!("GET /health HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
-    assert_eq!(Raw::sending(server.address(), request(&fields)).await.response().await.unwrap().status, 200);
+    assert_eq!(
+        Raw::sending(server.address(), request(&fields)).await.response().await.unwrap().status,
+        200
+    );
     server.finish().await;
 }
 
@@ -427,7 +498,9 @@ async fn joining_a_large_mesh_hits_no_rate_limit() {
             if candidate == 0 {
                 joiner.tell("offer", json!({ "targetId": to, "offer": "x".repeat(3000) })).await;
             } else {
-                joiner.tell("ice-candidate", json!({ "targetId": to, "candidate": candidate })).await;
+                joiner
+                    .tell("ice-candidate", json!({ "targetId": to, "candidate": candidate }))
+                    .await;
             }
         }
     }

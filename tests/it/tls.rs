@@ -37,12 +37,16 @@ async fn rest_is_served_over_each_version_of_tls_and_of_http() {
     let server = TestServer::secure(&authority, &identity, &[]);
     for version in BOTH {
         for is_http2 in [false, true] {
-            let https = Https::connect(server.address(), authority.client(&[version]), is_http2).await;
+            let https =
+                Https::connect(server.address(), authority.client(&[version]), is_http2).await;
             assert_eq!(https.post(&server.url("/api/rooms"), r#"{"roomId":"r"}"#).await.0, 201);
             let (status, rooms) = https.get(&server.url("/api/rooms")).await;
             let rooms: Value = serde_json::from_str(&rooms).unwrap();
             assert_eq!((status, &rooms[0]["id"]), (200, &json!("r")), "{version:?}");
-            assert_eq!(https.ask(Method::DELETE, &server.url("/api/rooms/r"), None, "").await.0, 204);
+            assert_eq!(
+                https.ask(Method::DELETE, &server.url("/api/rooms/r"), None, "").await.0,
+                204
+            );
         }
     }
     server.finish().await;
@@ -86,7 +90,11 @@ async fn call_succeeds_over_every_protocol() {
         assert_eq!(ann.next_event().await, Received::Offer { from, sdp }, "{protocol:?}");
         ann.answer(&bob.id, "an answer").await;
         let from = if protocol == Protocol::Session { UNNAMED.to_owned() } else { ann.id.clone() };
-        assert_eq!(bob.next_event().await, Received::Answer { from, sdp: "an answer".to_owned() }, "{protocol:?}");
+        assert_eq!(
+            bob.next_event().await,
+            Received::Answer { from, sdp: "an answer".to_owned() },
+            "{protocol:?}"
+        );
         ann.close().await;
         bob.close().await;
         server.until("the room is empty", |held| held == Held::NOTHING).await;
@@ -130,7 +138,10 @@ async fn plain_http_on_a_tls_port_is_refused() {
     });
     let (plain, tls_1_1, garbage) = answers.await.unwrap();
     let plain = String::from_utf8(plain).unwrap();
-    assert!(plain.starts_with("HTTP/1.1 400 ") && plain.ends_with("use https:// or wss://\n"), "{plain}");
+    assert!(
+        plain.starts_with("HTTP/1.1 400 ") && plain.ends_with("use https:// or wss://\n"),
+        "{plain}"
+    );
     // An alert (RFC 8446, section 6), fatal.
     assert_eq!((tls_1_1[0], tls_1_1[5]), (21, 2), "{tls_1_1:?}");
     assert_eq!(garbage.first().copied().unwrap_or(21), 21, "an alert or nothing: {garbage:?}");
@@ -191,13 +202,19 @@ async fn stalled_handshake_is_closed() {
 async fn stalled_reader_is_disconnected_over_tls() {
     let (authority, identity) = set_up("tls-stall");
     let stalls = PROTOCOLS.map(|protocol| {
-        stalled::is_dropped(TestServer::secure_within(&short(), &authority, &identity, &stalled::FLAGS), protocol)
+        stalled::is_dropped(
+            TestServer::secure_within(&short(), &authority, &identity, &stalled::FLAGS),
+            protocol,
+        )
     });
     futures_util::future::join_all(stalls).await;
 }
 
 /// The certificate that the server shows.
-async fn handshake(address: SocketAddr, client: &Arc<ClientConfig>) -> std::io::Result<CertificateDer<'static>> {
+async fn handshake(
+    address: SocketAddr,
+    client: &Arc<ClientConfig>,
+) -> std::io::Result<CertificateDer<'static>> {
     let stream = tokio::net::TcpStream::connect(address).await?;
     let name = ServerName::from(address.ip());
     let stream = tokio_rustls::TlsConnector::from(Arc::clone(client)).connect(name, stream).await?;
@@ -222,14 +239,17 @@ async fn renewed_certificate_is_loaded_and_an_invalid_one_is_not() {
     let identity = authority.issue(&folder);
     let program = start(&identity);
     let address = program.address();
-    // One client for all handshakes: nothing of the old certificate may be resumed under the new one.
+    // One client for all handshakes: nothing of the old certificate may be resumed under the new
+    // one.
     let client = Arc::new(authority.client(&BOTH));
     let first = read_pem(&identity.certificate);
     assert_eq!(handshake(address, &client).await.unwrap(), first);
     let request = format!("wss://{address}/ws").into_client_request().unwrap();
     let connector = Some(Connector::Rustls(Arc::clone(&client)));
-    let connected = tokio_tungstenite::connect_async_tls_with_config(request, None, true, connector).await;
-    let (mut open, _): (tokio_tungstenite::WebSocketStream<MaybeTlsStream<_>>, _) = connected.unwrap();
+    let connected =
+        tokio_tungstenite::connect_async_tls_with_config(request, None, true, connector).await;
+    let (mut open, _): (tokio_tungstenite::WebSocketStream<MaybeTlsStream<_>>, _) =
+        connected.unwrap();
 
     authority.issue(&folder);
     let second = read_pem(&identity.certificate);
@@ -272,10 +292,13 @@ async fn renewed_certificate_is_loaded_and_an_invalid_one_is_not() {
 fn health_command_uses_tls() {
     let (_, identity) = set_up("tls-health");
     let program = start(&identity);
-    assert!(program.until_printed("listening on").contains(&format!("https://{}", program.address())));
+    assert!(
+        program.until_printed("listening on").contains(&format!("https://{}", program.address()))
+    );
     let port = program.address().port().to_string();
-    let health =
-        |flags: &[String]| parlor().args(["health", "--host=127.0.0.1", "--port", &port]).args(flags).output().unwrap();
+    let health = |flags: &[String]| {
+        parlor().args(["health", "--host=127.0.0.1", "--port", &port]).args(flags).output().unwrap()
+    };
     assert_eq!(health(&identity.flags()).status.code(), Some(0));
     // Without a certificate in its settings it requests plain HTTP and gets the hint.
     let plain = health(&[]);
@@ -306,16 +329,36 @@ fn invalid_certificate_prevents_the_start_with_one_line() {
     for (flags, code, named) in [
         (vec![cert.clone()], 2, "TLS_KEY"),
         (vec![key.clone()], 2, "TLS_CERT"),
-        (vec![cert.clone(), "--tls-key=/nowhere/key.pem".to_owned()], 1, "TLS_KEY=/nowhere/key.pem: No such file"),
-        (vec![cert.clone(), format!("--tls-key={}", text(&other.key))], 1, "is not the key of TLS_CERT="),
+        (
+            vec![cert.clone(), "--tls-key=/nowhere/key.pem".to_owned()],
+            1,
+            "TLS_KEY=/nowhere/key.pem: No such file",
+        ),
+        (
+            vec![cert.clone(), format!("--tls-key={}", text(&other.key))],
+            1,
+            "is not the key of TLS_CERT=",
+        ),
         (swapped.to_vec(), 1, "holds no certificate"),
-        (vec![cert.clone(), format!("--tls-key={}", text(&identity.certificate))], 1, "holds no private key"),
+        (
+            vec![cert.clone(), format!("--tls-key={}", text(&identity.certificate))],
+            1,
+            "holds no private key",
+        ),
     ] {
         for action in ["serve", "check"] {
-            let output = parlor().arg(action).args(["--host=127.0.0.1", "--port=0"]).args(&flags).output().unwrap();
+            let output = parlor()
+                .arg(action)
+                .args(["--host=127.0.0.1", "--port=0"])
+                .args(&flags)
+                .output()
+                .unwrap();
             let printed = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(code), "{printed}");
-            assert!(printed.trim_end().lines().count() == 1 && printed.contains(named), "{printed}");
+            assert!(
+                printed.trim_end().lines().count() == 1 && printed.contains(named),
+                "{printed}"
+            );
         }
     }
 }

@@ -24,15 +24,29 @@ async fn each_request_has_one_reply_with_its_correlation_id() {
     let server = TestServer::start();
     let mut ann = open(&server, "/ws").await;
     let ack = next_json(&mut ann).await;
-    assert_eq!((&ack["type"], &ack["payload"]["heartbeatSeconds"]), (&json!("connection:ack"), &json!(30)));
-    let answer = ask(&mut ann, "auth:request", json!({ "token": "anything", "role": "host" })).await;
-    assert_eq!((&answer["type"], &answer["payload"]["success"]), (&json!("auth:response"), &json!(true)));
+    assert_eq!(
+        (&ack["type"], &ack["payload"]["heartbeatSeconds"]),
+        (&json!("connection:ack"), &json!(30))
+    );
+    let answer =
+        ask(&mut ann, "auth:request", json!({ "token": "anything", "role": "host" })).await;
+    assert_eq!(
+        (&answer["type"], &answer["payload"]["success"]),
+        (&json!("auth:response"), &json!(true))
+    );
     let user = json!({ "id": "ann", "displayName": "Ann", "role": "host" });
-    let state =
-        ask(&mut ann, "room:join", json!({ "roomId": "r", "user": user, "metadata": { "mood": "good" } })).await;
+    let state = ask(
+        &mut ann,
+        "room:join",
+        json!({ "roomId": "r", "user": user, "metadata": { "mood": "good" } }),
+    )
+    .await;
     assert_eq!(state["type"], "room:state");
     let me = &state["payload"]["participants"][0];
-    assert_eq!((&me["userId"], &me["displayName"], &me["role"]), (&json!("ann"), &json!("Ann"), &json!("host")));
+    assert_eq!(
+        (&me["userId"], &me["displayName"], &me["role"]),
+        (&json!("ann"), &json!("Ann"), &json!("host"))
+    );
     assert_eq!(me["metadata"]["mood"], "good");
     assert_eq!(state["payload"]["roomConfig"]["capacity"], 50);
     let again = ask(&mut ann, "room:join", json!({ "roomId": "r", "user": user })).await;
@@ -54,10 +68,17 @@ async fn each_request_has_one_reply_with_its_correlation_id() {
         ("no:such", json!({}), "INVALID_MESSAGE"),
     ] {
         let error = ask(&mut ann, kind, payload).await;
-        assert_eq!((&error["type"], &error["payload"]["code"]), (&json!("error"), &json!(code)), "{kind}");
+        assert_eq!(
+            (&error["type"], &error["payload"]["code"]),
+            (&json!("error"), &json!(code)),
+            "{kind}"
+        );
     }
     let left = ask(&mut ann, "room:leave", json!({ "roomId": "r" })).await;
-    assert_eq!((&left["type"], &left["payload"]["participants"]), (&json!("room:state"), &json!([])));
+    assert_eq!(
+        (&left["type"], &left["payload"]["participants"]),
+        (&json!("room:state"), &json!([]))
+    );
     ann.close(None).await.unwrap();
     while message(&mut ann).await.is_ok() {}
     server.finish().await;
@@ -73,8 +94,7 @@ async fn relayed_signal_keeps_the_senders_fields_except_its_name() {
         ask(socket, "room:join", json!({ "roomId": "r", "user": { "id": name } })).await;
     }
     assert_eq!(next_json(&mut ann).await["type"], "room:participant-joined");
-    let sent =
-        json!({ "sdp": "v=0", "targetUserId": "ann", "mine": { "z": 1, "a": 2 }, "fromUserId": "eve", "sentAt": 1 });
+    let sent = json!({ "sdp": "v=0", "targetUserId": "ann", "mine": { "z": 1, "a": 2 }, "fromUserId": "eve", "sentAt": 1 });
     ask(&mut bob, "sdp:offer", sent).await;
     let payload = next_json(&mut ann).await["payload"].take();
     let expected = json!({ "sdp": "v=0", "targetUserId": "ann", "mine": { "z": 1, "a": 2 }, "sentAt": 5, "fromUserId": "bob", "roomId": "r" });
@@ -97,7 +117,8 @@ async fn client_that_does_not_join_in_time_is_closed() {
 #[tokio::test]
 async fn topic_sends_metadata_and_echoes_message_ids() {
     let server = TestServer::start();
-    let mut ann = open(&server, "/ws/t?metadata=%7B%22name%22%3A%22Ann%22%2C%22n%22%3A1e2%7D").await;
+    let mut ann =
+        open(&server, "/ws/t?metadata=%7B%22name%22%3A%22Ann%22%2C%22n%22%3A1e2%7D").await;
     let id = next_json(&mut ann).await["selfId"].take();
     assert_eq!(id.as_str().unwrap().len(), 26, "a ULID: {id}");
     assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-list", "peers": [] }));
@@ -105,14 +126,24 @@ async fn topic_sends_metadata_and_echoes_message_ids() {
     let bob_id = next_json(&mut bob).await["selfId"].take();
     let list = message(&mut bob).await.unwrap();
     assert!(list.contains(r#""metadata":{"name":"Ann","n":1e2}"#), "as it came: {list}");
-    assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-joined", "peerId": bob_id, "metadata": {} }));
+    assert_eq!(
+        next_json(&mut ann).await,
+        json!({ "type": "peer-joined", "peerId": bob_id, "metadata": {} })
+    );
     let offer = json!({ "type": "offer", "to": id, "payload": { "any": ["thing"] }, "msgId": "m1", "from": "forged" });
     bob.send(Message::text(offer.to_string())).await.unwrap();
-    let expected = json!({ "type": "offer", "from": bob_id, "payload": { "any": ["thing"] }, "msgId": "m1" });
+    let expected =
+        json!({ "type": "offer", "from": bob_id, "payload": { "any": ["thing"] }, "msgId": "m1" });
     assert_eq!(next_json(&mut ann).await, expected);
-    bob.send(Message::text(r#"{"type":"offer","to":"missing","payload":{},"msgId":"m2"}"#)).await.unwrap();
+    bob.send(Message::text(r#"{"type":"offer","to":"missing","payload":{},"msgId":"m2"}"#))
+        .await
+        .unwrap();
     let error = next_json(&mut bob).await;
-    assert_eq!((&error["code"], &error["msgId"]), (&json!("target_not_found"), &json!("m2")), "success was silent");
+    assert_eq!(
+        (&error["code"], &error["msgId"]),
+        (&json!("target_not_found"), &json!("m2")),
+        "success was silent"
+    );
     bob.close(None).await.unwrap();
     assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-left", "peerId": bob_id }));
     drop((ann, bob));
@@ -130,9 +161,13 @@ async fn topic_that_cannot_be_joined_is_refused_or_closed() {
         ("/ws/t?metadata=[]", 400),
         ("/ws/a/b", 404),
     ] {
-        let request = http.get(server.url(path)).header("connection", "upgrade").header("upgrade", "websocket");
-        let request =
-            request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let request = http
+            .get(server.url(path))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket");
+        let request = request
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(request.send().await.unwrap().status(), status, "{path}");
     }
     assert_eq!(http.get(server.url("/ws")).send().await.unwrap().status(), 400, "no handshake");
@@ -155,7 +190,8 @@ async fn topic_drops_messages_for_a_full_queue() {
     let mut ann = open(&server, "/ws/t").await;
     next_json(&mut ann).await;
     next_json(&mut ann).await;
-    let offer = json!({ "type": "offer", "to": to, "payload": "x".repeat(60_000), "msgId": "m" }).to_string();
+    let offer = json!({ "type": "offer", "to": to, "payload": "x".repeat(60_000), "msgId": "m" })
+        .to_string();
     let dropped = loop {
         ann.send(Message::text(offer.as_str())).await.unwrap();
         ann.send(Message::text("{}")).await.unwrap();
@@ -206,7 +242,9 @@ async fn pages_of_foreign_origins_are_refused() {
     for path in ["/signal", "/ws", "/ws/t"] {
         let mut request = format!("ws://{}{path}", server.address()).into_client_request().unwrap();
         request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
-        let Err(Error::Http(answer)) = tokio_tungstenite::connect_async(request).await else { panic!("{path}") };
+        let Err(Error::Http(answer)) = tokio_tungstenite::connect_async(request).await else {
+            panic!("{path}")
+        };
         assert_eq!(answer.status(), 403, "{path}");
     }
     server.finish().await;

@@ -1,6 +1,7 @@
 //! The floor: the cost of copying bytes from one socket to another.
 //!
-//! The first frame of a client names its pair; two clients with the same name are connected. `PORT` is the port.
+//! The first frame of a client names its pair; two clients with the same name are connected. `PORT`
+//! is the port.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +22,8 @@ const HEAD: usize = 6;
 fn main() -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "a program of its own, with one setting")]
     let port: u16 = std::env::var("PORT").context("PORT says where to listen")?.parse()?;
-    // On one core, a single-threaded runtime avoids wake-ups; on more, all cores are used, like the other servers do.
+    // On one core, a single-threaded runtime avoids wake-ups; on more, all cores are used, like the
+    // other servers do.
     let mut runtime = match std::thread::available_parallelism()?.get() {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),

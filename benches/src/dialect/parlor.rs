@@ -14,7 +14,9 @@ impl Dialect for Topic {
     }
 
     fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
-        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
+        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else {
+            bail!("not expected: {}", excerpt(text))
+        };
         Ok(match kind {
             [b'o' | b'a' | b'i', ..] => Received::Signal,
             [b'w', ..] => Received::Joined { id: text_of(&json(text)?["selfId"])? },
@@ -70,11 +72,15 @@ impl Dialect for Envelope {
 
     fn first_message(&self, seat: &Seat) -> Option<String> {
         let Seat { room, name } = seat;
-        Some(format!(r#"{{"type":"room:join","payload":{{"roomId":"{room}","user":{{"id":"{name}"}}}}}}"#))
+        Some(format!(
+            r#"{{"type":"room:join","payload":{{"roomId":"{room}","user":{{"id":"{name}"}}}}}}"#
+        ))
     }
 
     fn decode(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Received> {
-        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
+        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else {
+            bail!("not expected: {}", excerpt(text))
+        };
         Ok(match kind {
             [b's', b'd', ..] | [b'i', b'c', ..] => Received::Signal,
             [b'c', b'o', ..] => Received::Other,

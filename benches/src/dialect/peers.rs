@@ -17,7 +17,9 @@ impl Dialect for Ws {
     }
 
     fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
-        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
+        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else {
+            bail!("not expected: {}", excerpt(text))
+        };
         Ok(match kind {
             [b'o' | b'a' | b'c', ..] => Received::Signal,
             [b'r', ..] => Received::Joined { id: text_of(&json(text)?["id"])? },
@@ -59,7 +61,9 @@ impl Dialect for PeerJs {
     }
 
     fn decode(&self, seat: &Seat, text: &[u8]) -> anyhow::Result<Received> {
-        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else { bail!("not expected: {}", excerpt(text)) };
+        let Some(kind) = text.strip_prefix(b"{\"type\":\"") else {
+            bail!("not expected: {}", excerpt(text))
+        };
         Ok(match kind {
             [b'O', b'F', ..] | [b'A' | b'C', ..] => Received::Signal,
             [b'O', b'P', ..] => Received::Joined { id: format!("{}-{}", seat.room, seat.name) },
@@ -91,7 +95,9 @@ impl Dialect for Matchbox {
     }
 
     fn decode(&self, _: &Seat, text: &[u8]) -> anyhow::Result<Received> {
-        let Some(event) = text.strip_prefix(b"{\"") else { bail!("not expected: {}", excerpt(text)) };
+        let Some(event) = text.strip_prefix(b"{\"") else {
+            bail!("not expected: {}", excerpt(text))
+        };
         Ok(match event {
             [b'S', ..] => Received::Signal,
             [b'I', ..] => Received::Joined { id: text_of(&json(text)?["IdAssigned"])? },
@@ -107,11 +113,15 @@ impl Dialect for Matchbox {
             Kind::Answer => "Answer",
             Kind::Candidate => "IceCandidate",
         };
-        format!(r#"{{"Signal":{{"receiver":"{}","data":{{"{key}":{body}}}}}}}"#, to.unwrap_or_default())
+        format!(
+            r#"{{"Signal":{{"receiver":"{}","data":{{"{key}":{body}}}}}}}"#,
+            to.unwrap_or_default()
+        )
     }
 }
 
-/// The floor: the first text names the pair; all bytes after it are copied from one client to the other.
+/// The floor: the first text names the pair; all bytes after it are copied from one client to the
+/// other.
 pub(crate) struct Copying;
 
 impl Dialect for Copying {

@@ -1,4 +1,5 @@
-//! Socket.IO over WebSocket, with the events of existing Express servers, which both Parlor and Express use.
+//! Socket.IO over WebSocket, with the events of existing Express servers, which both Parlor and
+//! Express use.
 //!
 //! Signals are emitted without requesting an acknowledgement, as frontends do.
 
@@ -61,7 +62,8 @@ fn is_extra(event: &[u8]) -> bool {
     name.and_then(|name| std::str::from_utf8(name).ok()).is_some_and(is_beside)
 }
 
-/// Returns whether this is the recovery offset of the preceding event, an event without arguments: `0f3a2b-1"]`.
+/// Returns whether this is the recovery offset of the preceding event, an event without arguments:
+/// `0f3a2b-1"]`.
 fn is_offset(event: &[u8]) -> bool {
     let name = event.strip_suffix(b"\"]");
     name.is_some_and(|name| name.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-'))
@@ -78,7 +80,10 @@ mod tests {
             (r#"0{"sid":"secret"}"#, Received::Expects("40".to_owned())),
             (
                 r#"40{"sid":"a","pid":"p"}"#,
-                Received::Id { id: "a".to_owned(), join: r#"42["join-room",{"roomId":"r"}]"#.to_owned() },
+                Received::Id {
+                    id: "a".to_owned(),
+                    join: r#"42["join-room",{"roomId":"r"}]"#.to_owned(),
+                },
             ),
             (r#"42["room-users",[]]"#, Received::JoinedRoom),
             (r#"42["room-joined",{"roomId":"r"}]"#, Received::Other),

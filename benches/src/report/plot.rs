@@ -76,7 +76,8 @@ pub(super) fn bars(plot: &Bars) -> String {
             if let Some(Figure { median, least, most }) = *figure {
                 let class = if index == 0 { class.to_owned() } else { format!("{class} second") };
                 rectangle(&mut body, &class, LEFT, top + 1.0, median * scale, BAR - 2.0);
-                let (from, to, middle) = (LEFT + least * scale, LEFT + most * scale, top + BAR / 2.0);
+                let (from, to, middle) =
+                    (LEFT + least * scale, LEFT + most * scale, top + BAR / 2.0);
                 _ = write!(body, r#"<path class="spread" d="M{from:.1} {middle:.1}H{to:.1}"/>"#);
                 text(&mut body, "small", "start", to + 6.0, middle + 4.0, &number(median));
             }
@@ -92,7 +93,11 @@ pub(super) fn bars(plot: &Bars) -> String {
         text(&mut head, "small", "start", x + 18.0, 46.5, series);
         x += 40.0 + 7.0 * series.chars().count() as f64;
     }
-    let axis = format!(r#"<path class="axis" d="M{LEFT} {:.1}V{:.1}"/>"#, TOP + legend - 4.0, y - GAP + 4.0);
+    let axis = format!(
+        r#"<path class="axis" d="M{LEFT} {:.1}V{:.1}"/>"#,
+        TOP + legend - 4.0,
+        y - GAP + 4.0
+    );
     picture(&plot.title, y, &format!("{head}{body}{axis}"))
 }
 
@@ -101,10 +106,13 @@ pub(super) fn lines(plot: &Lines) -> String {
     const BEGIN: f64 = 60.0;
     const END: f64 = WIDTH - 170.0;
     let points = || plot.servers.iter().flat_map(|line| &line.points);
-    let (first, last) = points().fold((f64::MAX, f64::MIN_POSITIVE), |(a, b), (x, _)| (a.min(*x), b.max(*x)));
+    let (first, last) =
+        points().fold((f64::MAX, f64::MIN_POSITIVE), |(a, b), (x, _)| (a.min(*x), b.max(*x)));
     let most = points().map(|(_, figure)| figure.most).fold(f64::MIN_POSITIVE, f64::max);
     let step = nice(most / 4.0);
-    let across = |x: f64| BEGIN + 20.0 + (END - BEGIN - 40.0) * ((x / first).ln() / (last / first).ln().max(1e-9));
+    let across = |x: f64| {
+        BEGIN + 20.0 + (END - BEGIN - 40.0) * ((x / first).ln() / (last / first).ln().max(1e-9))
+    };
     let up = |y: f64| BOTTOM - (BOTTOM - TOP - 10.0) * y / most;
     let mut body = String::new();
     text(&mut body, "title", "start", 0.0, 18.0, &format!("{}, {}", plot.title, plot.unit));
@@ -118,7 +126,14 @@ pub(super) fn lines(plot: &Lines) -> String {
     marks.sort_by(f64::total_cmp);
     marks.dedup();
     for mark in marks {
-        text(&mut body, "small", "middle", across(mark), BOTTOM + 18.0, &format!("{} {}", number(mark), plot.across));
+        text(
+            &mut body,
+            "small",
+            "middle",
+            across(mark),
+            BOTTOM + 18.0,
+            &format!("{} {}", number(mark), plot.across),
+        );
     }
     for line in &plot.servers {
         let class = if line.is_ours { "ours" } else { "other" };
@@ -127,7 +142,12 @@ pub(super) fn lines(plot: &Lines) -> String {
             let (x, y) = (across(*x), up(figure.median));
             _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { "M" } else { "L" });
             _ = write!(body, r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="4"/>"#);
-            _ = write!(body, r#"<path class="spread" d="M{x:.1} {:.1}V{:.1}"/>"#, up(figure.least), up(figure.most));
+            _ = write!(
+                body,
+                r#"<path class="spread" d="M{x:.1} {:.1}V{:.1}"/>"#,
+                up(figure.least),
+                up(figure.most)
+            );
         }
         _ = write!(body, r#"<path class="line {class}" d="{path}"/>"#);
         if let Some((x, figure)) = line.points.last() {
@@ -141,7 +161,11 @@ pub(super) fn lines(plot: &Lines) -> String {
 /// Rounds a step up to 1, 2 or 5 times a power of ten.
 fn nice(step: f64) -> f64 {
     let power = 10_f64.powf(step.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= step).unwrap_or(step)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|nice| *nice >= step)
+        .unwrap_or(step)
 }
 
 fn picture(title: &str, height: f64, body: &str) -> String {
@@ -153,12 +177,18 @@ fn picture(title: &str, height: f64, body: &str) -> String {
 }
 
 fn rectangle(out: &mut String, class: &str, x: f64, y: f64, width: f64, height: f64) {
-    _ = write!(out, r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#);
+    _ = write!(
+        out,
+        r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#
+    );
 }
 
 fn text(out: &mut String, class: &str, anchor: &str, x: f64, y: f64, text: &str) {
     let text = escape(text);
-    _ = write!(out, r#"<text class="{class}" text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{text}</text>"#);
+    _ = write!(
+        out,
+        r#"<text class="{class}" text-anchor="{anchor}" x="{x:.1}" y="{y:.1}">{text}</text>"#
+    );
 }
 
 fn escape(text: &str) -> String {

@@ -8,21 +8,40 @@ use crate::work::forwarding::CASES;
 use crate::work::media::MEETINGS;
 
 pub(super) fn environment(results: &Results) -> String {
-    table(&["what", "which"], results.environment.iter().map(|(name, value)| vec![name.clone(), value.clone()]))
+    table(
+        &["what", "which"],
+        results.environment.iter().map(|(name, value)| vec![name.clone(), value.clone()]),
+    )
 }
 
 /// Returns the table of the README: Parlor and the servers that it replaces.
 pub(super) fn headline(results: &Results) -> String {
     let lines = [
-        ("CPU time to relay a candidate, 50 calls at once", "µs", ["relay", "candidate/50/1"], "cpu_us"),
-        ("CPU time of a whole call, from two connects to both leaving", "µs", ["call", "whole"], "cpu_us"),
-        ("99th percentile of the time that a call takes, at the same load", "ms", ["call", "whole"], "p99_us"),
+        (
+            "CPU time to relay a candidate, 50 calls at once",
+            "µs",
+            ["relay", "candidate/50/1"],
+            "cpu_us",
+        ),
+        (
+            "CPU time of a whole call, from two connects to both leaving",
+            "µs",
+            ["call", "whole"],
+            "cpu_us",
+        ),
+        (
+            "99th percentile of the time that a call takes, at the same load",
+            "ms",
+            ["call", "whole"],
+            "p99_us",
+        ),
         ("resident memory of an idle connection", "KiB", ["idle", "all"], "each_kib"),
     ];
     let rows = lines.into_iter().map(|(what, unit, [work, case], name)| {
         let scale = if unit == "ms" { 1e-3 } else { 1.0 };
         let figure = |server: &str| {
-            let figure = results.figure(work, case, server, name).map(|figure| figure.median * scale);
+            let figure =
+                results.figure(work, case, server, name).map(|figure| figure.median * scale);
             figure.map_or_else(|| "–".to_owned(), |value| format!("{} {unit}", number(value)))
         };
         let times = |server: &str| {
@@ -56,7 +75,17 @@ pub(super) fn relay(results: &Results, payload: &str) -> String {
         }
     }
     table(
-        &["pairs × in flight", "server", "CPU µs", "a second", "paced at", "CPU µs", "p50 µs", "p99 µs", "p99.9 µs"],
+        &[
+            "pairs × in flight",
+            "server",
+            "CPU µs",
+            "a second",
+            "paced at",
+            "CPU µs",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+        ],
         rows,
     )
 }
@@ -87,15 +116,19 @@ pub(super) fn calls(results: &Results) -> String {
             spread(figure("p99_us")),
         ]
     });
-    table(&["server", "CPU µs a call", "calls a second", "paced at", "CPU µs", "p50 µs", "p99 µs"], rows)
+    table(
+        &["server", "CPU µs a call", "calls a second", "paced at", "CPU µs", "p50 µs", "p99 µs"],
+        rows,
+    )
 }
 
 pub(super) fn rooms(results: &Results) -> String {
     let mut rows = Vec::new();
     for (size, _) in ROOMS {
         for contestant in contestants(results, "rooms", &format!("join/{size}")) {
-            let figure =
-                |work: &str, name: &str| results.figure("rooms", &format!("{work}/{size}"), contestant.key, name);
+            let figure = |work: &str, name: &str| {
+                results.figure("rooms", &format!("{work}/{size}"), contestant.key, name)
+            };
             rows.push(vec![
                 size.to_string(),
                 contestant.label.to_owned(),
@@ -189,7 +222,19 @@ pub(super) fn cores(results: &Results) -> String {
             ]
         })
     });
-    table(&["server", "in flight", "cores", "a second", "CPU µs", "load's CPU µs", "cores unused", "growth"], rows)
+    table(
+        &[
+            "server",
+            "in flight",
+            "cores",
+            "a second",
+            "CPU µs",
+            "load's CPU µs",
+            "cores unused",
+            "growth",
+        ],
+        rows,
+    )
 }
 
 pub(super) fn media(results: &Results) -> String {
@@ -245,7 +290,11 @@ pub(super) fn forwarding(results: &Results) -> String {
                 case.receivers.to_string(),
                 case.rate.to_string(),
                 spread(figure("cpu_us")),
-                if is_parlor { spread(results.ratio(cpu(contestant.key), cpu(JANUS.key))) } else { String::new() },
+                if is_parlor {
+                    spread(results.ratio(cpu(contestant.key), cpu(JANUS.key)))
+                } else {
+                    String::new()
+                },
                 percent(figure("server_busy")),
                 percent(figure("idle_busy")),
             ]
@@ -273,7 +322,9 @@ pub(super) fn media_environment(results: &Results) -> String {
 /// Returns the ratio of the throughput on two cores to that on one.
 pub(super) fn growth(results: &Results, contestant: &Contestant, in_flight: usize) -> Option<f64> {
     let per_second = |cores: usize| {
-        results.figure("cores", &cores_case(in_flight, cores), contestant.key, "per_second").map(|figure| figure.median)
+        results
+            .figure("cores", &cores_case(in_flight, cores), contestant.key, "per_second")
+            .map(|figure| figure.median)
     };
     Some(per_second(2)? / per_second(1)?)
 }

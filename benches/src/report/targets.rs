@@ -3,7 +3,9 @@
 use super::{number, tables};
 use crate::campaign::CORES_IN_FLIGHT;
 use crate::results::Results;
-use crate::server::{BUN, ENVELOPE, EXPRESS, FLOOR, JANUS, PARLOR, PARLOR_FORWARDING, SESSION, TOPIC};
+use crate::server::{
+    BUN, ENVELOPE, EXPRESS, FLOOR, JANUS, PARLOR, PARLOR_FORWARDING, SESSION, TOPIC,
+};
 use crate::work::forwarding::CASES;
 use crate::work::media::MEETINGS;
 
@@ -17,15 +19,23 @@ enum Bound {
 type Line = (String, Option<f64>, Bound);
 
 pub(super) fn signaling(results: &Results) -> String {
-    let ratio =
-        |numerator: [&str; 4], denominator: [&str; 4]| results.ratio(numerator, denominator).map(|ratio| ratio.median);
-    let idle = |server: &str, name: &str| results.figure("idle", "all", server, name).map(|figure| figure.median);
+    let ratio = |numerator: [&str; 4], denominator: [&str; 4]| {
+        results.ratio(numerator, denominator).map(|ratio| ratio.median)
+    };
+    let idle = |server: &str, name: &str| {
+        results.figure("idle", "all", server, name).map(|figure| figure.median)
+    };
     let plain = [TOPIC, SESSION, ENVELOPE].map(|protocol| idle(protocol.key, "each_kib"));
     let growth = CORES_IN_FLIGHT.map(|in_flight| tables::growth(results, &PARLOR, in_flight));
     let one = ["relay", "candidate/50/1", "cpu_us"];
     let peers = [
         (one, "CPU per candidate, 50 pairs, one in flight", 3.5, 1.5),
-        (["relay", "candidate/50/8", "cpu_us"], "CPU per candidate, 50 pairs, eight in flight", 5.0, 3.5),
+        (
+            ["relay", "candidate/50/8", "cpu_us"],
+            "CPU per candidate, 50 pairs, eight in flight",
+            5.0,
+            3.5,
+        ),
         (["relay", "offer/50/1", "cpu_us"], "CPU per offer, 50 pairs, one in flight", 4.5, 2.5),
         (["call", "whole", "cpu_us"], "CPU per whole call", 8.0, 3.0),
         (["call", "whole", "p99_us"], "p99 of a whole call at the same load", 5.0, 3.0),
@@ -46,19 +56,36 @@ pub(super) fn signaling(results: &Results) -> String {
             ratio(user(PARLOR.key), user(BUN.key)),
             Bound::AtMost(1.0 / 4.0),
         ),
-        ("CPU per candidate, 50 pairs, one in flight, to `/ws`".to_owned(), to(ENVELOPE.key), Bound::AtMost(1.1)),
+        (
+            "CPU per candidate, 50 pairs, one in flight, to `/ws`".to_owned(),
+            to(ENVELOPE.key),
+            Bound::AtMost(1.1),
+        ),
         ("the same, to the floor".to_owned(), to(FLOOR.key), Bound::AtMost(1.6)),
-        ("KiB per idle Socket.IO connection".to_owned(), idle(PARLOR.key, "each_kib"), Bound::AtMost(7.0)),
-        ("KiB per idle connection of the plain protocols, at most".to_owned(), most(&plain), Bound::AtMost(6.0)),
-        ("memory after all have closed, to before".to_owned(), idle(PARLOR.key, "after_ratio"), Bound::AtMost(1.2)),
+        (
+            "KiB per idle Socket.IO connection".to_owned(),
+            idle(PARLOR.key, "each_kib"),
+            Bound::AtMost(7.0),
+        ),
+        (
+            "KiB per idle connection of the plain protocols, at most".to_owned(),
+            most(&plain),
+            Bound::AtMost(6.0),
+        ),
+        (
+            "memory after all have closed, to before".to_owned(),
+            idle(PARLOR.key, "after_ratio"),
+            Bound::AtMost(1.2),
+        ),
         ("throughput on two cores, to one".to_owned(), least(&growth), Bound::AtLeast(1.8)),
     ]);
     table(lines)
 }
 
 pub(super) fn media(results: &Results) -> String {
-    let forwarding = MEETINGS
-        .map(|meeting| results.figure("media", &meeting.name(), ENVELOPE.key, "cpu_us").map(|figure| figure.median));
+    let forwarding = MEETINGS.map(|meeting| {
+        results.figure("media", &meeting.name(), ENVELOPE.key, "cpu_us").map(|figure| figure.median)
+    });
     let p99 = |case| ["media", case, PARLOR.key, "p99_us"];
     let beside = results.ratio(p99("forwarding"), p99("silent")).map(|ratio| ratio.median);
     let to_janus = |case: usize| {
@@ -73,14 +100,26 @@ pub(super) fn media(results: &Results) -> String {
             to_janus(0),
             Bound::AtMost(0.55),
         ),
-        ("the same, 200 receivers and 40 packets a second".to_owned(), to_janus(1), Bound::AtMost(0.4)),
-        ("of a core for 200 idle receivers, %".to_owned(), idle.map(|idle| idle.median * 100.0), Bound::AtMost(4.0)),
+        (
+            "the same, 200 receivers and 40 packets a second".to_owned(),
+            to_janus(1),
+            Bound::AtMost(0.4),
+        ),
+        (
+            "of a core for 200 idle receivers, %".to_owned(),
+            idle.map(|idle| idle.median * 100.0),
+            Bound::AtMost(4.0),
+        ),
         (
             "CPU µs to forward a packet of media, of the costliest meeting".to_owned(),
             most(&forwarding),
             Bound::AtMost(10.0),
         ),
-        ("p99 of a signal while a meeting is forwarded, to while it is silent".to_owned(), beside, Bound::AtMost(1.2)),
+        (
+            "p99 of a signal while a meeting is forwarded, to while it is silent".to_owned(),
+            beside,
+            Bound::AtMost(1.2),
+        ),
     ])
 }
 

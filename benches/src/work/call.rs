@@ -1,9 +1,10 @@
-//! Whole calls: two clients connect and join one after the other; the second sends an offer, the first an answer; ten
-//! candidates follow in turn, each after the last has arrived; both leave and close.
+//! Whole calls: two clients connect and join one after the other; the second sends an offer, the
+//! first an answer; ten candidates follow in turn, each after the last has arrived; both leave and
+//! close.
 //!
 //! - [`Mode::Closed`]: a number of concurrent calls, each followed by another.
-//! - [`Mode::Paced`]: calls start on a schedule. The time of one counts from its scheduled start (coordinated omission)
-//!   until the first client receives the leave of the second.
+//! - [`Mode::Paced`]: calls start on a schedule. The time of one counts from its scheduled start
+//!   (coordinated omission) until the first client receives the leave of the second.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -30,11 +31,17 @@ const CANDIDATE_BYTES: usize = 200;
 const CANDIDATES: usize = 10;
 
 /// Runs calls, and counts them.
-pub(crate) fn run(clients: &mut Clients, server: &Server, mode: Mode, window: Window) -> anyhow::Result<Outcome> {
+pub(crate) fn run(
+    clients: &mut Clients,
+    server: &Server,
+    mode: Mode,
+    window: Window,
+) -> anyhow::Result<Outcome> {
     let mut hops = vec![(Kind::Offer, DESCRIPTION_BYTES), (Kind::Answer, DESCRIPTION_BYTES)];
     hops.extend([(Kind::Candidate, CANDIDATE_BYTES); CANDIDATES]);
-    let numbered =
-        |(hop, (kind, bytes)): (usize, &(Kind, usize))| (*kind, body(*kind, *bytes).replace(MARK, &mark(hop)));
+    let numbered = |(hop, (kind, bytes)): (usize, &(Kind, usize))| {
+        (*kind, body(*kind, *bytes).replace(MARK, &mark(hop)))
+    };
     let mut calls = Calls {
         mode,
         window,
@@ -117,7 +124,8 @@ impl Calls<'_> {
         let from = if call.hops.is_multiple_of(2) { SECOND } else { FIRST };
         let (kind, body) = &self.script[call.hops];
         let to = call.names[1 - from].as_str();
-        let text = clients.dialect().signal(*kind, &call.room, (!to.is_empty()).then_some(to), body);
+        let text =
+            clients.dialect().signal(*kind, &call.room, (!to.is_empty()).then_some(to), body);
         clients.send_text(call.ids[from].context("both are connected")?, &text);
         Ok(())
     }
@@ -132,11 +140,21 @@ impl Calls<'_> {
         Ok(())
     }
 
-    fn signal_arrived(&mut self, clients: &mut Clients, call: usize, side: usize, text: &[u8]) -> anyhow::Result<()> {
+    fn signal_arrived(
+        &mut self,
+        clients: &mut Clients,
+        call: usize,
+        side: usize,
+        text: &[u8],
+    ) -> anyhow::Result<()> {
         let hops = self.under_way[call].hops;
         ensure!(side == hops % 2, "a signal reached its sender");
         let mark = mark(hops);
-        ensure!(memchr::memmem::find(text, mark.as_bytes()).is_some(), "{mark} is next, not {}", excerpt(text));
+        ensure!(
+            memchr::memmem::find(text, mark.as_bytes()).is_some(),
+            "{mark} is next, not {}",
+            excerpt(text)
+        );
         self.under_way[call].hops += 1;
         if self.under_way[call].hops < self.script.len() {
             return self.send(clients, &self.under_way[call]);
@@ -164,7 +182,8 @@ impl Load for Calls<'_> {
                 }
             }
             Mode::Paced(rate) => loop {
-                let due = self.measurement.began + Duration::from_secs_f64(self.begun as f64 / rate);
+                let due =
+                    self.measurement.began + Duration::from_secs_f64(self.begun as f64 / rate);
                 if due > now {
                     next = next.min(due);
                     break;
@@ -188,7 +207,10 @@ impl Load for Calls<'_> {
         match message {
             Received::Signal => return self.signal_arrived(clients, index, side, text),
             Received::PeerLeft => {
-                ensure!(side == FIRST && call.hops == self.script.len(), "the second leaves after the last signal");
+                ensure!(
+                    side == FIRST && call.hops == self.script.len(),
+                    "the second leaves after the last signal"
+                );
                 return self.over(clients, index, at);
             }
             Received::Id { id, .. } => call.names[side] = id,
@@ -214,7 +236,10 @@ impl Load for Calls<'_> {
         let (index, side) = self.sides[id].take().context("everyone is in a call")?;
         let call = &mut self.under_way[index];
         call.ids[side] = None;
-        ensure!(call.hops == self.script.len(), "a connection ended in the middle of a call: {error:?}");
+        ensure!(
+            call.hops == self.script.len(),
+            "a connection ended in the middle of a call: {error:?}"
+        );
         if call.is_over && call.ids == [None, None] {
             self.under_way.remove(index);
         }

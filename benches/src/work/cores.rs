@@ -1,8 +1,9 @@
 //! Throughput on one core and on two.
 //!
-//! Server and load share the same one or two cores, and both sleep when they have nothing to do. So the machine
-//! doubles, and the figure includes what a second core costs: threads that wake each other, data that moves between
-//! cores. Idle time is measured too: while threads wait for each other, cores are idle.
+//! Server and load share the same one or two cores, and both sleep when they have nothing to do. So
+//! the machine doubles, and the figure includes what a second core costs: threads that wake each
+//! other, data that moves between cores. Idle time is measured too: while threads wait for each
+//! other, cores are idle.
 
 use std::fs;
 use std::time::Duration;
@@ -38,7 +39,12 @@ pub(crate) fn run(
         let mut clients = Clients::new(contestant.dialect, server.address, Waiting::Sleeps)?;
         let mut pairs = Pairs::join(&mut clients, PAIRS, CANDIDATE)?;
         // Warmed up first, so that idle time is that of the window only.
-        pairs.relay(&mut clients, &server, in_flight, Mode::Closed(Window { length: window.warm_up, ..window }))?;
+        pairs.relay(
+            &mut clients,
+            &server,
+            in_flight,
+            Mode::Closed(Window { length: window.warm_up, ..window }),
+        )?;
         let before = idle(used)?;
         let window = Window { warm_up: Duration::ZERO, ..window };
         let outcome = pairs.relay(&mut clients, &server, in_flight, Mode::Closed(window))?;
@@ -55,7 +61,10 @@ fn idle(cores: &[usize]) -> anyhow::Result<Duration> {
     let mut idle = Duration::ZERO;
     for core in cores {
         let name = format!("cpu{core} ");
-        let line = figures.lines().find_map(|line| line.strip_prefix(&name)).context("every core has its line")?;
+        let line = figures
+            .lines()
+            .find_map(|line| line.strip_prefix(&name))
+            .context("every core has its line")?;
         // user nice system idle iowait …: proc_stat(5)
         for field in line.split_whitespace().skip(3).take(2) {
             idle += Duration::from_millis(field.parse::<u64>()? * 10);

@@ -1,7 +1,9 @@
-//! One sender and many receivers: the cost of a forwarded packet and of idle receivers, of Parlor and of Janus Gateway.
+//! One sender and many receivers: the cost of a forwarded packet and of idle receivers, of Parlor
+//! and of Janus Gateway.
 //!
-//! The clients are the same for both servers, one transport and one socket each. After the warm-up, all but two receivers
-//! have the kernel drop what they receive, so that they leave the load's core to the sender; the two count.
+//! The clients are the same for both servers, one transport and one socket each. After the warm-up,
+//! all but two receivers have the kernel drop what they receive, so that they leave the load's core
+//! to the sender; the two count.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -26,7 +28,8 @@ pub(crate) struct Case {
 }
 
 /// Many packets to few receivers, and few packets to many.
-pub(crate) const CASES: [Case; 2] = [Case { receivers: 50, rate: 500.0 }, Case { receivers: 200, rate: 40.0 }];
+pub(crate) const CASES: [Case; 2] =
+    [Case { receivers: 50, rate: 500.0 }, Case { receivers: 200, rate: 40.0 }];
 
 /// The payload size of a packet, in bytes.
 const BYTES: usize = 1000;
@@ -65,15 +68,29 @@ impl Case {
     }
 
     fn source(self) -> Source {
-        Source { interval: Duration::from_secs(1).div_f64(self.rate), packets: 1, bytes: BYTES, layers: 1 }
+        Source {
+            interval: Duration::from_secs(1).div_f64(self.rate),
+            packets: 1,
+            bytes: BYTES,
+            layers: 1,
+        }
     }
 }
 
 /// Measures a server that has just been started.
-pub(crate) fn forward(case: Case, contestant: &Contestant, server: &Server, window: Window) -> anyhow::Result<Figures> {
+pub(crate) fn forward(
+    case: Case,
+    contestant: &Contestant,
+    server: &Server,
+    window: Window,
+) -> anyhow::Result<Figures> {
     let runtime: Runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let clients = runtime.block_on(async {
-        if contestant.key == JANUS.key { connect_to_janus(case).await } else { connect(case, server.address).await }
+        if contestant.key == JANUS.key {
+            connect_to_janus(case).await
+        } else {
+            connect(case, server.address).await
+        }
     })?;
     let Clients { sender, receivers, .. } = &clients;
     std::thread::sleep(SETTLING);
@@ -91,38 +108,48 @@ pub(crate) fn forward(case: Case, contestant: &Contestant, server: &Server, wind
     sender.pause(true);
     let sent = (sender.sent() - sent) as f64;
     std::thread::sleep(SETTLING);
-    let (cpu, time) = (server.cpu()?.saturating_sub(cpu).as_secs_f64(), began.elapsed().as_secs_f64());
+    let (cpu, time) =
+        (server.cpu()?.saturating_sub(cpu).as_secs_f64(), began.elapsed().as_secs_f64());
     for (before, after) in before.iter().zip(received()) {
         let arrived = (after - before) as f64;
         ensure!(arrived >= ARRIVE * sent, "{arrived} packets arrived of {sent}");
     }
     let wanted = case.rate * window.length.as_secs_f64();
-    ensure!(sent >= 0.9 * wanted, "{sent} packets were sent of {wanted}: the load's core is busy with something else");
+    ensure!(
+        sent >= 0.9 * wanted,
+        "{sent} packets were sent of {wanted}: the load's core is busy with something else"
+    );
     let forwarded = sent * receivers.len() as f64;
     Ok(Figures { cpu_micros: cpu * 1e6 / forwarded, server_busy: cpu / time, idle_busy })
 }
 
 async fn connect(case: Case, server: SocketAddr) -> anyhow::Result<Clients> {
     let mut sending = Requester::join(server, "forwarding", "sender").await?;
-    let capabilities = sending.request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
+    let capabilities =
+        sending.request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
     let sender = transport(&mut sending, "send", &capabilities, Some(case.source())).await?;
     sender.pause(true);
-    let request =
-        json!({ "transportId": sender.id, "kind": "video", "rtpParameters": sender.send(MediaKind::Video, 0) });
+    let request = json!({ "transportId": sender.id, "kind": "video", "rtpParameters": sender.send(MediaKind::Video, 0) });
     let producer = sending.request("produce", request).await?["id"].take();
     sender.connected().await?;
     let (mut receivers, mut requesters) = (Vec::new(), vec![sending]);
     for number in 0..case.receivers {
-        let mut requester = Requester::join(server, "forwarding", &format!("receiver-{number}")).await?;
+        let mut requester =
+            Requester::join(server, "forwarding", &format!("receiver-{number}")).await?;
         receivers.push(receive(&mut requester, &producer, &capabilities).await?);
         requesters.push(requester);
     }
     Ok(Clients { sender, receivers, _requesters: requesters, _session: None })
 }
 
-async fn receive(requester: &mut Requester, producer: &Value, capabilities: &Value) -> anyhow::Result<Media> {
+async fn receive(
+    requester: &mut Requester,
+    producer: &Value,
+    capabilities: &Value,
+) -> anyhow::Result<Media> {
     let media = transport(requester, "recv", capabilities, None).await?;
-    let request = json!({ "transportId": media.id, "producerId": producer, "rtpCapabilities": capabilities });
+    let request =
+        json!({ "transportId": media.id, "producerId": producer, "rtpCapabilities": capabilities });
     let consumer = requester.request("consume", request).await?;
     media.receive(&consumer)?;
     requester.request("consumer:resume", json!({ "consumerId": consumer["id"] })).await?;

@@ -22,8 +22,8 @@ pub(crate) struct Idle {
 
 pub(crate) struct Outcome {
     pub(crate) connections: usize,
-    /// Resident memory in KiB: after a few clients have connected and disconnected, with all, and after all have
-    /// disconnected.
+    /// Resident memory in KiB: after a few clients have connected and disconnected, with all, and
+    /// after all have disconnected.
     pub(crate) before: u64,
     pub(crate) with_all: u64,
     pub(crate) after: u64,
@@ -64,10 +64,20 @@ impl Idle {
         let after = server.memory()?;
 
         let begin = Instant::now();
-        join_all(clients, seats(self.connections / 2), Rush::All).context("connecting all at once")?;
+        join_all(clients, seats(self.connections / 2), Rush::All)
+            .context("connecting all at once")?;
         let rush = begin.elapsed();
         let connections = self.connections;
-        Ok(Outcome { connections, before, with_all, after, join_cpu, rest_cpu: resting.cpu, rest: resting.time, rush })
+        Ok(Outcome {
+            connections,
+            before,
+            with_all,
+            after,
+            join_cpu,
+            rest_cpu: resting.cpu,
+            rest: resting.time,
+            rush,
+        })
     }
 }
 
@@ -80,7 +90,14 @@ fn rest(clients: &mut Clients, time: Duration) -> anyhow::Result<()> {
             Ok(if now >= self.0 { Due::Done } else { Due::At(self.0) })
         }
 
-        fn received(&mut self, _: &mut Clients, _: Id, message: Received, _: &[u8], _: Instant) -> anyhow::Result<()> {
+        fn received(
+            &mut self,
+            _: &mut Clients,
+            _: Id,
+            message: Received,
+            _: &[u8],
+            _: Instant,
+        ) -> anyhow::Result<()> {
             bail!("unexpected {message:?} while idle");
         }
     }

@@ -1,7 +1,9 @@
-//! Signals among many rooms: whether the cost of one grows with the number of rooms and connections.
+//! Signals among many rooms: whether the cost of one grows with the number of rooms and
+//! connections.
 //!
-//! Each pair is in several rooms. A fixed number of signals is in flight; each next one goes through another pair and
-//! another room, so that no room is busier than another and none stays in a cache.
+//! Each pair is in several rooms. A fixed number of signals is in flight; each next one goes
+//! through another pair and another room, so that no room is busier than another and none stays in
+//! a cache.
 
 use std::time::Instant;
 
@@ -40,7 +42,8 @@ impl ManyRooms {
             let mut further = Further::new(members.clone(), pairs, rooms_each);
             clients.run(&mut further, SLACK * 3).context("joining further rooms")?;
         }
-        let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        let mut lane_to =
+            vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         let (mut lanes, mut room_at) = (Vec::new(), Vec::new());
         for pair in members.chunks_exact(2) {
             for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
@@ -94,7 +97,8 @@ struct Further {
 
 impl Further {
     fn new(members: Vec<Member>, pairs: usize, rooms_each: usize) -> Self {
-        let mut member_of = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        let mut member_of =
+            vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         for (index, member) in members.iter().enumerate() {
             member_of[member.id] = index;
         }
@@ -104,8 +108,12 @@ impl Further {
 
     fn join(&mut self, clients: &mut Clients, member: usize) -> anyhow::Result<()> {
         if self.joined[member] < self.rooms_each {
-            let room = format!("room-{:0DIGITS$}", room(member / 2, self.pairs, self.joined[member]));
-            let join = clients.dialect().join(&room).context("this protocol allows one room per connection")?;
+            let room =
+                format!("room-{:0DIGITS$}", room(member / 2, self.pairs, self.joined[member]));
+            let join = clients
+                .dialect()
+                .join(&room)
+                .context("this protocol allows one room per connection")?;
             clients.send_text(self.members[member].id, &join);
             self.joined[member] += 1;
         }
@@ -155,7 +163,8 @@ struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Sends through the next pair; after all pairs through their next room, then in the other direction.
+    /// Sends through the next pair; after all pairs through their next room, then in the other
+    /// direction.
     fn send(&mut self, clients: &mut Clients, at: Instant) -> anyhow::Result<()> {
         let (pairs, rooms_each) = (self.many_rooms.lanes.len() / 2, self.many_rooms.rooms_each);
         let (pair, index, way) =

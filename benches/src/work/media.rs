@@ -1,8 +1,8 @@
-//! Conferences through the media server: the cost of forwarding a packet and of a transport, and the effect on
-//! signaling.
+//! Conferences through the media server: the cost of forwarding a packet and of a transport, and
+//! the effect on signaling.
 //!
-//! Each peer has a receiving transport; senders have another, for audio (50 packets per second) and video (100). A
-//! packet counts once per receiver, on arrival.
+//! Each peer has a receiving transport; senders have another, for audio (50 packets per second) and
+//! video (100). A packet counts once per receiver, on arrival.
 
 use std::time::Instant;
 
@@ -20,8 +20,8 @@ pub(crate) const MEETINGS: [Meeting; 4] = [
     Meeting { rooms: 10, people: 5, speakers: 5 },
 ];
 
-/// The conference beside which signaling is measured, the number of rounds, the signaling pairs, and signals per
-/// second.
+/// The conference beside which signaling is measured, the number of rounds, the signaling pairs,
+/// and signals per second.
 const BESIDE: Meeting = MEETINGS[1];
 pub(crate) const TURNS: usize = 3;
 const PAIRS: usize = 20;
@@ -40,7 +40,8 @@ pub(crate) struct Figures {
 pub(crate) fn meet(meeting: Meeting, server: &Server, window: Window) -> anyhow::Result<Figures> {
     let participants = meeting.join(server.address)?;
     let before = server.memory()?;
-    let more = || anyhow::Ok(server.memory()?.saturating_sub(before) as f64 / meeting.transports() as f64);
+    let more =
+        || anyhow::Ok(server.memory()?.saturating_sub(before) as f64 / meeting.transports() as f64);
     let conference = participants.connect()?;
     let connected_kib = more()?;
     conference.start();
@@ -61,7 +62,8 @@ pub(crate) fn meet(meeting: Meeting, server: &Server, window: Window) -> anyhow:
     })
 }
 
-/// Measures paced signaling beside a conference, in turns: while no media is sent, and while it is forwarded.
+/// Measures paced signaling beside a conference, in turns: while no media is sent, and while it is
+/// forwarded.
 pub(crate) fn beside(
     contestant: &Contestant,
     server: &Server,

@@ -1,10 +1,10 @@
 //! Pairs that send each other signals.
 //!
-//! - [`Mode::Closed`]: each pair keeps a number of signals in flight; the receiver of one sends one back. This measures
-//!   throughput, and CPU time per signal at full load. Latency is not taken from it: a slow server gets fewer signals,
-//!   so those that would have waited are never sent.
-//! - [`Mode::Paced`]: signals are sent on a schedule, in bursts as large as the number in flight. Latency counts from
-//!   the scheduled time, which avoids coordinated omission.
+//! - [`Mode::Closed`]: each pair keeps a number of signals in flight; the receiver of one sends one
+//!   back. This measures throughput, and CPU time per signal at full load. Latency is not taken
+//!   from it: a slow server gets fewer signals, so those that would have waited are never sent.
+//! - [`Mode::Paced`]: signals are sent on a schedule, in bursts as large as the number in flight.
+//!   Latency counts from the scheduled time, which avoids coordinated omission.
 //! - [`Mode::Counted`]: closed, with a fixed number of signals.
 //!
 //! Every signal has a number, and must arrive once and in order.
@@ -51,14 +51,20 @@ pub(crate) struct Pairs {
 
 /// Returns the seats of pairs, each pair in a room of its own.
 pub(crate) fn seats(pairs: usize) -> Vec<Seat> {
-    let seat = |room: usize, name: &str| Seat { room: format!("room-{room:07}"), name: name.to_owned() };
+    let seat =
+        |room: usize, name: &str| Seat { room: format!("room-{room:07}"), name: name.to_owned() };
     (0..pairs).flat_map(|room| [seat(room, "ann"), seat(room, "bob")]).collect()
 }
 
 impl Pairs {
-    pub(crate) fn join(clients: &mut Clients, pairs: usize, payload: Payload) -> anyhow::Result<Self> {
+    pub(crate) fn join(
+        clients: &mut Clients,
+        pairs: usize,
+        payload: Payload,
+    ) -> anyhow::Result<Self> {
         let members = join_all(clients, seats(pairs), Rush::Some)?;
-        let mut lane_to = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        let mut lane_to =
+            vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         let mut lanes = Vec::new();
         for pair in members.chunks_exact(2) {
             for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
@@ -78,8 +84,12 @@ impl Pairs {
         mode: Mode,
     ) -> anyhow::Result<Outcome> {
         let (measurement, limit) = match mode {
-            Mode::Closed(window) | Mode::Paced(window, _) => (Measurement::start(server)?, window.whole() + SLACK),
-            Mode::Counted(_) => (Measurement::start_counting(server, clients)?, Duration::from_mins(10)),
+            Mode::Closed(window) | Mode::Paced(window, _) => {
+                (Measurement::start(server)?, window.whole() + SLACK)
+            }
+            Mode::Counted(_) => {
+                (Measurement::start_counting(server, clients)?, Duration::from_mins(10))
+            }
         };
         if !matches!(mode, Mode::Paced(..)) {
             for lane in self.lanes.iter_mut().step_by(2) {
@@ -89,7 +99,9 @@ impl Pairs {
             }
         }
         let mut relay = Relay { pairs: self, in_flight, mode, bursts: 0, received: 0, measurement };
-        clients.run(&mut relay, limit).with_context(|| format!("{} are in flight", relay.in_flight()))?;
+        clients
+            .run(&mut relay, limit)
+            .with_context(|| format!("{} are in flight", relay.in_flight()))?;
         relay.measurement.outcome()
     }
 }
@@ -114,7 +126,8 @@ impl Relay<'_> {
         let pairs = self.pairs.lanes.len() / 2;
         loop {
             let burst = self.bursts;
-            let due = self.measurement.began + Duration::from_secs_f64(burst as f64 * self.in_flight as f64 / rate);
+            let due = self.measurement.began
+                + Duration::from_secs_f64(burst as f64 * self.in_flight as f64 / rate);
             if due > now {
                 return due;
             }
@@ -131,7 +144,9 @@ impl Relay<'_> {
 impl Load for Relay<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
         let mut next = match self.mode {
-            Mode::Closed(window) | Mode::Paced(window, _) => self.measurement.advance(window, clients, now)?,
+            Mode::Closed(window) | Mode::Paced(window, _) => {
+                self.measurement.advance(window, clients, now)?
+            }
             Mode::Counted(signals) => {
                 if self.received >= signals {
                     self.measurement.stop(clients)?;

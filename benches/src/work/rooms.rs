@@ -1,7 +1,7 @@
 //! Large rooms: the cost per delivery.
 //!
-//! - [`Work::Join`]: in each room one member leaves and joins again; the others receive both events, the member the
-//!   list.
+//! - [`Work::Join`]: in each room one member leaves and joins again; the others receive both
+//!   events, the member the list.
 //! - [`Work::Broadcast`]: in each room one member sends a candidate to all others.
 //!
 //! In each room the next round starts when all deliveries of the last have arrived.
@@ -34,10 +34,15 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     pub(crate) fn join(clients: &mut Clients, rooms: usize, size: usize) -> anyhow::Result<Self> {
-        let seat = |room: usize, name: usize| Seat { room: format!("room-{room}"), name: format!("peer-{name}") };
-        let seats = (0..rooms).flat_map(|room| (0..size).map(move |name| seat(room, name))).collect();
+        let seat = |room: usize, name: usize| Seat {
+            room: format!("room-{room}"),
+            name: format!("peer-{name}"),
+        };
+        let seats =
+            (0..rooms).flat_map(|room| (0..size).map(move |name| seat(room, name))).collect();
         let members = join_all(clients, seats, Rush::Some)?;
-        let mut room_of = vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
+        let mut room_of =
+            vec![usize::MAX; members.iter().map(|member| member.id + 1).max().unwrap_or_default()];
         for (index, member) in members.iter().enumerate() {
             room_of[member.id] = index / size;
         }
@@ -83,13 +88,22 @@ impl Running<'_> {
         let dialect = clients.dialect();
         match self.work {
             Work::Join => {
-                clients.send_text(member.id, &dialect.leave(&member.room, None).context("rooms can be left")?);
-                clients.send_text(member.id, &dialect.join(&member.room).context("rooms can be joined")?);
+                clients.send_text(
+                    member.id,
+                    &dialect.leave(&member.room, None).context("rooms can be left")?,
+                );
+                clients.send_text(
+                    member.id,
+                    &dialect.join(&member.room).context("rooms can be joined")?,
+                );
                 self.missing[room] = 2 * (size - 1) + 1;
             }
             Work::Broadcast => {
                 let body = body(CANDIDATE.kind, CANDIDATE.bytes);
-                clients.send_text(member.id, &dialect.signal(CANDIDATE.kind, &member.room, None, &body));
+                clients.send_text(
+                    member.id,
+                    &dialect.signal(CANDIDATE.kind, &member.room, None, &body),
+                );
                 self.missing[room] = size - 1;
             }
         }
@@ -119,7 +133,10 @@ impl Load for Running<'_> {
             // Some protocols repeat the id in the list.
             Work::Join => matches!(
                 message,
-                Received::PeerJoined | Received::PeerLeft | Received::JoinedRoom | Received::Joined { .. }
+                Received::PeerJoined
+                    | Received::PeerLeft
+                    | Received::JoinedRoom
+                    | Received::Joined { .. }
             ),
             Work::Broadcast => message == Received::Signal,
         };

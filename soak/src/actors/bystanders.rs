@@ -1,4 +1,5 @@
-//! Bystanders: calls between each pair of routes, one after the other, which must not notice the other traffic.
+//! Bystanders: calls between each pair of routes, one after the other, which must not notice the
+//! other traffic.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,7 +19,8 @@ use crate::world::{Phase, World};
 /// Approximate length of a call.
 const CALL: Duration = Duration::from_secs(4);
 
-/// Time until the server detects a silent connection (two missed heartbeats) and its session expires.
+/// Time until the server detects a silent connection (two missed heartbeats) and its session
+/// expires.
 const FINDING: Duration = Duration::from_secs(19);
 
 /// How one side of a call disconnects.
@@ -69,10 +70,13 @@ async fn meet(
     for call in 1..=calls {
         let (talk, way) = (Talk::choose(choices), *choose(choices, &WAYS));
         let mut comes = Peer::join(world, second, &room, &offerer).await?;
-        call::await_joins(&mut stays, &mut comes).await.with_context(|| format!("meeting for call {call}"))?;
+        call::await_joins(&mut stays, &mut comes)
+            .await
+            .with_context(|| format!("meeting for call {call}"))?;
         call::talk(&mut stays, &mut comes, talk).await.with_context(|| format!("call {call}"))?;
         let gone = comes.id.clone();
-        let is_final = !second.protocol().resumes() || matches!(way, Way::Says(Disconnect::Leave | Disconnect::Close));
+        let is_final = !second.protocol().resumes()
+            || matches!(way, Way::Says(Disconnect::Leave | Disconnect::Close));
         let parting = if is_final { Parting::Final } else { Parting::Lost(Instant::now()) };
         // A vanished client keeps its connection until the other peer is notified.
         let vanished = match way {

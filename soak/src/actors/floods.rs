@@ -1,4 +1,5 @@
-//! Floods: clients that exceed the rate limit until they are disconnected, and a peer that receives their signals.
+//! Floods: clients that exceed the rate limit until they are disconnected, and a peer that receives
+//! their signals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +80,8 @@ async fn flood(world: &Arc<World>, floods: Route, listens: Route) -> anyhow::Res
     listener.finish(Disconnect::Close).await
 }
 
-/// Checks that relayed signals arrive in order, with gaps. Returns whether the flooding client has left.
+/// Checks that relayed signals arrive in order, with gaps. Returns whether the flooding client has
+/// left.
 fn listen(event: Event, last: &mut u64) -> anyhow::Result<bool> {
     match event {
         Event::Candidate { candidate: Some(text), .. } => {

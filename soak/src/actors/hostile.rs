@@ -1,4 +1,5 @@
-//! Invalid input and abandoned connections. Each gets the specified response, and none leaks anything.
+//! Invalid input and abandoned connections. Each gets the specified response, and none leaks
+//! anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,12 +81,15 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase) {
     let (mut acts, mut pace) = (JoinSet::new(), Pace::new());
     while phase.has_time_for(INTERVAL) {
         let is_slow = choices.random_bool(0.2) && phase.has_time_for(PATIENCE);
-        let act =
-            *if is_slow { SLOW.choose(&mut choices) } else { QUICK.choose(&mut choices) }.expect("there are acts");
+        let act = *if is_slow { SLOW.choose(&mut choices) } else { QUICK.choose(&mut choices) }
+            .expect("there are acts");
         let (world, who) = (Arc::clone(&world), who.clone());
         let choices = SmallRng::seed_from_u64(choices.random());
         acts.spawn(async move {
-            let outcome = timeout(LIMIT, perform(&world, act, choices)).await.context("not over in time").flatten();
+            let outcome = timeout(LIMIT, perform(&world, act, choices))
+                .await
+                .context("not over in time")
+                .flatten();
             world.check(format!("{who}, {act:?}"), outcome).await;
             world.tally.add(Count::Hostile);
         });
@@ -135,7 +139,11 @@ async fn plain(world: &World, choices: &mut SmallRng) -> anyhow::Result<(Route, 
 /// Reads until a text contains `what`.
 async fn until(socket: &mut WebSocket, what: &str) -> anyhow::Result<()> {
     loop {
-        match socket.next().await.with_context(|| format!("the connection ended before {what}"))?? {
+        match socket
+            .next()
+            .await
+            .with_context(|| format!("the connection ended before {what}"))??
+        {
             Message::Text(text) if text.contains(what) => return Ok(()),
             Message::Close(frame) => bail!("closed before {what}: {frame:?}"),
             _ => {}
@@ -187,7 +195,21 @@ async fn garbage_packets(world: &World, mut choices: SmallRng) -> anyhow::Result
     socket.send(Message::text("40")).await?;
     until(&mut socket, "40{").await?;
     let noise = String::from_utf8_lossy(&noise(&mut choices, 40)).into_owned();
-    let packets = ["", "4", "9", "42", "42[", "42{}", r#"42["offer""#, "451-[]", "44", "40/admin,", "6", "5", &noise];
+    let packets = [
+        "",
+        "4",
+        "9",
+        "42",
+        "42[",
+        "42{}",
+        r#"42["offer""#,
+        "451-[]",
+        "44",
+        "40/admin,",
+        "6",
+        "5",
+        &noise,
+    ];
     socket.send(Message::text(choose(&mut choices, &packets))).await?;
     // The connection may end before this is sent.
     socket.send(Message::text(r#"428["leave-room","x"]"#)).await.ok();
@@ -243,15 +265,18 @@ async fn wrong_path(world: &World, mut choices: SmallRng) -> anyhow::Result<()> 
     let status = world.http.post(world.url("/health")).send().await?.status();
     ensure!(status == 405, "POST /health answers {status}");
     for route in Route::PLAIN {
-        let status = world.http.get(world.url(&route.protocol().path("hostile"))).send().await?.status();
+        let status =
+            world.http.get(world.url(&route.protocol().path("hostile"))).send().await?.status();
         ensure!(status.is_client_error(), "{route:?} without a handshake answers {status}");
     }
     Ok(())
 }
 
 async fn foreign_origin(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let route = choose(&mut choices, &[Route::WebSocket, Route::Envelope, Route::Topic, Route::Session]);
-    let mut request = format!("ws://{}{}", world.address, route.protocol().path("hostile")).into_client_request()?;
+    let route =
+        choose(&mut choices, &[Route::WebSocket, Route::Envelope, Route::Topic, Route::Session]);
+    let mut request = format!("ws://{}{}", world.address, route.protocol().path("hostile"))
+        .into_client_request()?;
     request.headers_mut().insert("origin", HeaderValue::from_static("https://evil.example"));
     let stream = dial(world.address, None).await?;
     match tokio_tungstenite::client_async(request, stream).await {
@@ -268,7 +293,8 @@ async fn some_polling(world: &World, stage: u32) -> anyhow::Result<Polling> {
         polling.send(&["40".to_owned()]).await?;
     }
     if stage >= 2 {
-        // A heartbeat may come first; a client that sends more before the response to CONNECT is disconnected.
+        // A heartbeat may come first; a client that sends more before the response to CONNECT is
+        // disconnected.
         while !polling.next().await.ok().context("CONNECT is answered")?.starts_with("40") {}
     }
     if stage >= 3 {
@@ -289,7 +315,9 @@ async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Resu
     let mut socket = upgrade.with_context(|| format!("the upgrade, at stage {stage}"))?;
     if choices.random_bool(0.7) {
         socket.send(Message::text("2probe")).await?;
-        until(&mut socket, "3probe").await.with_context(|| format!("the probe, at stage {stage}"))?;
+        until(&mut socket, "3probe")
+            .await
+            .with_context(|| format!("the probe, at stage {stage}"))?;
     }
     if choices.random_bool(0.5) {
         reset(socket);
@@ -299,7 +327,8 @@ async fn abandoned_upgrade(world: &World, mut choices: SmallRng) -> anyhow::Resu
 
 /// A made-up resume token: the client gets a new session.
 async fn made_up_key(world: &World, mut choices: SmallRng) -> anyhow::Result<()> {
-    let key = format!("{:032x}.{}", choices.random::<u128>(), "Q".repeat(choices.random_range(23..=24)));
+    let key =
+        format!("{:032x}.{}", choices.random::<u128>(), "Q".repeat(choices.random_range(23..=24)));
     let route = choose(&mut choices, &[Route::WebSocket, Route::Envelope]);
     let mut socket = connect(world.address, &route.protocol().path("")).await?;
     let (claim, answer) = if route == Route::Envelope {

@@ -62,10 +62,14 @@ pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result
     let mut requester = Requester::join(world.address, &world.name("hostile"), "liar").await?;
     let created = requester.request("transport:create", json!({ "direction": "send" })).await?;
     let (transport, nothing) = (&created["id"], json!("00000000-0000-4000-8000-000000000000"));
-    let opus = json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
+    let opus =
+        json!({ "mimeType": "audio/opus", "payloadType": 100, "clockRate": 48000, "channels": 2 });
     let lies = [
         ("transport:create", json!({ "direction": "up" })),
-        ("transport:connect", json!({ "transportId": nothing, "dtlsParameters": { "fingerprints": [] } })),
+        (
+            "transport:connect",
+            json!({ "transportId": nothing, "dtlsParameters": { "fingerprints": [] } }),
+        ),
         (
             "transport:connect",
             json!({ "transportId": transport, "dtlsParameters": {
@@ -84,7 +88,10 @@ pub(super) async fn lies(world: &World, mut choices: SmallRng) -> anyhow::Result
             json!({ "transportId": transport, "kind": "audio", "rtpParameters": {
             "mid": "a", "codecs": [opus], "encodings": [{ "ssrc": 0 }] } }),
         ),
-        ("consume", json!({ "transportId": transport, "producerId": nothing, "rtpCapabilities": {} })),
+        (
+            "consume",
+            json!({ "transportId": transport, "producerId": nothing, "rtpCapabilities": {} }),
+        ),
         ("consumer:resume", json!({ "consumerId": nothing })),
         ("consumer:layers", json!({ "consumerId": nothing, "spatialLayer": 1 })),
         ("producer:close", json!({ "producerId": nothing })),
@@ -105,11 +112,18 @@ pub(super) async fn abandoned(world: &World, mut choices: SmallRng) -> anyhow::R
         if choices.random() {
             let fingerprint = ["A5"; 32].join(":");
             let dtls = json!({ "role": "client", "fingerprints": [{ "algorithm": "sha-256", "value": fingerprint }] });
-            requester.request("transport:connect", json!({ "transportId": transport, "dtlsParameters": dtls })).await?;
+            requester
+                .request(
+                    "transport:connect",
+                    json!({ "transportId": transport, "dtlsParameters": dtls }),
+                )
+                .await?;
         }
         let opus = json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2 });
-        let parameters = json!({ "mid": "a", "codecs": [opus], "encodings": [{ "ssrc": 10 + number }] });
-        let request = json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters });
+        let parameters =
+            json!({ "mid": "a", "codecs": [opus], "encodings": [{ "ssrc": 10 + number }] });
+        let request =
+            json!({ "transportId": transport, "kind": "audio", "rtpParameters": parameters });
         requester.request("produce", request).await?;
     }
     requester.end(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await

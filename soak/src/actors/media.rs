@@ -1,5 +1,6 @@
-//! Conferences through the media server, in which peers join and leave and use every request on transports, producers and
-//! consumers. Packets of each consumer that starts or resumes must arrive.
+//! Conferences through the media server, in which peers join and leave and use every request on
+//! transports, producers and consumers. Packets of each consumer that starts or resumes must
+//! arrive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,8 @@ const MOST_SENT: usize = 3;
 const PACKETS: u64 = 3;
 
 /// The packets of each producer.
-const SOURCE: Source = Source { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
+const SOURCE: Source =
+    Source { interval: Duration::from_millis(80), packets: 1, bytes: 600, layers: 2 };
 
 pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize) {
     let who = format!("media {lane}, {}", phase.name);
@@ -118,7 +120,12 @@ const CHOICES: [Step; 22] = [
 ];
 
 impl Meeting {
-    async fn live(&mut self, world: &World, phase: &Phase, choices: &mut SmallRng) -> anyhow::Result<()> {
+    async fn live(
+        &mut self,
+        world: &World,
+        phase: &Phase,
+        choices: &mut SmallRng,
+    ) -> anyhow::Result<()> {
         let mut pace = Pace::new();
         for number in 0..STEPS {
             if !phase.has_time_for(INTERVAL) {
@@ -133,7 +140,12 @@ impl Meeting {
         Ok(())
     }
 
-    async fn step(&mut self, world: &World, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
+    async fn step(
+        &mut self,
+        world: &World,
+        step: Step,
+        choices: &mut SmallRng,
+    ) -> anyhow::Result<()> {
         match step {
             Step::Join if self.members.len() < MOST => {
                 self.members.push(Member::join(world, &self.room).await?);
@@ -175,8 +187,10 @@ impl Meeting {
 
     async fn consume(&mut self, world: &World, choices: &mut SmallRng) -> anyhow::Result<()> {
         let index = choices.random_range(0..self.members.len());
-        let has = |id: &str| self.members[index].consumers.iter().any(|consumer| consumer.producer == id);
-        let wanted: Vec<String> = self.producers(Some(index)).map(|one| one.id.clone()).filter(|id| !has(id)).collect();
+        let has =
+            |id: &str| self.members[index].consumers.iter().any(|consumer| consumer.producer == id);
+        let wanted: Vec<String> =
+            self.producers(Some(index)).map(|one| one.id.clone()).filter(|id| !has(id)).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -189,13 +203,20 @@ impl Meeting {
     }
 
     /// Resumes a consumer, or restarts ICE: packets must arrive afterwards.
-    async fn go_on(&mut self, world: &World, step: Step, choices: &mut SmallRng) -> anyhow::Result<()> {
+    async fn go_on(
+        &mut self,
+        world: &World,
+        step: Step,
+        choices: &mut SmallRng,
+    ) -> anyhow::Result<()> {
         let index = choices.random_range(0..self.members.len());
         let member = &mut self.members[index];
         if let Step::RestartIce = step {
             let media = if choices.random() { &member.sending } else { &member.receiving };
-            let restarted =
-                member.requester.request("transport:restart-ice", json!({ "transportId": media.id })).await?;
+            let restarted = member
+                .requester
+                .request("transport:restart-ice", json!({ "transportId": media.id }))
+                .await?;
             media.restart(&restarted)?;
         }
         if member.consumers.is_empty() {
@@ -211,14 +232,26 @@ impl Meeting {
 impl Member {
     async fn join(world: &World, room: &str) -> anyhow::Result<Self> {
         let mut requester = Requester::join(world.address, room, &world.name("member")).await?;
-        let capabilities = requester.request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
+        let capabilities =
+            requester.request("router:capabilities", json!({})).await?["rtpCapabilities"].take();
         let sending = connected(&mut requester, "send", &capabilities).await?;
         let receiving = connected(&mut requester, "recv", &capabilities).await?;
-        Ok(Self { requester, capabilities, sending, receiving, sent: 0, producers: Vec::new(), consumers: Vec::new() })
+        Ok(Self {
+            requester,
+            capabilities,
+            sending,
+            receiving,
+            sent: 0,
+            producers: Vec::new(),
+            consumers: Vec::new(),
+        })
     }
 
     async fn go(mut self, world: &World, room: &str, choices: &mut SmallRng) -> anyhow::Result<()> {
-        let disconnect = pick(choices, &[Disconnect::Leave, Disconnect::Close, Disconnect::Drop, Disconnect::Reset]);
+        let disconnect = pick(
+            choices,
+            &[Disconnect::Leave, Disconnect::Close, Disconnect::Drop, Disconnect::Reset],
+        );
         match disconnect {
             Disconnect::Leave => {
                 self.requester.request("room:leave", json!({ "roomId": room })).await?;
@@ -233,7 +266,9 @@ impl Member {
         match step {
             Step::Produce if self.producers.len() < MOST_SENT => self.produce(choices).await,
             Step::CloseTransport => self.replace(choices.random()).await,
-            Step::PauseProducer | Step::ResumeProducer | Step::CloseProducer if !self.producers.is_empty() => {
+            Step::PauseProducer | Step::ResumeProducer | Step::CloseProducer
+                if !self.producers.is_empty() =>
+            {
                 let index = choices.random_range(0..self.producers.len());
                 let about = json!({ "producerId": self.producers[index].id });
                 match step {
@@ -252,7 +287,9 @@ impl Member {
                 }
                 Ok(())
             }
-            Step::PauseConsumer | Step::Layers | Step::CloseConsumer if !self.consumers.is_empty() => {
+            Step::PauseConsumer | Step::Layers | Step::CloseConsumer
+                if !self.consumers.is_empty() =>
+            {
                 let index = choices.random_range(0..self.consumers.len());
                 let mut about = json!({ "consumerId": self.consumers[index].id });
                 match step {
@@ -276,10 +313,15 @@ impl Member {
     }
 
     async fn produce(&mut self, choices: &mut SmallRng) -> anyhow::Result<()> {
-        let (kind, name) = if choices.random() { (MediaKind::Audio, "audio") } else { (MediaKind::Video, "video") };
+        let (kind, name) = if choices.random() {
+            (MediaKind::Audio, "audio")
+        } else {
+            (MediaKind::Video, "video")
+        };
         let parameters = self.sending.send(kind, self.sent);
         self.sent += 1;
-        let request = json!({ "transportId": self.sending.id, "kind": name, "rtpParameters": parameters });
+        let request =
+            json!({ "transportId": self.sending.id, "kind": name, "rtpParameters": parameters });
         let id = text(&self.requester.request("produce", request).await?["id"])?;
         self.producers.push(Producer { id, is_paused: false });
         Ok(())
@@ -320,7 +362,11 @@ impl Member {
     }
 }
 
-async fn connected(requester: &mut Requester, direction: &str, capabilities: &Value) -> anyhow::Result<Media> {
+async fn connected(
+    requester: &mut Requester,
+    direction: &str,
+    capabilities: &Value,
+) -> anyhow::Result<Media> {
     let request = json!({ "direction": direction, "rtpCapabilities": capabilities });
     let created = requester.request("transport:create", request).await?;
     let media = Media::new(&created, Some(SOURCE)).await?;

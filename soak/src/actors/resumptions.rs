@@ -1,5 +1,5 @@
-//! Session resumption: clients lose their connection while a peer sends to them. Those that resume in time miss nothing;
-//! those that resume too late or never have left.
+//! Session resumption: clients lose their connection while a peer sends to them. Those that resume
+//! in time miss nothing; those that resume too late or never have left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,8 @@ const ROAMERS: [Route; 4] = [Route::WebSocket, Route::Polling, Route::Upgrade, R
 const SHORT: Duration = RESUME_TIME.checked_div(2).expect("two is not nothing");
 
 /// Absence of a client that resumes too late.
-const LONG: Duration = RESUME_TIME.checked_add(Duration::from_millis(700)).expect("not as long as that");
+const LONG: Duration =
+    RESUME_TIME.checked_add(Duration::from_millis(700)).expect("not as long as that");
 
 /// Time between two signals.
 const PAUSE: Duration = Duration::from_millis(15);
@@ -56,28 +57,37 @@ impl Talker {
     async fn talk(&mut self, to: &str, length: u64) -> anyhow::Result<()> {
         for _ in 0..length {
             self.sent += 1;
-            let text = Label::new(self.peer.room.as_str(), self.sent).description(DESCRIPTION_BYTES);
+            let text =
+                Label::new(self.peer.room.as_str(), self.sent).description(DESCRIPTION_BYTES);
             self.peer.signal(Some(to), SignalKind::Offer, &text).await?;
             sleep(PAUSE).await;
         }
         Ok(())
     }
 
-    /// Expects the next signal of the other peer; it may be away and back before the signal arrives.
+    /// Expects the next signal of the other peer; it may be away and back before the signal
+    /// arrives.
     async fn expect_signal_of(&mut self, id: &str, next: &Label) -> anyhow::Result<()> {
         let mut is_away = false;
         loop {
             match self.peer.next().await?.1 {
                 Event::Away(gone) if gone == id && !is_away => is_away = true,
                 Event::Back(back) if back == id && is_away => is_away = false,
-                Event::Offer { sdp: text, .. } if !is_away && Label::read(&text)? == *next => return Ok(()),
+                Event::Offer { sdp: text, .. } if !is_away && Label::read(&text)? == *next => {
+                    return Ok(());
+                }
                 event => bail!("the staying peer received {event:?} of {id}, away: {is_away}"),
             }
         }
     }
 }
 
-async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: Route) -> anyhow::Result<()> {
+async fn roam(
+    world: &Arc<World>,
+    choices: &mut SmallRng,
+    stays: Route,
+    roams: Route,
+) -> anyhow::Result<()> {
     let room = world.name("resumptions");
     let mut peer = Peer::join(world, stays, &room, &world.name("stays")).await?;
     let mut roamer = Peer::join(world, roams, &room, &world.name("roams")).await?;
@@ -98,7 +108,8 @@ async fn roam(world: &Arc<World>, choices: &mut SmallRng, stays: Route, roams: R
         let missed = talker.sent - before;
         let is_late = choices.random_ratio(1, 8);
         sleep(if is_late { LONG } else { SHORT.mul_f64(choices.random()) }).await;
-        let back = dropped.resume().await.with_context(|| format!("resumption {nth}, {stays:?} stays"))?;
+        let back =
+            dropped.resume().await.with_context(|| format!("resumption {nth}, {stays:?} stays"))?;
         let Some(back) = back else { return is_gone(world, talker, &id, Parting::TooLate).await };
         roamer = back;
         drop(silent);
@@ -129,14 +140,23 @@ async fn expect_signal(roamer: &mut Peer, expected: &Label) -> anyhow::Result<()
     match roamer.next().await?.1 {
         Event::Offer { sdp: text, .. } => {
             let label = Label::read(&text)?;
-            ensure!(label == *expected, "{:?} expects {expected:?} and received {label:?}", roamer.route);
+            ensure!(
+                label == *expected,
+                "{:?} expects {expected:?} and received {label:?}",
+                roamer.route
+            );
             Ok(())
         }
         event => bail!("{:?} expects {expected:?} and received {event:?}", roamer.route),
     }
 }
 
-async fn is_gone(world: &World, mut talker: Talker, id: &str, parting: Parting) -> anyhow::Result<()> {
+async fn is_gone(
+    world: &World,
+    mut talker: Talker,
+    id: &str,
+    parting: Parting,
+) -> anyhow::Result<()> {
     call::expect_leave(world, &mut talker.peer, id, parting).await?;
     talker.peer.finish(Disconnect::Close).await
 }

@@ -1,8 +1,8 @@
 //! Group rooms, in which peers join and leave while others broadcast.
 //!
-//! A room changes in steps: some peers join, some leave, some drop and resume, and some broadcast at the same time. Then the
-//! broadcasting peers send one more signal, and every peer must know who is present and have received all broadcasts, in
-//! order and without a gap.
+//! A room changes in steps: some peers join, some leave, some drop and resume, and some broadcast
+//! at the same time. Then the broadcasting peers send one more signal, and every peer must know who
+//! is present and have received all broadcasts, in order and without a gap.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -74,7 +74,12 @@ struct Member {
 }
 
 impl Room {
-    async fn live(&mut self, world: &Arc<World>, phase: &Phase, choices: &mut SmallRng) -> anyhow::Result<()> {
+    async fn live(
+        &mut self,
+        world: &Arc<World>,
+        phase: &Phase,
+        choices: &mut SmallRng,
+    ) -> anyhow::Result<()> {
         let mut pace = Pace::new();
         for step in 0..STEPS {
             if !phase.has_time_for(INTERVAL) {
@@ -91,9 +96,13 @@ impl Room {
         let leaving: Vec<(Peer, Disconnect)> = {
             let most = self.members.len().saturating_sub(FEWEST).min(3);
             self.members.shuffle(choices);
-            let leaving = self.members.split_off(self.members.len() - choices.random_range(0..=most));
+            let leaving =
+                self.members.split_off(self.members.len() - choices.random_range(0..=most));
             let ways = [Disconnect::Leave, Disconnect::Close, Disconnect::Drop, Disconnect::Reset];
-            leaving.into_iter().map(|member| (member.peer, ways[choices.random_range(0..ways.len())])).collect()
+            leaving
+                .into_iter()
+                .map(|member| (member.peer, ways[choices.random_range(0..ways.len())]))
+                .collect()
         };
         let (roaming, staying): (Vec<Member>, Vec<Member>) = {
             let mut left = choices.random_range(0..=ROAMERS);
@@ -107,10 +116,14 @@ impl Room {
         let there = self.members.len() + roaming.len();
         let fewest = FEWEST.saturating_sub(there);
         let joining = choices.random_range(fewest..=(fewest + 3).min(MOST - there));
-        let joining: Vec<Route> =
-            (0..joining).map(|_| Route::GROUP[choices.random_range(0..Route::GROUP.len())]).collect();
-        let mut talkers: Vec<&Member> =
-            self.members.iter().filter(|member| member.peer.route.protocol().broadcasts()).collect();
+        let joining: Vec<Route> = (0..joining)
+            .map(|_| Route::GROUP[choices.random_range(0..Route::GROUP.len())])
+            .collect();
+        let mut talkers: Vec<&Member> = self
+            .members
+            .iter()
+            .filter(|member| member.peer.route.protocol().broadcasts())
+            .collect();
         talkers.truncate(choices.random_range(1..=3));
         let lengths: Vec<u64> = talkers.iter().map(|_| choices.random_range(1..=3)).collect();
 
@@ -121,24 +134,33 @@ impl Room {
             .map(|member| (member.peer.id.clone(), Arc::clone(&member.sent)))
             .collect();
         let talking = talkers.iter().zip(&lengths).map(|(member, length)| member.talk(*length));
-        let coming = joining.into_iter().map(|route| Member::join(world, route, &self.id, &sent_counts));
+        let coming =
+            joining.into_iter().map(|route| Member::join(world, route, &self.id, &sent_counts));
         let going = leaving.into_iter().map(|(peer, disconnect)| peer.end(disconnect));
-        let roaming: Vec<_> =
-            roaming.into_iter().map(|member| member.roam(SmallRng::seed_from_u64(choices.random()))).collect();
-        let (talked, come, _, back) =
-            tokio::join!(try_join_all(talking), try_join_all(coming), join_all(going), try_join_all(roaming));
+        let roaming: Vec<_> = roaming
+            .into_iter()
+            .map(|member| member.roam(SmallRng::seed_from_u64(choices.random())))
+            .collect();
+        let (talked, come, _, back) = tokio::join!(
+            try_join_all(talking),
+            try_join_all(coming),
+            join_all(going),
+            try_join_all(roaming)
+        );
         talked?;
         let (come, back) = (come?, back?);
         try_join_all(talkers.iter().map(|member| member.talk(1))).await?;
 
         self.members.extend(back.into_iter().flatten().chain(come));
-        let present: BTreeSet<String> = self.members.iter().map(|member| member.peer.id.clone()).collect();
+        let present: BTreeSet<String> =
+            self.members.iter().map(|member| member.peer.id.clone()).collect();
         let sent: Vec<(String, u64)> = sent_counts
             .into_iter()
             .map(|(id, sent)| (id, sent.load(Ordering::SeqCst)))
             .filter(|(_, sent)| *sent > 0)
             .collect();
-        try_join_all(self.members.iter_mut().map(|member| member.catch_up(&present, &sent))).await?;
+        try_join_all(self.members.iter_mut().map(|member| member.catch_up(&present, &sent)))
+            .await?;
         Ok(())
     }
 }
@@ -151,15 +173,26 @@ impl Member {
         sent_counts: &[(String, Arc<AtomicU64>)],
     ) -> anyhow::Result<Self> {
         let peer = Peer::join(world, route, room, &world.name("member")).await?;
-        let missed_at_most = sent_counts.iter().map(|(id, sent)| (id.clone(), sent.load(Ordering::SeqCst))).collect();
+        let missed_at_most = sent_counts
+            .iter()
+            .map(|(id, sent)| (id.clone(), sent.load(Ordering::SeqCst)))
+            .collect();
         let others = peer.list.iter().cloned().collect();
-        Ok(Self { peer, sent: Arc::default(), others, away: BTreeSet::new(), received: HashMap::new(), missed_at_most })
+        Ok(Self {
+            peer,
+            sent: Arc::default(),
+            others,
+            away: BTreeSet::new(),
+            received: HashMap::new(),
+            missed_at_most,
+        })
     }
 
     /// Loses its connection and resumes. `None` if the session had expired.
     async fn roam(self, mut choices: SmallRng) -> anyhow::Result<Option<Self>> {
         let Self { peer, sent, others, away, received, missed_at_most } = self;
-        let dropped = peer.lose(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await?;
+        let dropped =
+            peer.lose(if choices.random() { Disconnect::Drop } else { Disconnect::Reset }).await?;
         sleep(ABSENCE.mul_f64(choices.random())).await;
         let back = dropped.resume().await?;
         Ok(back.map(|peer| Self { peer, sent, others, away, received, missed_at_most }))
@@ -178,13 +211,19 @@ impl Member {
     }
 
     /// Receives until it knows all present peers and has received all broadcasts.
-    async fn catch_up(&mut self, present: &BTreeSet<String>, sent: &[(String, u64)]) -> anyhow::Result<()> {
+    async fn catch_up(
+        &mut self,
+        present: &BTreeSet<String>,
+        sent: &[(String, u64)],
+    ) -> anyhow::Result<()> {
         let me = self.peer.id.clone();
         let mut expected = present.clone();
         expected.remove(&me);
         // It cannot have received anything from peers that have not sent since it joined.
         let is_behind = |received: &HashMap<String, u64>, missed: &HashMap<String, u64>| {
-            let due = sent.iter().filter(|(id, sent)| *id != me && missed.get(id).is_none_or(|missed| missed < sent));
+            let due = sent.iter().filter(|(id, sent)| {
+                *id != me && missed.get(id).is_none_or(|missed| missed < sent)
+            });
             due.into_iter().any(|(id, sent)| received.get(id) != Some(sent))
         };
         while self.others != expected || is_behind(&self.received, &self.missed_at_most) {
@@ -200,23 +239,40 @@ impl Member {
     fn note(&mut self, event: Event) -> anyhow::Result<()> {
         let route = self.peer.route;
         match event {
-            Event::Joined(id) => ensure!(self.others.insert(id.clone()), "{route:?} received twice that {id} joined"),
+            Event::Joined(id) => {
+                ensure!(
+                    self.others.insert(id.clone()),
+                    "{route:?} received twice that {id} joined"
+                );
+            }
             Event::Left(id) => {
                 self.away.remove(&id);
-                ensure!(self.others.remove(&id), "{route:?} received that {id} left, which was not present");
+                ensure!(
+                    self.others.remove(&id),
+                    "{route:?} received that {id} left, which was not present"
+                );
             }
             Event::Away(id) => {
-                ensure!(self.others.contains(&id), "{route:?} received that {id} is away, which was not present");
+                ensure!(
+                    self.others.contains(&id),
+                    "{route:?} received that {id} is away, which was not present"
+                );
                 ensure!(self.away.insert(id.clone()), "{route:?} received twice that {id} is away");
             }
             // Joining peers do not learn which peers are away.
             Event::Back(id) => {
                 self.away.remove(&id);
-                ensure!(self.others.contains(&id), "{route:?} received that {id} is back, which was not present");
+                ensure!(
+                    self.others.contains(&id),
+                    "{route:?} received that {id} is back, which was not present"
+                );
             }
             Event::Offer { from, sdp: text } => {
                 let Label { stream, sequence } = Label::read(&text)?;
-                ensure!(from == stream, "{route:?} received a signal of {stream} with the sender {from}");
+                ensure!(
+                    from == stream,
+                    "{route:?} received a signal of {stream} with the sender {from}"
+                );
                 let missed = self.missed_at_most.get(&stream).copied().unwrap_or_default();
                 let is_next = match self.received.get(&stream) {
                     Some(last) => sequence == last + 1,

@@ -1,4 +1,5 @@
-//! Slow consumers: a client stops reading while a peer sends to it, until the server refuses signals and disconnects it.
+//! Slow consumers: a client stops reading while a peer sends to it, until the server refuses
+//! signals and disconnects it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use crate::world::{Pace, Phase, World};
 /// Approximate length of a stall.
 const STALL: Duration = Duration::from_secs(14);
 
-/// Time between two signals: within the rate limit, and short enough to fill every send queue in seconds.
+/// Time between two signals: within the rate limit, and short enough to fill every send queue in
+/// seconds.
 const INTERVAL: Duration = Duration::from_millis(12);
 
 /// Time between two signals after the first refusal.

@@ -138,20 +138,26 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
 
 /// Reads an entry.
 pub(super) fn decode_entry(kind: u8, fields: &Fields) -> Result<LogEntry, Malformed> {
-    let (room, serial, version) = (fields.room(ROOM)?, fields.number(SERIAL)?, fields.number(ROOM_VERSION)?);
+    let (room, serial, version) =
+        (fields.room(ROOM)?, fields.number(SERIAL)?, fields.number(ROOM_VERSION)?);
     let change = match kind {
         SNAPSHOT => RoomChange::Snapshot(decode_record(fields)?),
         JOIN => {
-            let replaced = fields.find(CONNECTION).map(|_| fields.connection(CONNECTION)).transpose()?;
+            let replaced =
+                fields.find(CONNECTION).map(|_| fields.connection(CONNECTION)).transpose()?;
             RoomChange::Join { member: decode_member(fields.bytes(MEMBER)?)?, replaced }
         }
         LEAVE => {
-            let reason = usize::try_from(fields.number(REASON)?).ok().and_then(|reason| REASONS.get(reason));
+            let reason =
+                usize::try_from(fields.number(REASON)?).ok().and_then(|reason| REASONS.get(reason));
             // A reason of a later version is not a reason to drop the entry.
             let reason = reason.copied().unwrap_or(LeaveReason::Disconnected);
             RoomChange::Leave { connection: fields.connection(CONNECTION)?, reason }
         }
-        MOVE => RoomChange::Move { connection: fields.connection(CONNECTION)?, holder: fields.incarnation(HOLDER)? },
+        MOVE => RoomChange::Move {
+            connection: fields.connection(CONNECTION)?,
+            holder: fields.incarnation(HOLDER)?,
+        },
         UPDATE => {
             let metadata = Metadata::new(fields.text(METADATA)?);
             RoomChange::Update { membership: fields.membership(MEMBERSHIP)?, metadata }
@@ -165,7 +171,10 @@ pub(super) fn decode_entry(kind: u8, fields: &Fields) -> Result<LogEntry, Malfor
 /// Writes all of a record.
 pub(super) fn encode_record(record: &RoomRecord) -> Writer {
     let mut writer = Writer::nested();
-    writer.text(ROOM, record.room().as_str()).number(SERIAL, record.serial).number(ROOM_VERSION, record.version);
+    writer
+        .text(ROOM, record.room().as_str())
+        .number(SERIAL, record.serial)
+        .number(ROOM_VERSION, record.version);
     encode_contents(&mut writer, record);
     writer
 }
@@ -183,7 +192,8 @@ fn encode_contents(writer: &mut Writer, record: &RoomRecord) {
 
 /// Reads a record.
 pub(super) fn decode_record(fields: &Fields) -> Result<RoomRecord, Malformed> {
-    let (room, serial, version) = (fields.room(ROOM)?, fields.number(SERIAL)?, fields.number(ROOM_VERSION)?);
+    let (room, serial, version) =
+        (fields.room(ROOM)?, fields.number(SERIAL)?, fields.number(ROOM_VERSION)?);
     let peers = usize::try_from(fields.number(CAPACITY)?).map_err(|_| Malformed)?;
     let flags = fields.number(FLAGS)?;
     let capacity = Capacity { peers, is_chosen: flags & IS_CHOSEN != 0 };
@@ -195,8 +205,13 @@ pub(super) fn decode_record(fields: &Fields) -> Result<RoomRecord, Malformed> {
 
 fn encode_member(member: &Member) -> Vec<u8> {
     let mut writer = Writer::nested();
-    writer.membership(MEMBERSHIP, member.membership).number(HOLDER, member.holder.0).number(SINCE, member.since);
-    writer.number(JOINED_AT, member.joined_at).number(FLAGS, if member.is_paired { IS_PAIR } else { 0 });
+    writer
+        .membership(MEMBERSHIP, member.membership)
+        .number(HOLDER, member.holder.0)
+        .number(SINCE, member.since);
+    writer
+        .number(JOINED_AT, member.joined_at)
+        .number(FLAGS, if member.is_paired { IS_PAIR } else { 0 });
     writer.text(PEER, member.peer.as_str()).text(METADATA, member.metadata.as_str());
     writer.finish()
 }

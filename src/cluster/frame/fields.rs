@@ -1,5 +1,5 @@
-//! The form of all messages: a version, a kind, then fields, each a tag, a length and a value. Unknown tags are skipped, so
-//! that two neighbouring versions understand each other.
+//! The form of all messages: a version, a kind, then fields, each a tag, a length and a value.
+//! Unknown tags are skipped, so that two neighbouring versions understand each other.
 
 use super::Malformed;
 use crate::cluster::record::{Incarnation, Membership, Nonce};
@@ -53,7 +53,11 @@ impl Writer {
     }
 
     /// Adds a membership.
-    pub(super) fn membership(&mut self, tag: u8, Membership { connection, nonce }: Membership) -> &mut Self {
+    pub(super) fn membership(
+        &mut self,
+        tag: u8,
+        Membership { connection, nonce }: Membership,
+    ) -> &mut Self {
         let mut value = [0; 24];
         value[..16].copy_from_slice(&connection.to_u128().to_be_bytes());
         value[16..].copy_from_slice(&nonce.0.to_be_bytes());
@@ -161,7 +165,8 @@ fn connection(value: &[u8]) -> Result<ConnectionId, Malformed> {
 
 /// Reads a membership.
 pub(super) fn membership(value: &[u8]) -> Result<Membership, Malformed> {
-    let (id, nonce) = value.split_at_checked(16).filter(|(_, nonce)| nonce.len() == 8).ok_or(Malformed)?;
+    let (id, nonce) =
+        value.split_at_checked(16).filter(|(_, nonce)| nonce.len() == 8).ok_or(Malformed)?;
     Ok(Membership { connection: connection(id)?, nonce: Nonce(number(nonce)?) })
 }
 

@@ -17,7 +17,8 @@ pub struct Handover {
     pub session: Bytes,
     /// The rooms that it is in.
     pub rooms: Vec<MovedRoom>,
-    /// Signals of the session to peers that are moving themselves, in the order in which they were sent.
+    /// Signals of the session to peers that are moving themselves, in the order in which they were
+    /// sent.
     pub unsent: Vec<RemoteSignal>,
 }
 
@@ -37,7 +38,10 @@ const UNSENT: u8 = 32;
 /// In a room, beside the fields of a record.
 const FROM: u8 = 33;
 
-pub(super) fn encode(writer: &mut Writer, Handover { connection, session, rooms, unsent }: &Handover) {
+pub(super) fn encode(
+    writer: &mut Writer,
+    Handover { connection, session, rooms, unsent }: &Handover,
+) {
     writer.connection(CONNECTION, *connection).bytes(SESSION, session);
     for MovedRoom { from, known } in rooms {
         let mut room = encode_record(known);
@@ -60,6 +64,9 @@ pub(super) fn decode(fields: &Fields) -> Result<Handover, Malformed> {
         connection: fields.connection(CONNECTION)?,
         session: Bytes::copy_from_slice(fields.bytes(SESSION)?),
         rooms: fields.all(ROOM).map(room).collect::<Result<_, _>>()?,
-        unsent: fields.all(UNSENT).map(|value| decode_signal(&Fields::of(value)?)).collect::<Result<_, _>>()?,
+        unsent: fields
+            .all(UNSENT)
+            .map(|value| decode_signal(&Fields::of(value)?))
+            .collect::<Result<_, _>>()?,
     })
 }

@@ -7,7 +7,9 @@ use tracing::warn;
 
 use super::{ConnectionId, Incarnation, Member, Membership, Node, ReceivingLink, RoomId};
 use crate::clock::Moment;
-use crate::cluster::frame::{Body, Bounce, InboxMessage, LinkFrame, RemoteSignal, decode, encode_frame};
+use crate::cluster::frame::{
+    Body, Bounce, InboxMessage, LinkFrame, RemoteSignal, decode, encode_frame,
+};
 use crate::cluster::link::Receipt;
 use crate::cluster::{SignalFailure, Undelivered};
 use crate::room::{FoundBy, Signal};
@@ -45,7 +47,9 @@ impl Node {
         let mut held = Vec::new();
         for connection in to {
             match member(connection) {
-                Some(Member { membership, .. }) if self.moves.is_holding(*connection) => held.push(*membership),
+                Some(Member { membership, .. }) if self.moves.is_holding(*connection) => {
+                    held.push(*membership);
+                }
                 // Where its session is now, this node does not know yet.
                 Some(_) if self.moves.has_departed(room, *connection) => {
                     failed.push((*connection, SignalFailure::NotDelivered));
@@ -79,7 +83,13 @@ impl Node {
         }
         for (connection, failure) in failed {
             let (room, note) = (room.clone(), signal.note);
-            self.host.undelivered(&Undelivered { room, from: *from, to: connection, failure, note });
+            self.host.undelivered(&Undelivered {
+                room,
+                from: *from,
+                to: connection,
+                failure,
+                note,
+            });
         }
         for (node, to) in nodes {
             self.push(now, node, Body::Signal(remote(to)));
@@ -87,11 +97,21 @@ impl Node {
     }
 
     /// Tells the other nodes with members in a room that a peer of this node is away, or back.
-    pub fn announce(&mut self, now: Moment, room: &RoomId, connection: ConnectionId, is_away: bool) {
+    pub fn announce(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        is_away: bool,
+    ) {
         let Some(replica) = self.replicas.get(room) else { return };
         let own = replica.members.get(&connection).filter(|member| member.holder == self.me);
         let Some(from) = own.map(|member| member.membership) else { return };
-        let holders = replica.members.values().map(|member| member.holder).filter(|holder| *holder != self.me);
+        let holders = replica
+            .members
+            .values()
+            .map(|member| member.holder)
+            .filter(|holder| *holder != self.me);
         let holders: BTreeSet<Incarnation> = holders.collect();
         for node in holders {
             if self.has_capacity(now, node) {
@@ -105,8 +125,11 @@ impl Node {
         if self.is_ready() {
             return self.engine.queued_bytes() < MAX_QUEUED;
         }
-        let (count, oldest) = self.outgoing.get(&node).map(|link| link.waiting(now.instant)).unwrap_or_default();
-        count < MAX_WAITING && oldest < self.settings.lease && self.kept_bytes < self.settings.kept_bytes
+        let (count, oldest) =
+            self.outgoing.get(&node).map(|link| link.waiting(now.instant)).unwrap_or_default();
+        count < MAX_WAITING
+            && oldest < self.settings.lease
+            && self.kept_bytes < self.settings.kept_bytes
     }
 
     /// Adds a frame to the link to a node, and publishes it if the connection is ready.
@@ -176,7 +199,9 @@ impl Node {
             }
             Body::Gap { first } => self.skip_gap(from, first),
             body if number > 0 => match self.incoming.entry(from).or_default().receive(number) {
-                Receipt::Deliver if self.is_settled() && self.aside.is_empty() => self.process(now, from, body),
+                Receipt::Deliver if self.is_settled() && self.aside.is_empty() => {
+                    self.process(now, from, body);
+                }
                 Receipt::Deliver => self.aside.push_back((from, body)),
                 Receipt::Missing => self.request_missing(now, from),
                 Receipt::Repeated => self.counters.repeated += 1,
@@ -215,7 +240,9 @@ impl Node {
 
     /// Ends the local sessions that share a room with a node.
     fn end_sessions_with(&mut self, node: Incarnation) {
-        for replica in self.replicas.values().filter(|replica| replica.held_by(node).next().is_some()) {
+        for replica in
+            self.replicas.values().filter(|replica| replica.held_by(node).next().is_some())
+        {
             replica.held_by(self.me).for_each(|member| self.host.end(member.connection()));
         }
     }
@@ -233,7 +260,9 @@ impl Node {
         match body {
             Body::Signal(signal) => self.deliver(now, from, signal),
             Body::Bounce(bounce) => self.bounced(now, from, bounce),
-            Body::Presence { room, from: peer, is_away } => self.show_presence(now, from, &room, peer, is_away),
+            Body::Presence { room, from: peer, is_away } => {
+                self.show_presence(now, from, &room, peer, is_away);
+            }
             Body::Kick { room, connection, id } => {
                 let is_done = self.is_local(&room, connection) && self.host.kick(&room, connection);
                 self.push(now, from, Body::Done { id, is_done });
@@ -252,17 +281,24 @@ impl Node {
             let is_member = replica.is_some_and(|replica| replica.member(*to).is_some());
             knows_sender && is_member && self.is_local(&remote.room, to.connection)
         };
-        let (here, elsewhere): (Vec<Membership>, Vec<Membership>) = remote.to.iter().partition(|to| is_here(to));
-        let mut failed: Vec<_> = refused.into_iter().map(|to| (to, SignalFailure::NotDelivered)).collect();
+        let (here, elsewhere): (Vec<Membership>, Vec<Membership>) =
+            remote.to.iter().partition(|to| is_here(to));
+        let mut failed: Vec<_> =
+            refused.into_iter().map(|to| (to, SignalFailure::NotDelivered)).collect();
         for to in elsewhere {
             // A session that was handed over: where it is now, the sender does not know yet.
             let is_moving = self.moves.has_departed(&remote.room, to.connection);
-            failed.push((to, if is_moving { SignalFailure::NotDelivered } else { SignalFailure::TargetNotFound }));
+            failed.push((
+                to,
+                if is_moving { SignalFailure::NotDelivered } else { SignalFailure::TargetNotFound },
+            ));
         }
         if !here.is_empty() {
             match self.deliver_here(now, &remote, &here) {
                 // One report for all recipients: it is about the signal, not about each of them.
-                Some(outcome) => failed.extend(here.first().and_then(|to| Some((*to, outcome.err()?)))),
+                Some(outcome) => {
+                    failed.extend(here.first().and_then(|to| Some((*to, outcome.err()?))));
+                }
                 None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
             }
         }
@@ -272,11 +308,16 @@ impl Node {
                 SignalFailure::NotDelivered => self.counters.not_delivered += 1,
             }
             let (room, from) = (remote.room.clone(), remote.from);
-            self.push(now, node, Body::Bounce(Bounce { room, from, to, failure, note: remote.note }));
+            self.push(
+                now,
+                node,
+                Body::Bounce(Bounce { room, from, to, failure, note: remote.note }),
+            );
         }
     }
 
-    /// Delivers a signal to peers of this node. Returns `None` if it could not be, else why some of them did not get it.
+    /// Delivers a signal to peers of this node. Returns `None` if it could not be, else why some of
+    /// them did not get it.
     pub(super) fn deliver_here(
         &self,
         now: Moment,
@@ -286,13 +327,28 @@ impl Node {
         let origin = self.host.dialect(&remote.origin)?;
         let to: Vec<ConnectionId> = to.iter().map(|membership| membership.connection).collect();
         let (room, from) = (&remote.room, remote.from.connection);
-        let applied = self.host.rooms().deliver_signal(room, from, &to, remote.found_by, remote.signal(origin))?;
+        let applied = self.host.rooms().deliver_signal(
+            room,
+            from,
+            &to,
+            remote.found_by,
+            remote.signal(origin),
+        )?;
         Some(self.host.deliver(&applied, now).map_or(Ok(()), Err))
     }
 
     /// Shows the local peers of a room that a peer is away, or back, if its node says so.
-    fn show_presence(&self, now: Moment, node: Incarnation, room: &RoomId, from: Membership, is_away: bool) {
-        let Some(member) = self.replicas.get(room).and_then(|replica| replica.member(from)) else { return };
+    fn show_presence(
+        &self,
+        now: Moment,
+        node: Incarnation,
+        room: &RoomId,
+        from: Membership,
+        is_away: bool,
+    ) {
+        let Some(member) = self.replicas.get(room).and_then(|replica| replica.member(from)) else {
+            return;
+        };
         if member.holder == node
             && let Some(applied) = self.host.rooms().announce(from.connection, room, is_away)
         {
@@ -303,7 +359,8 @@ impl Node {
     /// Tells the sender of a signal that it was not delivered.
     fn bounced(&mut self, now: Moment, node: Incarnation, bounce: Bounce) {
         let Some(bounce) = self.moves.put_aside_bounce(node, bounce) else { return };
-        let sender = self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));
+        let sender =
+            self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));
         match sender.map(|sender| sender.holder) {
             Some(holder) if holder == self.me => {
                 let Bounce { room, from, to, failure, note } = bounce;
@@ -318,12 +375,21 @@ impl Node {
 
     /// Returns whether a connection is a member of a room whose session is on this node.
     pub(in crate::cluster) fn is_local(&self, room: &RoomId, connection: ConnectionId) -> bool {
-        self.replicas.get(room).is_some_and(|replica| self.moves.is_local(self.me, replica, connection))
+        self.replicas
+            .get(room)
+            .is_some_and(|replica| self.moves.is_local(self.me, replica, connection))
     }
 
     /// Asks the node of a peer to remove it from a room. The answer is reported by
     /// [`Host::kicked`](crate::cluster::Host::kicked), unless that node dies.
-    pub fn kick(&mut self, now: Moment, holder: Incarnation, room: RoomId, connection: ConnectionId, id: u64) {
+    pub fn kick(
+        &mut self,
+        now: Moment,
+        holder: Incarnation,
+        room: RoomId,
+        connection: ConnectionId,
+        id: u64,
+    ) {
         self.push(now, holder, Body::Kick { room, connection, id });
     }
 }

@@ -1,4 +1,5 @@
-//! Joins of this node's peers: by the engine, or by this node alone while the engine does not answer.
+//! Joins of this node's peers: by the engine, or by this node alone while the engine does not
+//! answer.
 
 use std::time::Duration;
 
@@ -98,9 +99,14 @@ impl Node {
         if self.is_ready() {
             return;
         }
-        let is_due = |waiting: &Waiting| now.instant.duration_since(waiting.since.instant) >= PROVISIONAL;
-        let due: Vec<_> =
-            self.joins.iter().filter(|(_, waiting)| is_due(waiting)).map(|(key, _)| key.clone()).collect();
+        let is_due =
+            |waiting: &Waiting| now.instant.duration_since(waiting.since.instant) >= PROVISIONAL;
+        let due: Vec<_> = self
+            .joins
+            .iter()
+            .filter(|(_, waiting)| is_due(waiting))
+            .map(|(key, _)| key.clone())
+            .collect();
         for (room, connection) in due {
             let Some(waiting) = self.joins.remove(&(room.clone(), connection)) else { continue };
             let JoinRequest { peer, metadata, kind, bounds, .. } = waiting.request.clone();
@@ -117,7 +123,13 @@ impl Node {
         }
     }
 
-    fn admitted_provisionally(&mut self, now: Moment, room: &RoomId, waiting: &Waiting, applied: Applied) {
+    fn admitted_provisionally(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        waiting: &Waiting,
+        applied: Applied,
+    ) {
         self.counters.provisional += 1;
         let member = self.member_of(waiting);
         let spec = self.spec_of(waiting);

@@ -1,4 +1,5 @@
-//! The lease of this node, the removal of dead nodes, and what this node does when it was declared dead itself.
+//! The lease of this node, the removal of dead nodes, and what this node does when it was declared
+//! dead itself.
 
 use std::time::Instant;
 
@@ -9,7 +10,8 @@ use crate::clock::Moment;
 use crate::cluster::frame::Body;
 use crate::cluster::script::Call;
 
-/// The last beat. Each is sent to the engine and to the inbox of this node, to see that both ways work.
+/// The last beat. Each is sent to the engine and to the inbox of this node, to see that both ways
+/// work.
 #[derive(Debug, Default)]
 pub(super) struct Beat {
     sent: Option<Instant>,
@@ -18,7 +20,8 @@ pub(super) struct Beat {
 }
 
 impl Node {
-    /// Sends a beat when it is time to; without an answer and an echo of the last, the connection is of no use.
+    /// Sends a beat when it is time to; without an answer and an echo of the last, the connection
+    /// is of no use.
     pub(super) fn tend_beat(&mut self, now: Moment) {
         let Beat { sent, is_answered, is_echoed } = self.beat;
         let lease = self.settings.lease;
@@ -69,7 +72,8 @@ impl Node {
         self.members.beat_took(now.instant, now.instant.duration_since(called));
         self.members.list(living);
         for dead in self.members.to_reap(now.instant, lease, self.me, expired) {
-            let is_reaping = |call: &Call| matches!(call, Call::Reap { dead: reaping } if *reaping == dead);
+            let is_reaping =
+                |call: &Call| matches!(call, Call::Reap { dead: reaping } if *reaping == dead);
             if self.is_ready() && !self.calls.values().any(|(call, _)| is_reaping(call)) {
                 warn!(node = %dead, "removing a dead node");
                 self.counters.reaped += 1;
@@ -84,8 +88,9 @@ impl Node {
         }
     }
 
-    /// This node was declared dead while it was running. Its peers have left for all others: sessions that share a room with
-    /// other nodes end, and rooms that this node has alone are announced anew, each member as a new one.
+    /// This node was declared dead while it was running. Its peers have left for all others:
+    /// sessions that share a room with other nodes end, and rooms that this node has alone are
+    /// announced anew, each member as a new one.
     pub(super) fn fence(&mut self, now: Moment) {
         warn!(node = %self.me, "this node was declared dead, joining the cluster as a new one");
         self.counters.fenced += 1;

@@ -1,8 +1,8 @@
 //! Entries and snapshots of rooms, which change the replicas and the rooms of this node.
 
 use super::{
-    Answer, Command, ConnectionId, Incarnation, LeaveReason, Member, Node, Refusal, Replica, RoomId, follow_departures,
-    replacement,
+    Answer, Command, ConnectionId, Incarnation, LeaveReason, Member, Node, Refusal, Replica,
+    RoomId, follow_departures, replacement,
 };
 use crate::clock::Moment;
 use crate::cluster::frame::{LogEntry, RoomChange};
@@ -14,7 +14,8 @@ impl Node {
     /// Applies an entry of the log of a room.
     pub(super) fn entry(&mut self, now: Moment, entry: LogEntry) {
         let LogEntry { room, serial, version, change } = entry;
-        let is_being_synced = |(call, _): &(Call, _)| matches!(call, Call::Sync(sync) if sync.spec.room == room);
+        let is_being_synced =
+            |(call, _): &(Call, _)| matches!(call, Call::Sync(sync) if sync.spec.room == room);
         // The answer to the sync will say what this entry says.
         if !self.can_call() || self.calls.values().any(is_being_synced) {
             return;
@@ -44,19 +45,20 @@ impl Node {
         }
     }
 
-    /// Completes a join with the first snapshot of a room. Syncs the room for any other entry: the engine counts a member
-    /// that this node does not have, unless a call that removes it is on its way.
+    /// Completes a join with the first snapshot of a room. Syncs the room for any other entry: the
+    /// engine counts a member that this node does not have, unless a call that removes it is on its
+    /// way.
     fn entry_without_replica(&mut self, now: Moment, room: &RoomId, change: &RoomChange) {
         if let RoomChange::Snapshot(record) = change
-            && record
-                .members
-                .iter()
-                .any(|member| matches!(self.standing(room, member), Standing::Waiting | Standing::Arriving))
+            && record.members.iter().any(|member| {
+                matches!(self.standing(room, member), Standing::Waiting | Standing::Arriving)
+            })
         {
             self.adopt(now, record, None);
             return;
         }
-        let is_leaving = |call: &Call| matches!(call, Call::Leave { room: leaving, .. } if leaving == room);
+        let is_leaving =
+            |call: &Call| matches!(call, Call::Leave { room: leaving, .. } if leaving == room);
         if !self.calls.values().any(|(call, _)| is_leaving(call)) {
             self.sync(now, room);
         }
@@ -75,19 +77,25 @@ impl Node {
                     self.replaced(now, room, replaced);
                 }
             }
-            RoomChange::Leave { connection, reason: LeaveReason::HungUp } => self.hung_up(now, room, connection),
+            RoomChange::Leave { connection, reason: LeaveReason::HungUp } => {
+                self.hung_up(now, room, connection);
+            }
             RoomChange::Leave { connection, reason } => {
                 if !self.is_local(room, connection) {
                     self.take_out(now, room, &[(connection, reason)]);
                     self.settle_departed(now, room, connection);
                 }
             }
-            RoomChange::Move { connection, holder } => self.moved(now, room, version, connection, holder),
+            RoomChange::Move { connection, holder } => {
+                self.moved(now, room, version, connection, holder);
+            }
             RoomChange::Update { membership, metadata } => {
-                let member =
-                    self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&membership.connection));
-                if let Some(member) =
-                    member.filter(|member| member.membership == membership && member.holder != self.me)
+                let member = self
+                    .replicas
+                    .get_mut(room)
+                    .and_then(|replica| replica.members.get_mut(&membership.connection));
+                if let Some(member) = member
+                    .filter(|member| member.membership == membership && member.holder != self.me)
                 {
                     member.metadata = metadata;
                     let member = member.clone();
@@ -104,7 +112,8 @@ impl Node {
         }
     }
 
-    /// Applies a hang-up of another node's peer: a pair session ends for both peers, any other room goes on without it.
+    /// Applies a hang-up of another node's peer: a pair session ends for both peers, any other room
+    /// goes on without it.
     fn hung_up(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let is_local = self.is_local(room, connection);
         let Some(replica) = self.replicas.get_mut(room) else { return };
@@ -113,7 +122,9 @@ impl Node {
         } else if is_local || !replica.members.contains_key(&connection) {
             return;
         }
-        if let Ok(applied) = self.host.rooms().apply(now, connection, Command::HangUp { room: Some(room.clone()) }) {
+        if let Ok(applied) =
+            self.host.rooms().apply(now, connection, Command::HangUp { room: Some(room.clone()) })
+        {
             if let Some(replica) = self.replicas.get_mut(room) {
                 follow_departures(replica, &applied);
             }
@@ -122,9 +133,17 @@ impl Node {
     }
 
     /// Notes that the session of a member is on another node.
-    fn moved(&mut self, now: Moment, room: &RoomId, version: u64, connection: ConnectionId, holder: Incarnation) {
+    fn moved(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        version: u64,
+        connection: ConnectionId,
+        holder: Incarnation,
+    ) {
         let is_local = self.is_local(room, connection);
-        let member = self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&connection));
+        let member =
+            self.replicas.get_mut(room).and_then(|replica| replica.members.get_mut(&connection));
         // Which local members a node has, it decides alone.
         let Some(member) = member.filter(|_| !is_local) else { return };
         if holder == self.me && !self.moves.is_arriving(room, member.membership) {
@@ -151,11 +170,13 @@ impl Node {
         }
     }
 
-    /// Changes the replica and the rooms of this node to a record of the room. Members of this node that are missing in it are
-    /// removed for the given reason; without one they stay, and the room is synced again.
+    /// Changes the replica and the rooms of this node to a record of the room. Members of this node
+    /// that are missing in it are removed for the given reason; without one they stay, and the room
+    /// is synced again.
     pub(super) fn adopt(&mut self, now: Moment, record: &RoomRecord, why_lost: Option<Refusal>) {
         let room = record.room();
-        let replica = self.replicas.remove(room).unwrap_or_else(|| Replica::new(record.spec.clone()));
+        let replica =
+            self.replicas.remove(room).unwrap_or_else(|| Replica::new(record.spec.clone()));
         let mut diff = replica.diff(record, self.me, |member| self.standing(room, member));
         let replica = self.replicas.entry(room.clone()).or_insert(replica);
         replica.spec = record.spec.clone();
@@ -174,7 +195,12 @@ impl Node {
             }
         }
         // A member that arrives may be new in the replica.
-        diff.new.extend(diff.arrived.iter().filter(|member| replica.member(member.membership).is_none()).cloned());
+        diff.new.extend(
+            diff.arrived
+                .iter()
+                .filter(|member| replica.member(member.membership).is_none())
+                .cloned(),
+        );
         for member in &diff.arrived {
             if let Some(known) = replica.members.get_mut(&member.connection()) {
                 *known = member.clone();
@@ -214,9 +240,12 @@ impl Node {
     ) {
         let room = &sync.spec.room;
         let is_listed = |membership| {
-            record.is_some_and(|record| record.members.iter().any(|member| member.membership == membership))
+            record.is_some_and(|record| {
+                record.members.iter().any(|member| member.membership == membership)
+            })
         };
-        let members = self.replicas.get(room).into_iter().flat_map(|replica| replica.members.values());
+        let members =
+            self.replicas.get(room).into_iter().flat_map(|replica| replica.members.values());
         let gone = members.filter(|member| !is_listed(member.membership)).count();
         self.counters.repairs += u64::try_from(gone).unwrap_or(u64::MAX);
         for (connection, nonce, why) in out {
@@ -225,13 +254,17 @@ impl Node {
             if self.joins.get(&key).is_some_and(|waiting| waiting.nonce == *nonce) {
                 self.joins.remove(&key);
                 self.host.joined(room, *connection, Err(*why), now);
-            } else if self.replicas.get(room).is_some_and(|replica| replica.member(membership).is_some())
+            } else if self
+                .replicas
+                .get(room)
+                .is_some_and(|replica| replica.member(membership).is_some())
                 && self.is_local(room, *connection)
             {
                 self.lose(now, room, membership, *why);
             }
         }
-        let nothing = RoomRecord { spec: sync.spec.clone(), serial: 0, version: 0, members: Vec::new() };
+        let nothing =
+            RoomRecord { spec: sync.spec.clone(), serial: 0, version: 0, members: Vec::new() };
         if record.is_some() || self.replicas.contains_key(room) {
             self.adopt(now, record.unwrap_or(&nothing), None);
         }
@@ -239,7 +272,8 @@ impl Node {
             let is_it = |call: &Call| matches!(call, Call::Leave { room: left, connection: c, .. } if left == room && *c == connection);
             self.calls.values().any(|(call, _)| is_it(call))
         };
-        let answered: Vec<_> = self.leaves.iter().filter(|(left, c)| left == room && !called(*c)).cloned().collect();
+        let answered: Vec<_> =
+            self.leaves.iter().filter(|(left, c)| left == room && !called(*c)).cloned().collect();
         for leave in &answered {
             self.leaves.remove(leave);
         }
@@ -255,7 +289,11 @@ impl Node {
         if self.moves.has_departed(room, member.connection()) {
             return Standing::Departed;
         }
-        if self.replicas.get(room).is_some_and(|replica| replica.member(member.membership).is_some()) {
+        if self
+            .replicas
+            .get(room)
+            .is_some_and(|replica| replica.member(member.membership).is_some())
+        {
             return Standing::Member;
         }
         let waiting = self.joins.get(&(room.clone(), member.connection()));
@@ -278,7 +316,8 @@ impl Node {
     /// Takes members out and lets members of other nodes in.
     fn admit(&mut self, now: Moment, room: &RoomId, gone: &[ConnectionId], new: &[Member]) {
         let Some(replica) = self.replicas.get_mut(room) else { return };
-        let gone: Vec<_> = gone.iter().map(|connection| (*connection, LeaveReason::Disconnected)).collect();
+        let gone: Vec<_> =
+            gone.iter().map(|connection| (*connection, LeaveReason::Disconnected)).collect();
         if gone.is_empty() && new.is_empty() {
             return;
         }
@@ -297,7 +336,12 @@ impl Node {
         member.is_some_and(|member| member.holder == self.me)
     }
 
-    pub(super) fn take_out(&mut self, now: Moment, room: &RoomId, leaving: &[(ConnectionId, LeaveReason)]) {
+    pub(super) fn take_out(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        leaving: &[(ConnectionId, LeaveReason)],
+    ) {
         let Some(replica) = self.replicas.get_mut(room) else { return };
         let applied = self.host.rooms().adopt(now, &replica.spec, leaving, Vec::new());
         follow_departures(replica, &applied);
@@ -309,7 +353,10 @@ impl Node {
         let reason = match why {
             Refusal::Replaced => LeaveReason::Replaced,
             Refusal::Closed | Refusal::Ended => LeaveReason::Closed,
-            Refusal::Full { .. } | Refusal::NotFound | Refusal::NotForPairs | Refusal::NotMember => LeaveReason::Kicked,
+            Refusal::Full { .. }
+            | Refusal::NotFound
+            | Refusal::NotForPairs
+            | Refusal::NotMember => LeaveReason::Kicked,
         };
         self.take_out(now, room, &[(membership.connection, reason)]);
         self.host.removed(room, membership.connection, why);

@@ -1,4 +1,5 @@
-//! This node's part in session moves, for one engine: what it holds, what arrives, and what has departed.
+//! This node's part in session moves, for one engine: what it holds, what arrives, and what has
+//! departed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -76,7 +77,8 @@ pub(super) struct Moves {
     arriving: BTreeMap<(RoomId, ConnectionId), Member>,
     /// Frames for sessions that are arriving, until they are complete.
     early: BTreeMap<ConnectionId, Vec<(Incarnation, Body)>>,
-    /// The members whose sessions were handed over, until the log says so; with bounces that follow them.
+    /// The members whose sessions were handed over, until the log says so; with bounces that follow
+    /// them.
     departed: BTreeMap<(RoomId, ConnectionId), Vec<Bounce>>,
     events: VecDeque<MoveEvent>,
 }
@@ -101,13 +103,22 @@ impl Moves {
     }
 
     /// Returns whether a member of a replica has its session on this node.
-    pub(super) fn is_local(&self, me: Incarnation, replica: &Replica, connection: ConnectionId) -> bool {
+    pub(super) fn is_local(
+        &self,
+        me: Incarnation,
+        replica: &Replica,
+        connection: ConnectionId,
+    ) -> bool {
         let member = replica.members.get(&connection);
-        member.is_some_and(|member| member.holder == me) && !self.has_departed(&replica.spec.room, connection)
+        member.is_some_and(|member| member.holder == me)
+            && !self.has_departed(&replica.spec.room, connection)
     }
 
     pub(super) fn arriving_in<'a>(&'a self, room: &'a RoomId) -> impl Iterator<Item = &'a Member> {
-        self.arriving.iter().filter(move |((arriving, _), _)| arriving == room).map(|(_, member)| member)
+        self.arriving
+            .iter()
+            .filter(move |((arriving, _), _)| arriving == room)
+            .map(|(_, member)| member)
     }
 
     pub(super) fn is_arriving_in(&self, room: &RoomId) -> bool {
@@ -119,9 +130,13 @@ impl Moves {
         member.is_some_and(|member| member.membership == membership)
     }
 
-    /// Takes the recipients out of a signal whose sessions are not complete here yet: they get it when they are. Returns those
-    /// for whom too many wait.
-    pub(super) fn put_aside_early(&mut self, from: Incarnation, remote: &mut RemoteSignal) -> Vec<Membership> {
+    /// Takes the recipients out of a signal whose sessions are not complete here yet: they get it
+    /// when they are. Returns those for whom too many wait.
+    pub(super) fn put_aside_early(
+        &mut self,
+        from: Incarnation,
+        remote: &mut RemoteSignal,
+    ) -> Vec<Membership> {
         let mut refused = Vec::new();
         for to in remote.to.clone() {
             let Some(early) = self.early.get_mut(&to.connection) else { continue };
@@ -174,7 +189,8 @@ impl Node {
     pub(super) fn move_frame(&mut self, now: Moment, from: Incarnation, body: Body) {
         let event = match body {
             Body::Hold { connection, rooms } => {
-                let hold = self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant));
+                let hold =
+                    self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant));
                 hold.renew(now.instant, rooms);
                 self.push(now, from, Body::Held { connection });
                 return;
@@ -190,12 +206,14 @@ impl Node {
 
     /// Holds signals to a session that this node claims.
     pub(in crate::cluster) fn hold_for_claim(&mut self, now: Moment, connection: ConnectionId) {
-        self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant)).is_claim = true;
+        self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant)).is_claim =
+            true;
     }
 
     /// Returns the other nodes with peers in a room.
     pub(in crate::cluster) fn nodes_in(&self, room: &RoomId) -> BTreeSet<Incarnation> {
-        let members = self.replicas.get(room).into_iter().flat_map(|replica| replica.members.values());
+        let members =
+            self.replicas.get(room).into_iter().flat_map(|replica| replica.members.values());
         members.map(|member| member.holder).filter(|holder| *holder != self.me).collect()
     }
 
@@ -209,33 +227,41 @@ impl Node {
         self.leaves.iter().any(|(_, leaving)| *leaving == connection)
     }
 
-    /// Takes a session that has just arrived out of rooms that it has left on its former node, which this node, not having
-    /// been connected, has not learned yet.
+    /// Takes a session that has just arrived out of rooms that it has left on its former node,
+    /// which this node, not having been connected, has not learned yet.
     pub(in crate::cluster) fn take_out_left(&mut self, now: Moment, connection: ConnectionId) {
         if self.is_settled() {
             return;
         }
-        let has_left =
-            |replica: &&Replica| replica.members.get(&connection).is_some_and(|member| member.holder != self.me);
-        let left: Vec<RoomId> =
-            self.replicas.values().filter(has_left).map(|replica| replica.spec.room.clone()).collect();
+        let has_left = |replica: &&Replica| {
+            replica.members.get(&connection).is_some_and(|member| member.holder != self.me)
+        };
+        let left: Vec<RoomId> = self
+            .replicas
+            .values()
+            .filter(has_left)
+            .map(|replica| replica.spec.room.clone())
+            .collect();
         for room in left {
             self.take_out(now, &room, &[(connection, LeaveReason::Left)]);
         }
     }
 
-    /// Notes that a session is handed over, with a room. Returns the room as its client knows it, and the signals of the
-    /// client that are held for others. The member stays this node's until the log says otherwise.
+    /// Notes that a session is handed over, with a room. Returns the room as its client knows it,
+    /// and the signals of the client that are held for others. The member stays this node's until
+    /// the log says otherwise.
     pub(in crate::cluster) fn depart(
         &mut self,
         now: Moment,
         room: &RoomId,
         connection: ConnectionId,
     ) -> (Option<MovedRoom>, Vec<RemoteSignal>) {
-        // A peer that has left in this moment is still in the replica, but the client has been notified.
+        // A peer that has left in this moment is still in the replica, but the client has been
+        // notified.
         let shown = self.host.rooms().connections_in(room);
         let moved = self.replicas.get(room).map(|replica| {
-            let members = replica.members.values().filter(|member| shown.contains(&member.connection()));
+            let members =
+                replica.members.values().filter(|member| shown.contains(&member.connection()));
             let members = members.cloned().collect();
             let (spec, serial, version) = (replica.spec.clone(), replica.serial, replica.version);
             MovedRoom { from: self.me, known: RoomRecord { spec, serial, version, members } }
@@ -246,12 +272,18 @@ impl Node {
             let hold = self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant));
             hold.renew(now.instant, [room.clone()]);
         }
-        let unsent = self.moves.holds.values_mut().flat_map(|hold| hold.take_from(connection)).collect();
+        let unsent =
+            self.moves.holds.values_mut().flat_map(|hold| hold.take_from(connection)).collect();
         (moved, unsent)
     }
 
     /// Asks the engine for a member whose session was handed over to this node.
-    pub(in crate::cluster) fn take(&mut self, now: Moment, moved: &MovedRoom, connection: ConnectionId) {
+    pub(in crate::cluster) fn take(
+        &mut self,
+        now: Moment,
+        moved: &MovedRoom,
+        connection: ConnectionId,
+    ) {
         let room = moved.known.room().clone();
         let Some(member) = moved.known.member(connection) else { return };
         let (membership, from) = (member.membership, moved.from);
@@ -268,7 +300,12 @@ impl Node {
     }
 
     /// Ends the arrival of a session in a room, which it leaves if this node has it there already.
-    pub(in crate::cluster) fn give_up(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
+    pub(in crate::cluster) fn give_up(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+    ) {
         self.moves.arriving.remove(&(room.clone(), connection));
         if self.is_local(room, connection) {
             self.take_out(now, room, &[(connection, LeaveReason::Disconnected)]);
@@ -283,8 +320,14 @@ impl Node {
         }
     }
 
-    /// Removes a member whose session was handed over and not taken. The log decides whether it was taken just now.
-    pub(in crate::cluster) fn leave_departed(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
+    /// Removes a member whose session was handed over and not taken. The log decides whether it was
+    /// taken just now.
+    pub(in crate::cluster) fn leave_departed(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+    ) {
         if self.is_ready() && self.moves.has_departed(room, connection) {
             let reason = LeaveReason::Disconnected;
             self.call(now.instant, Call::Leave { room: room.clone(), connection, reason });
@@ -295,7 +338,11 @@ impl Node {
     pub(super) fn settle_departed(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let Some(bounces) = self.moves.departed.remove(&(room.clone(), connection)) else { return };
         self.moves.events.push_back(MoveEvent::Settled { room: room.clone(), connection });
-        let holder = self.replicas.get(room).and_then(|replica| replica.members.get(&connection)).map(|m| m.holder);
+        let holder = self
+            .replicas
+            .get(room)
+            .and_then(|replica| replica.members.get(&connection))
+            .map(|m| m.holder);
         if let Some(holder) = holder {
             for bounce in bounces {
                 self.push(now, holder, Body::Bounce(bounce));
@@ -303,16 +350,20 @@ impl Node {
         }
     }
 
-    /// Settles the members whose sessions were handed over and that have left otherwise, such as by a join of the same peer.
+    /// Settles the members whose sessions were handed over and that have left otherwise, such as by
+    /// a join of the same peer.
     pub(super) fn settle_left(&mut self, now: Moment) {
-        let is_held = |(room, connection): &(RoomId, ConnectionId)| self.is_held_here(room, *connection);
-        let left: Vec<_> = self.moves.departed.keys().filter(|key| !is_held(key)).cloned().collect();
+        let is_held =
+            |(room, connection): &(RoomId, ConnectionId)| self.is_held_here(room, *connection);
+        let left: Vec<_> =
+            self.moves.departed.keys().filter(|key| !is_held(key)).cloned().collect();
         for (room, connection) in left {
             self.settle_departed(now, &room, connection);
         }
     }
 
-    /// Releases the signals to a session that has moved, once it has in all rooms that this node shares with it.
+    /// Releases the signals to a session that has moved, once it has in all rooms that this node
+    /// shares with it.
     pub(super) fn release_moved(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         if self.moves.holds.get_mut(&connection).is_some_and(|hold| hold.settle(room)) {
             self.release(now, connection);
@@ -327,7 +378,8 @@ impl Node {
         }
     }
 
-    /// Sends a signal of a local peer that was held. If its recipient is moving again, it is held again.
+    /// Sends a signal of a local peer that was held. If its recipient is moving again, it is held
+    /// again.
     pub(in crate::cluster) fn forward(&mut self, now: Moment, signal: RemoteSignal) {
         let Some(to) = signal.to.first().copied() else { return };
         let replica = self.replicas.get(&signal.room);
@@ -346,7 +398,9 @@ impl Node {
                 SignalFailure::NotDelivered
             }
             Some(holder) if holder == self.me => {
-                let delivered = self.is_local(&room, to.connection).then(|| self.deliver_here(now, &signal, &[to]));
+                let delivered = self
+                    .is_local(&room, to.connection)
+                    .then(|| self.deliver_here(now, &signal, &[to]));
                 match delivered.flatten() {
                     Some(Ok(())) => return,
                     Some(Err(failure)) => failure,

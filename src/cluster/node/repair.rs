@@ -1,5 +1,5 @@
-//! A new connection to the engine. Before anything else is sent, this node and the engine agree about every room that this
-//! node has, or may be counted in.
+//! A new connection to the engine. Before anything else is sent, this node and the engine agree
+//! about every room that this node has, or may be counted in.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -49,9 +49,9 @@ impl Node {
     pub fn disconnected(&mut self, now: Moment) {
         let attempts = match self.phase {
             Phase::Away { .. } => return,
-            Phase::Connecting { attempts, .. } | Phase::Greeting { attempts, .. } | Phase::Repairing { attempts } => {
-                attempts + 1
-            }
+            Phase::Connecting { attempts, .. }
+            | Phase::Greeting { attempts, .. }
+            | Phase::Repairing { attempts } => attempts + 1,
             Phase::Ready => 0,
         };
         // Exponential backoff with jitter, so that not all nodes connect at once.
@@ -86,7 +86,8 @@ impl Node {
         self.engine.connect(self.me, self.generation);
     }
 
-    /// Returns whether calls about rooms may be sent: the syncs have been, so that a later call applies to their result.
+    /// Returns whether calls about rooms may be sent: the syncs have been, so that a later call
+    /// applies to their result.
     pub(super) fn can_call(&self) -> bool {
         matches!(self.phase, Phase::Repairing { .. } | Phase::Ready)
     }
@@ -104,7 +105,9 @@ impl Node {
     pub(super) fn tend_connection(&mut self, now: Moment) {
         let limit = self.settings.lease / 2;
         match self.phase {
-            Phase::Away { retry_at, .. } if retry_at.is_none_or(|at| now.instant >= at) => self.connect(now),
+            Phase::Away { retry_at, .. } if retry_at.is_none_or(|at| now.instant >= at) => {
+                self.connect(now);
+            }
             Phase::Connecting { since, .. } | Phase::Greeting { since, .. }
                 if now.instant.duration_since(since) >= limit =>
             {
@@ -121,7 +124,8 @@ impl Node {
         self.epoch = Some(epoch);
         self.phase = Phase::Repairing { attempts };
         self.members.list(living);
-        let nodes = self.members.living().iter().chain(self.incoming.keys()).chain(self.outgoing.keys());
+        let nodes =
+            self.members.living().iter().chain(self.incoming.keys()).chain(self.outgoing.keys());
         let nodes: BTreeSet<Incarnation> = nodes.copied().filter(|node| *node != self.me).collect();
         for node in nodes {
             self.request_frames(node);
@@ -140,8 +144,12 @@ impl Node {
     /// Sends what this node knows of a room to the engine.
     pub(super) fn sync(&mut self, now: Moment, room: &RoomId) {
         let replica = self.replicas.get(room);
-        let waiting: Vec<&Waiting> =
-            self.joins.iter().filter(|((waiting, _), _)| waiting == room).map(|(_, waiting)| waiting).collect();
+        let waiting: Vec<&Waiting> = self
+            .joins
+            .iter()
+            .filter(|((waiting, _), _)| waiting == room)
+            .map(|(_, waiting)| waiting)
+            .collect();
         let spec = match (replica, waiting.first()) {
             (Some(replica), _) => replica.spec.clone(),
             (None, Some(waiting)) => self.spec_of(waiting),
@@ -150,14 +158,20 @@ impl Node {
         };
         let mut members = Vec::new();
         for member in replica.into_iter().flat_map(|replica| replica.held_by(self.me)) {
-            let is_provisional = replica.is_some_and(|replica| replica.provisional.contains(&member.membership));
+            let is_provisional =
+                replica.is_some_and(|replica| replica.provisional.contains(&member.membership));
             let (member, is_admitted) = (member.clone(), !is_provisional);
             members.push(Listed { member, is_admitted, is_arriving: false });
         }
         for waiting in waiting {
-            members.push(Listed { member: self.member_of(waiting), is_admitted: false, is_arriving: false });
+            members.push(Listed {
+                member: self.member_of(waiting),
+                is_admitted: false,
+                is_arriving: false,
+            });
         }
-        let arriving = self.moves.arriving_in(room).filter(|member| !self.is_local(room, member.connection()));
+        let arriving =
+            self.moves.arriving_in(room).filter(|member| !self.is_local(room, member.connection()));
         members.extend(arriving.map(|member| {
             let member = Member { holder: self.me, ..member.clone() };
             Listed { member, is_admitted: true, is_arriving: true }
@@ -181,7 +195,8 @@ impl Node {
         if !self.can_call() || self.is_syncing() {
             return;
         }
-        let unsynced = self.replicas.iter().filter(|(_, replica)| !replica.is_synced).map(|(room, _)| room);
+        let unsynced =
+            self.replicas.iter().filter(|(_, replica)| !replica.is_synced).map(|(room, _)| room);
         let unsynced: BTreeSet<RoomId> = unsynced.chain(&self.unsettled).cloned().collect();
         self.unsettled.clear();
         if !unsynced.is_empty() {

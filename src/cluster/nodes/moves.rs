@@ -35,7 +35,8 @@ impl Nodes {
         }
     }
 
-    /// Sends the claims to nodes that are listed, and refuses those to nodes that are not in a list made since.
+    /// Sends the claims to nodes that are listed, and refuses those to nodes that are not in a list
+    /// made since.
     fn ask_listed(&mut self, now: Moment) {
         for connection in self.unlisted.keys().copied().collect::<Vec<_>>() {
             let Some(claim) = self.claims.get(&connection) else {
@@ -89,7 +90,11 @@ impl Nodes {
             }
             MoveEvent::NotTaken { connection } => self.refuse(now, connection),
             MoveEvent::Settled { room, connection } => {
-                if self.departures.get_mut(&connection).is_some_and(|departure| departure.settle(&room)) {
+                if self
+                    .departures
+                    .get_mut(&connection)
+                    .is_some_and(|departure| departure.settle(&room))
+                {
                     self.departures.remove(&connection);
                 }
             }
@@ -112,8 +117,8 @@ impl Nodes {
         self.claims.get(&connection).is_some_and(|claim| claim.is_asked(node))
     }
 
-    /// Returns whether a session can leave this process now: it is in a room, no join of it waits, and the engines of its rooms
-    /// answer.
+    /// Returns whether a session can leave this process now: it is in a room, no join of it waits,
+    /// and the engines of its rooms answer.
     fn may_depart(&self, connection: ConnectionId) -> bool {
         let rooms = self.rooms_of(connection);
         !rooms.is_empty()
@@ -169,7 +174,8 @@ impl Nodes {
         }
     }
 
-    /// Returns whether the replica of a room has the members that the room of this node has: no leave is on its way to it.
+    /// Returns whether the replica of a room has the members that the room of this node has: no
+    /// leave is on its way to it.
     fn is_followed(&self, room: &RoomId) -> bool {
         let replica = self.node_of(room).replica(room);
         replica.is_some_and(|replica| replica.members.len() == self.host.rooms().size(room))
@@ -201,8 +207,8 @@ impl Nodes {
         let connection = handover.connection;
         let is_ready = |room: &MovedRoom| self.node_of(room.known.room()).is_ready();
         let is_member = |room: &MovedRoom| room.known.member(connection).is_some();
-        let can_take =
-            !handover.rooms.is_empty() && handover.rooms.iter().all(|room| is_ready(room) && is_member(room));
+        let can_take = !handover.rooms.is_empty()
+            && handover.rooms.iter().all(|room| is_ready(room) && is_member(room));
         if !can_take {
             self.refuse(now, connection);
             return;
@@ -218,11 +224,16 @@ impl Nodes {
 
     /// Ends a move after the log has given all rooms of the session to this process.
     fn arrive(&mut self, now: Moment, connection: ConnectionId) {
-        let Some(handover) = self.claims.get(&connection).and_then(Claim::handover).cloned() else { return };
-        let is_here = |room: &MovedRoom| self.node_of(room.known.room()).is_local(room.known.room(), connection);
+        let Some(handover) = self.claims.get(&connection).and_then(Claim::handover).cloned() else {
+            return;
+        };
+        let is_here = |room: &MovedRoom| {
+            self.node_of(room.known.room()).is_local(room.known.room(), connection)
+        };
         let is_whole = handover.rooms.iter().all(is_here);
         self.on_engines.iter_mut().for_each(|node| node.take_out_left(now, connection));
-        let resumed = if is_whole { self.host.resumed(connection, &handover.session) } else { Resumed::Lost };
+        let resumed =
+            if is_whole { self.host.resumed(connection, &handover.session) } else { Resumed::Lost };
         if resumed == Resumed::Lost {
             self.refuse(now, connection);
             return;
@@ -230,8 +241,12 @@ impl Nodes {
         self.moves.arrived += 1;
         self.claims.remove(&connection);
         for MovedRoom { known, .. } in &handover.rooms {
-            let present = self.node_of(known.room()).replica(known.room()).map(|replica| replica.members.values());
-            let missed = missed(connection, known.room(), &known.members, present.into_iter().flatten());
+            let present = self
+                .node_of(known.room())
+                .replica(known.room())
+                .map(|replica| replica.members.values());
+            let missed =
+                missed(connection, known.room(), &known.members, present.into_iter().flatten());
             if let Some(applied) = self.host.rooms().moved_here(connection, known.room(), missed) {
                 self.host.catch_up(&applied, now);
             }
@@ -241,7 +256,9 @@ impl Nodes {
             self.on_engines[engine].forward(now, signal);
         }
         self.end_holds(now, connection);
-        for MovedRoom { known, .. } in handover.rooms.iter().filter(|_| resumed == Resumed::Connected) {
+        for MovedRoom { known, .. } in
+            handover.rooms.iter().filter(|_| resumed == Resumed::Connected)
+        {
             if let Some(applied) = self.host.rooms().announce(connection, known.room(), false) {
                 self.host.deliver(&applied, now);
             }
@@ -279,7 +296,11 @@ impl Nodes {
             Some(handover) => handover.rooms.iter().any(is_on),
             None => claim.from().engine == engine,
         };
-        let lost = self.claims.iter().filter(|(_, claim)| is_lost(claim)).map(|(connection, _)| *connection);
+        let lost = self
+            .claims
+            .iter()
+            .filter(|(_, claim)| is_lost(claim))
+            .map(|(connection, _)| *connection);
         for connection in lost.collect::<Vec<_>>() {
             self.refuse(now, connection);
         }
@@ -287,11 +308,14 @@ impl Nodes {
 
     /// Ends the sessions that were about to leave, of an engine that has declared this node dead.
     fn end_departures_on(&mut self, engine: usize) {
-        let is_on =
-            |connection: &ConnectionId| self.rooms_of(*connection).iter().any(|room| self.engine_of(room) == engine);
+        let is_on = |connection: &ConnectionId| {
+            self.rooms_of(*connection).iter().any(|room| self.engine_of(room) == engine)
+        };
         let departing = self.departures.iter().filter(|(_, departure)| !departure.is_handed_over());
-        let ended: Vec<ConnectionId> =
-            departing.map(|(connection, _)| *connection).filter(|connection| is_on(connection)).collect();
+        let ended: Vec<ConnectionId> = departing
+            .map(|(connection, _)| *connection)
+            .filter(|connection| is_on(connection))
+            .collect();
         for connection in ended {
             self.departures.remove(&connection);
             self.host.end(connection);
@@ -299,7 +323,8 @@ impl Nodes {
     }
 }
 
-/// Returns what a peer has missed of a room, from the members that it knows and those that are present.
+/// Returns what a peer has missed of a room, from the members that it knows and those that are
+/// present.
 fn missed<'a>(
     me: ConnectionId,
     room: &RoomId,

@@ -121,7 +121,11 @@ impl Pack {
         self
     }
 
-    pub(super) fn texts<'a>(&mut self, name: &str, values: impl ExactSizeIterator<Item = &'a str>) -> &mut Self {
+    pub(super) fn texts<'a>(
+        &mut self,
+        name: &str,
+        values: impl ExactSizeIterator<Item = &'a str>,
+    ) -> &mut Self {
         self.name(name);
         self.begin_array(values.len());
         values.for_each(|value| self.text(value.as_bytes()));
@@ -140,9 +144,11 @@ impl Pack {
     fn member(&mut self, member: &Member, listed: Option<&Listed>) -> &mut Self {
         self.begin_map(if listed.is_some() { 10 } else { 8 });
         self.bytes("c", &member.connection().to_u128().to_be_bytes());
-        self.bytes("n", &member.membership.nonce.0.to_be_bytes()).bytes("h", &member.holder.0.to_be_bytes());
+        self.bytes("n", &member.membership.nonce.0.to_be_bytes())
+            .bytes("h", &member.holder.0.to_be_bytes());
         self.number("s", member.since).number("j", member.joined_at).flag("p", member.is_paired);
-        self.bytes("id", member.peer.as_str().as_bytes()).bytes("m", member.metadata.as_str().as_bytes());
+        self.bytes("id", member.peer.as_str().as_bytes())
+            .bytes("m", member.metadata.as_str().as_bytes());
         if let Some(listed) = listed {
             self.flag("admitted", listed.is_admitted).flag("arriving", listed.is_arriving);
         }
@@ -150,15 +156,24 @@ impl Pack {
     }
 }
 
-/// Returns the script of a call, and its arguments. `random` is the epoch of an engine that has none, `load` what this node
-/// carries.
-pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64, load: NodeLoad) -> (Script, Vec<u8>) {
+/// Returns the script of a call, and its arguments. `random` is the epoch of an engine that has
+/// none, `load` what this node carries.
+pub(super) fn encode(
+    call: &Call,
+    identity: &NodeIdentity,
+    random: u64,
+    load: NodeLoad,
+) -> (Script, Vec<u8>) {
     let lease = u64::try_from(identity.lease.as_millis()).unwrap_or(u64::MAX);
     match call {
         Call::Hello { known_epoch } => {
             let mut pack = Pack::map(6);
-            pack.optional("known", known_epoch.map(u64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
-            pack.bytes("epoch", &random.to_be_bytes()).bytes("engines", identity.engines.as_bytes());
+            pack.optional(
+                "known",
+                known_epoch.map(u64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice),
+            );
+            pack.bytes("epoch", &random.to_be_bytes())
+                .bytes("engines", identity.engines.as_bytes());
             pack.bytes("name", identity.name.as_bytes()).bytes("info", identity.info().as_bytes());
             pack.number("lease", lease);
             (Script::Hello, pack.finish())
@@ -195,13 +210,16 @@ pub(super) fn encode(call: &Call, identity: &NodeIdentity, random: u64, load: No
             let mut pack = Pack::map(4);
             pack.bytes("room", room.as_str().as_bytes());
             pack.bytes("connection", &membership.connection.to_u128().to_be_bytes());
-            pack.bytes("nonce", &membership.nonce.0.to_be_bytes()).bytes("from", &from.0.to_be_bytes());
+            pack.bytes("nonce", &membership.nonce.0.to_be_bytes())
+                .bytes("from", &from.0.to_be_bytes());
             (Script::Move, pack.finish())
         }
         Call::Sync(Sync { spec, may_create, serial, version, members }) => {
             let mut pack = Pack::map(6);
             pack.bytes("room", spec.room.as_str().as_bytes()).spec(spec);
-            pack.flag("may_create", *may_create).number("serial", *serial).number("version", *version);
+            pack.flag("may_create", *may_create)
+                .number("serial", *serial)
+                .number("version", *version);
             pack.name("members");
             pack.begin_array(members.len());
             for listed in members {
@@ -335,7 +353,8 @@ pub(super) fn decode_reply(reply: Value) -> Result<ScriptReply, BadReply> {
             let out = parts.list()?.into_iter().map(|out| {
                 let Value::Array(out) = out else { return Err(BadReply::Malformed) };
                 let mut out = Parts(out.into_iter());
-                let connection = ConnectionId::from_u128(u128::from_be_bytes(array(&out.bytes()?)?));
+                let connection =
+                    ConnectionId::from_u128(u128::from_be_bytes(array(&out.bytes()?)?));
                 let nonce = Nonce(u64::from_be_bytes(array(&out.bytes()?)?));
                 Ok((connection, nonce, out.refusal()?))
             });
@@ -350,7 +369,9 @@ pub(super) fn decode_reply(reply: Value) -> Result<ScriptReply, BadReply> {
 /// Reads a room, which is written as a snapshot.
 pub(super) fn record_of(snapshot: &[u8]) -> Result<RoomRecord, BadReply> {
     match decode(snapshot) {
-        Ok(Some(InboxMessage::Entry(LogEntry { change: RoomChange::Snapshot(record), .. }))) => Ok(record),
+        Ok(Some(InboxMessage::Entry(LogEntry {
+            change: RoomChange::Snapshot(record), ..
+        }))) => Ok(record),
         _ => Err(BadReply::Malformed),
     }
 }

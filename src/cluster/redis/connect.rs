@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    TlsCertificates, Value, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, TlsCertificates, Value, cmd,
 };
 use tracing::warn;
 
@@ -49,13 +49,20 @@ impl EngineTarget {
             let name = host.addr().to_string();
             return Ok(Self { hosts: vec![host], group: None, authority, name });
         };
-        let (hosts, group) =
-            sentinel.rsplit_once('/').ok_or_else(|| BadUrl("the name of the group is missing".into()))?;
-        let (user, hosts) = hosts.rsplit_once('@').map_or(("", hosts), |(user, hosts)| (user, hosts));
+        let (hosts, group) = sentinel
+            .rsplit_once('/')
+            .ok_or_else(|| BadUrl("the name of the group is missing".into()))?;
+        let (user, hosts) =
+            hosts.rsplit_once('@').map_or(("", hosts), |(user, hosts)| (user, hosts));
         let user = if user.is_empty() { String::new() } else { format!("{user}@") };
         let hosts = hosts.split(',').map(|host| read(&format!("redis://{user}{}", host.trim())));
         let hosts = hosts.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { hosts, group: Some(group.to_owned()), authority, name: format!("sentinel/{group}") })
+        Ok(Self {
+            hosts,
+            group: Some(group.to_owned()),
+            authority,
+            name: format!("sentinel/{group}"),
+        })
     }
 
     /// Returns the name for logs, without user and password.
@@ -75,9 +82,10 @@ impl EngineTarget {
 
     fn client(&self, info: ConnectionInfo) -> Result<Client, Problem> {
         let client = match &self.authority {
-            Some(root_cert) => {
-                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(root_cert.clone()) })
-            }
+            Some(root_cert) => Client::build_with_tls(
+                info,
+                TlsCertificates { client_tls: None, root_cert: Some(root_cert.clone()) },
+            ),
             None => Client::open(info),
         };
         client.map_err(Problem::from)
@@ -107,9 +115,14 @@ impl EngineTarget {
         let settings = redis::RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
         let client = self.client(sentinel.set_redis_settings(settings))?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let asked = cmd("SENTINEL").arg("get-master-addr-by-name").arg(group).query_async(&mut connection).await?;
+        let asked = cmd("SENTINEL")
+            .arg("get-master-addr-by-name")
+            .arg(group)
+            .query_async(&mut connection)
+            .await?;
         let address: Option<(String, u16)> = asked;
-        let (host, port) = address.ok_or_else(|| Problem::Lost(format!("the sentinel does not know {group}")))?;
+        let (host, port) =
+            address.ok_or_else(|| Problem::Lost(format!("the sentinel does not know {group}")))?;
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         Ok(format!("redis://{host}:{port}"))
     }
@@ -136,7 +149,9 @@ impl EngineTarget {
             _ => false,
         };
         if !is_master {
-            return Err(Problem::Lost("the engine is a replica, which takes no changes".to_owned()));
+            return Err(Problem::Lost(
+                "the engine is a replica, which takes no changes".to_owned(),
+            ));
         }
         if is_first {
             self.check(&mut connection).await?;
@@ -157,7 +172,11 @@ impl EngineTarget {
         let policy = policy.ok().and_then(|pair| pair.into_values().next());
         if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
             let engine = self.host();
-            warn!(engine, policy, "maxmemory-policy of the cluster's engine is not noeviction: rooms may be lost");
+            warn!(
+                engine,
+                policy,
+                "maxmemory-policy of the cluster's engine is not noeviction: rooms may be lost"
+            );
         }
         Ok(())
     }

@@ -68,8 +68,8 @@ impl Engines {
         self.table.lock().as_ref().map(|(_, table)| Arc::clone(table))
     }
 
-    /// Returns a list of the living nodes in which there is one of this name. The last list may do, unless another is
-    /// wanted. Lists are made at intervals, however many ask for them.
+    /// Returns a list of the living nodes in which there is one of this name. The last list may do,
+    /// unless another is wanted. Lists are made at intervals, however many ask for them.
     pub async fn nodes_with(&self, name: &str, is_fresh: bool) -> Option<Arc<NodeTable>> {
         let has_it = |table: &Arc<NodeTable>| table.nodes.iter().any(|node| node.name == name);
         let known = self.table.lock().clone();
@@ -101,9 +101,13 @@ impl Engines {
         Ok((rooms, sum(|load| load.participants), sum(|load| load.connections)))
     }
 
-    /// Reads the newest rooms of all engines that were created before a time in milliseconds. Returns the number of all rooms
-    /// as well.
-    pub async fn page(&self, before: u64, limit: usize) -> Result<(u64, Vec<RoomRecord>), AskError> {
+    /// Reads the newest rooms of all engines that were created before a time in milliseconds.
+    /// Returns the number of all rooms as well.
+    pub async fn page(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<(u64, Vec<RoomRecord>), AskError> {
         let (mut count, mut rooms) = (0, Vec::new());
         for link in &self.links {
             let (found, page) = link.page(before, limit).await?;

@@ -92,9 +92,13 @@ pub struct Traffic {
 pub struct RedisEngine(Arc<Link>);
 
 impl RedisEngine {
-    /// Creates an engine, and the link that [`serve::run`](super::serve::run) serves. If the engine refuses this node for good, the
-    /// reason is sent to `refused`.
-    pub fn new(identity: NodeIdentity, target: EngineTarget, refused: mpsc::Sender<String>) -> (Self, Arc<Link>) {
+    /// Creates an engine, and the link that [`serve::run`](super::serve::run) serves. If the engine
+    /// refuses this node for good, the reason is sent to `refused`.
+    pub fn new(
+        identity: NodeIdentity,
+        target: EngineTarget,
+        refused: mpsc::Sender<String>,
+    ) -> (Self, Arc<Link>) {
         let link = Arc::new(Link {
             identity,
             target,
@@ -117,7 +121,8 @@ impl Engine for RedisEngine {
         let number = self.0.connection.fetch_add(1, Ordering::SeqCst) + 1;
         let former = {
             let mut queue = self.0.queue.lock();
-            (queue.wanted, queue.is_new, queue.bytes) = (Some(Wanted { me, generation, number }), true, 0);
+            (queue.wanted, queue.is_new, queue.bytes) =
+                (Some(Wanted { me, generation, number }), true, 0);
             std::mem::take(&mut queue.requests)
         };
         // Those who ask learn that nothing came of it.
@@ -200,7 +205,8 @@ impl Link {
 
     pub(super) fn count(&self, index: usize, bytes: usize) {
         self.traffic[index].fetch_add(1, Ordering::Relaxed);
-        self.traffic[index + 2].fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.traffic[index + 2]
+            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     async fn ask(&self, script: Script, arguments: Vec<u8>) -> Result<Value, AskError> {
@@ -245,7 +251,11 @@ impl Link {
     }
 
     /// Reads rooms that were created before a time in milliseconds, the newest first.
-    pub async fn page(&self, before: u64, limit: usize) -> Result<(u64, Vec<RoomRecord>), AskError> {
+    pub async fn page(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<(u64, Vec<RoomRecord>), AskError> {
         let mut pack = Pack::map(2);
         pack.number("before", before).number("limit", u64::try_from(limit).unwrap_or(u64::MAX));
         let reply = self.ask(Script::Rooms, pack.finish()).await?;

@@ -20,14 +20,16 @@ impl NodeLoad {
     /// Writes the load as the engine keeps it.
     pub(super) fn encode(self) -> Vec<u8> {
         let Self { participants, connections, is_draining } = self;
-        [&participants.to_be_bytes()[..], &connections.to_be_bytes(), &[u8::from(is_draining)]].concat()
+        [&participants.to_be_bytes()[..], &connections.to_be_bytes(), &[u8::from(is_draining)]]
+            .concat()
     }
 
     /// Reads a load. A node that has not sent any has none.
     fn decode(bytes: &[u8]) -> Self {
         let Some((participants, rest)) = bytes.split_first_chunk() else { return Self::default() };
         let Some((connections, rest)) = rest.split_first_chunk() else { return Self::default() };
-        let (participants, connections) = (u64::from_be_bytes(*participants), u64::from_be_bytes(*connections));
+        let (participants, connections) =
+            (u64::from_be_bytes(*participants), u64::from_be_bytes(*connections));
         Self { participants, connections, is_draining: rest == [1] }
     }
 }

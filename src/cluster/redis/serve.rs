@@ -21,7 +21,12 @@ use crate::cluster::script::{CallId, ScriptReply};
 const TICK: Duration = Duration::from_millis(50);
 
 /// Serves the link of one engine until `stopping` resolves.
-pub async fn run(cluster: Arc<Cluster>, index: usize, link: Arc<Link>, stopping: impl Future<Output = ()>) {
+pub async fn run(
+    cluster: Arc<Cluster>,
+    index: usize,
+    link: Arc<Link>,
+    stopping: impl Future<Output = ()>,
+) {
     let ticking = async {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -61,7 +66,11 @@ async fn supervise(cluster: &Arc<Cluster>, index: usize, link: &Arc<Link>) {
         }
         if !matches!(problem, Problem::Superseded) {
             if logged.as_ref() != Some(&why) {
-                warn!(engine = link.target.host(), error = why, "connection to the cluster's engine failed");
+                warn!(
+                    engine = link.target.host(),
+                    error = why,
+                    "connection to the cluster's engine failed"
+                );
                 logged = Some(why);
             }
             cluster.report(|nodes, now| {
@@ -115,7 +124,12 @@ async fn superseded(link: &Link, wanted: Wanted) {
 
 type Opened = (MultiplexedConnection, Vec<String>, Arc<Notify>);
 
-async fn open(cluster: &Arc<Cluster>, index: usize, link: &Arc<Link>, wanted: Wanted) -> Result<Opened, Problem> {
+async fn open(
+    cluster: &Arc<Cluster>,
+    index: usize,
+    link: &Arc<Link>,
+    wanted: Wanted,
+) -> Result<Opened, Problem> {
     let closed = Arc::new(Notify::new());
     let receive = {
         let (cluster, link, closed) = (Arc::clone(cluster), Arc::clone(link), Arc::clone(&closed));
@@ -145,7 +159,9 @@ async fn open(cluster: &Arc<Cluster>, index: usize, link: &Arc<Link>, wanted: Wa
 }
 
 /// Loads all scripts, which a restart and a failover forget. Returns the hash of each.
-pub(super) async fn load_scripts(connection: &mut MultiplexedConnection) -> Result<Vec<String>, Problem> {
+pub(super) async fn load_scripts(
+    connection: &mut MultiplexedConnection,
+) -> Result<Vec<String>, Problem> {
     let mut loaded = Vec::with_capacity(Script::ALL.len());
     for (_, source) in Script::ALL {
         loaded.push(cmd("SCRIPT").arg("LOAD").arg(source).query_async(connection).await?);
@@ -184,7 +200,8 @@ impl Writer<'_> {
         let keys = self.link.identity.keys();
         for request in &batch {
             match request {
-                Request::Call { script, arguments, .. } | Request::Ask { script, arguments, .. } => {
+                Request::Call { script, arguments, .. }
+                | Request::Ask { script, arguments, .. } => {
                     let Wanted { me, generation, .. } = self.wanted;
                     pipeline.cmd("EVALSHA").arg(&self.scripts[*script as usize]).arg(1).arg(&keys);
                     pipeline.arg(&me.0.to_be_bytes()[..]).arg(generation).arg(&arguments[..]);

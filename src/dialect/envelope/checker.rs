@@ -1,4 +1,5 @@
-//! Checks the fields of one object, and collects all problems, so that an error lists every invalid field.
+//! Checks the fields of one object, and collects all problems, so that an error lists every invalid
+//! field.
 
 use std::borrow::Cow;
 
@@ -53,7 +54,11 @@ impl<'a> Checker<'a> {
         self.wrong(path, error.to_string().trim_start_matches(": "));
     }
 
-    pub(super) fn id<T>(&mut self, path: &'static str, new: impl FnOnce(&str) -> Result<T, IdError>) -> Option<T> {
+    pub(super) fn id<T>(
+        &mut self,
+        path: &'static str,
+        new: impl FnOnce(&str) -> Result<T, IdError>,
+    ) -> Option<T> {
         let value = self.members.get(field(path))?;
         match json::id("", value, new) {
             Ok(id) => Some(id),

@@ -74,7 +74,11 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
         request: Err(vec![Problem { path: "".into(), problem: problem.to_owned() }]),
     };
     let Some(members) = Members::parse(text) else {
-        return nothing(if JsonText::parse(text).is_some() { "must be an object" } else { "not JSON" });
+        return nothing(if JsonText::parse(text).is_some() {
+            "must be an object"
+        } else {
+            "not JSON"
+        });
     };
     let mut envelope = Checker::new(members);
     // Serializers of typed languages write null for absent fields.
@@ -95,16 +99,24 @@ pub fn read(text: &str, defaults: &Defaults) -> Read {
     let kind = envelope.text("type");
     let style = kind.as_deref().and_then(Style::of);
     let request = match kind {
-        Some(kind) if envelope.problems.is_empty() => request(&kind.replace('.', ":"), &envelope.members, defaults),
+        Some(kind) if envelope.problems.is_empty() => {
+            request(&kind.replace('.', ":"), &envelope.members, defaults)
+        }
         _ => Err(envelope.problems),
     };
     Read { style, correlation, request }
 }
 
-/// Requests to rooms and to the connection itself, without signals and requests to the media server.
-const REQUESTS: [&str; 6] = ["auth:request", "room:join", "room:leave", "room:state", "room:message", "room:update"];
+/// Requests to rooms and to the connection itself, without signals and requests to the media
+/// server.
+const REQUESTS: [&str; 6] =
+    ["auth:request", "room:join", "room:leave", "room:state", "room:message", "room:update"];
 
-fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<EnvelopeRequest, Vec<Problem>> {
+fn request(
+    kind: &str,
+    envelope: &Members<'_>,
+    defaults: &Defaults,
+) -> Result<EnvelopeRequest, Vec<Problem>> {
     if kind == "ping" {
         let payload = envelope.get("payload").map_or("{}", JsonText::get);
         return Ok(EnvelopeRequest::Ping(payload.to_owned()));
@@ -123,11 +135,15 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<En
         None => Some(Members::default()),
     };
     let Some(payload) = payload else {
-        return Err(vec![Problem { path: "payload".into(), problem: "must be an object".to_owned() }]);
+        return Err(vec![Problem {
+            path: "payload".into(),
+            problem: "must be an object".to_owned(),
+        }]);
     };
     let mut payload = Checker::new(payload);
     if media::KINDS.contains(&kind) {
-        return media::request(kind, payload).map(|(room, request)| EnvelopeRequest::Media(room, request));
+        return media::request(kind, payload)
+            .map(|(room, request)| EnvelopeRequest::Media(room, request));
     }
     let timestamp = envelope.get("timestamp").filter(|value| !value.is_null());
     match (kind, signal) {
@@ -144,8 +160,13 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<En
             }
             // A client that names no number has received nothing.
             let seen = last.and_then(Result::ok).unwrap_or_default();
-            let resumption = payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
-            payload.done(|| EnvelopeRequest::Authenticate { token, defaults: Defaults { room, role }, resumption })
+            let resumption =
+                payload.text("payload.resumeToken").map(|token| Resumption { token, seen });
+            payload.done(|| EnvelopeRequest::Authenticate {
+                token,
+                defaults: Defaults { room, role },
+                resumption,
+            })
         }
         ("room:join", _) => join(payload, defaults),
         ("room:leave", _) => {
@@ -156,7 +177,9 @@ fn request(kind: &str, envelope: &Members<'_>, defaults: &Defaults) -> Result<En
             let room = payload.required("payload.roomId", RoomId::new);
             let problems = payload.problems;
             match room {
-                Some(room) if problems.is_empty() => Ok(EnvelopeRequest::Command(Command::Inspect { room })),
+                Some(room) if problems.is_empty() => {
+                    Ok(EnvelopeRequest::Command(Command::Inspect { room }))
+                }
                 _ => Err(problems),
             }
         }
@@ -184,7 +207,8 @@ fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<EnvelopeRequest
     }
     let mut metadata = String::from("{");
     metadata.push_str(&given.text_without(|key| {
-        (display_name.is_some() && (key == "displayName" || key == "name")) || (role.is_some() && key == "role")
+        (display_name.is_some() && (key == "displayName" || key == "name"))
+            || (role.is_some() && key == "role")
     }));
     if let Some(name) = &display_name {
         push_member(&mut metadata, "displayName", name);
@@ -193,7 +217,9 @@ fn join(mut payload: Checker<'_>, defaults: &Defaults) -> Result<EnvelopeRequest
     if let Some(role) = &role {
         push_member(&mut metadata, "role", role);
     }
-    let Some(room) = room.filter(|_| payload.problems.is_empty()) else { return Err(payload.problems) };
+    let Some(room) = room.filter(|_| payload.problems.is_empty()) else {
+        return Err(payload.problems);
+    };
     let metadata = Metadata::new(&metadata[1..]);
     Ok(EnvelopeRequest::Command(Command::Join { room, peer, metadata, kind: RoomKind::Group }))
 }
@@ -217,7 +243,11 @@ fn relay(
         if payload.members.get("sdpMid").is_some_and(|value| !is_text_or_null(value)) {
             payload.wrong("payload.sdpMid", "must be a string or null");
         }
-        if payload.members.get("sdpMLineIndex").is_some_and(|value| !value.is_null() && !value.is_number()) {
+        if payload
+            .members
+            .get("sdpMLineIndex")
+            .is_some_and(|value| !value.is_null() && !value.is_number())
+        {
             payload.wrong("payload.sdpMLineIndex", "must be a number or null");
         }
     } else {
@@ -234,13 +264,25 @@ fn relay(
     }
     let (body, _) = relayed_payload(&payload.members, "", timestamp);
     let content = 0..body.len();
-    let signal =
-        Signal { kind, name: None, origin: NAME, body, content, note: 0, echo: false, attachments: Vec::new() };
+    let signal = Signal {
+        kind,
+        name: None,
+        origin: NAME,
+        body,
+        content,
+        note: 0,
+        echo: false,
+        attachments: Vec::new(),
+    };
     payload.done(|| EnvelopeRequest::Command(Command::Relay { room, target, signal }))
 }
 
 /// Returns the relayed form of a payload, and the range in it of the value of `key`.
-fn relayed_payload(payload: &Members<'_>, key: &str, timestamp: Option<JsonText<'_>>) -> (Box<str>, Range<usize>) {
+fn relayed_payload(
+    payload: &Members<'_>,
+    key: &str,
+    timestamp: Option<JsonText<'_>>,
+) -> (Box<str>, Range<usize>) {
     let (object, range) = payload.object_without(|key| SENDER_FIELDS.contains(&key), key);
     let Some(timestamp) = timestamp else { return (object, range) };
     let mut body = String::from(object);
@@ -294,7 +336,9 @@ fn update(mut payload: Checker<'_>) -> Result<EnvelopeRequest, Vec<Problem>> {
         }
     };
     match patch {
-        Some(patch) if payload.problems.is_empty() => Ok(EnvelopeRequest::Command(Command::Update { room, patch })),
+        Some(patch) if payload.problems.is_empty() => {
+            Ok(EnvelopeRequest::Command(Command::Update { room, patch }))
+        }
         _ => Err(payload.problems),
     }
 }

@@ -45,8 +45,8 @@ impl Envelope<'_> {
         out
     }
 
-    /// Encodes the envelope with a payload, an object, to which the session's resume token is appended, if there is
-    /// one.
+    /// Encodes the envelope with a payload, an object, to which the session's resume token is
+    /// appended, if there is one.
     pub fn with_token(&self, token: Option<&str>, payload: impl FnOnce(&mut String)) -> Frame {
         let Some(token) = token else { return Frame::Text(self.with(payload)) };
         let mut end_of_before = 0;
@@ -71,7 +71,8 @@ pub fn number(text: &mut String, number: u64) {
 
 /// Encodes `connection:ack`, the first message of the server.
 pub fn acknowledged(connection: ConnectionId, heartbeat: Duration, now: SystemTime) -> Frame {
-    let envelope = Envelope { style: Style::Colons, kind: "connection:ack", now, correlation: None };
+    let envelope =
+        Envelope { style: Style::Colons, kind: "connection:ack", now, correlation: None };
     Frame::Text(envelope.with(|out| {
         out.push('{');
         push_member(out, "connectionId", &connection.to_string());
@@ -134,7 +135,8 @@ pub fn error(out: &mut String, failure: &Failure<'_>, room: Option<&RoomId>, pro
     out.push('}');
 }
 
-/// Appends the payload of the `error` for an undelivered signal, or for a membership that was revoked.
+/// Appends the payload of the `error` for an undelivered signal, or for a membership that was
+/// revoked.
 pub fn failure(out: &mut String, failure: &Failure<'_>, room: &RoomId, target: Option<&str>) {
     error(out, failure, Some(room), &[]);
     if let Some(target) = target {
@@ -205,8 +207,12 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
             out.push('}');
         }),
         Event::HungUp { .. } => None,
-        Event::PeerAway { room, peer } => write("room:participant-away", &|out| room_and_user(out, room, peer)),
-        Event::PeerBack { room, peer } => write("room:participant-back", &|out| room_and_user(out, room, peer)),
+        Event::PeerAway { room, peer } => {
+            write("room:participant-away", &|out| room_and_user(out, room, peer))
+        }
+        Event::PeerBack { room, peer } => {
+            write("room:participant-back", &|out| room_and_user(out, room, peer))
+        }
         Event::PeerUpdated { room, peer } => {
             write("room:participant-updated", &|out| room_and_participant(out, room, peer))
         }
@@ -223,7 +229,9 @@ pub fn event(style: Style, event: &Event, now: SystemTime) -> Option<Frame> {
         }
         Event::Removed { room, reason } => {
             let (code, message) = match reason {
-                RemovalReason::Replaced => (Code::Replaced, "the same user joined from a newer connection"),
+                RemovalReason::Replaced => {
+                    (Code::Replaced, "the same user joined from a newer connection")
+                }
                 RemovalReason::Closed => (Code::RoomClosed, "the room was closed"),
                 RemovalReason::HungUp => (Code::RoomClosed, "the call was ended"),
                 RemovalReason::Kicked => (Code::Kicked, "an operator removed you"),

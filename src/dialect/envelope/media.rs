@@ -16,7 +16,10 @@ use crate::dialect::json::{push_member, push_raw};
 use crate::id::RoomId;
 use crate::json::JsonText;
 use crate::sfu::parameters::{RtpCapabilities, TrackKind};
-use crate::sfu::{ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, ProducerAction, ProducerInfo};
+use crate::sfu::{
+    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, ProducerAction,
+    ProducerInfo,
+};
 
 /// The types of all requests to the media server.
 pub(super) const KINDS: [&str; 16] = [
@@ -39,19 +42,20 @@ pub(super) const KINDS: [&str; 16] = [
 ];
 
 /// Decodes a request to the media server, and the room if the request names one.
-pub(super) fn request(kind: &str, mut payload: Checker<'_>) -> Result<(Option<RoomId>, MediaRequest), Vec<Problem>> {
+pub(super) fn request(
+    kind: &str,
+    mut payload: Checker<'_>,
+) -> Result<(Option<RoomId>, MediaRequest), Vec<Problem>> {
     let room = payload.id("payload.roomId", RoomId::new);
     let request = match kind {
         "router:capabilities" => Some(MediaRequest::Capabilities),
         "producers:list" => Some(MediaRequest::ListProducers),
         "transport:create" => create(&mut payload),
         "transport:connect" => connect(&mut payload),
-        "transport:restart-ice" => {
-            name(&mut payload, "payload.transportId").map(|transport| MediaRequest::RestartIce { transport })
-        }
-        "transport:close" => {
-            name(&mut payload, "payload.transportId").map(|transport| MediaRequest::CloseTransport { transport })
-        }
+        "transport:restart-ice" => name(&mut payload, "payload.transportId")
+            .map(|transport| MediaRequest::RestartIce { transport }),
+        "transport:close" => name(&mut payload, "payload.transportId")
+            .map(|transport| MediaRequest::CloseTransport { transport }),
         "produce" => produce(&mut payload),
         "consume" => consume(&mut payload),
         "producer:pause" => producer(&mut payload, ProducerAction::Pause),
@@ -82,7 +86,11 @@ fn name(payload: &mut Checker<'_>, path: &'static str) -> Option<String> {
 }
 
 /// Returns the value of a field of a known type. An optional field may be null.
-fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
+fn typed<T: DeserializeOwned>(
+    payload: &mut Checker<'_>,
+    path: &'static str,
+    is_needed: bool,
+) -> Option<T> {
     let value = payload.value(field(path)).filter(|value| is_needed || !value.is_null());
     let Some(value) = value else {
         if is_needed {
@@ -99,9 +107,13 @@ fn typed<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_
     }
 }
 
-/// Returns the value of a field that is an object of a known type. Serde alone would accept an array of its values as
-/// well.
-fn object<T: DeserializeOwned>(payload: &mut Checker<'_>, path: &'static str, is_needed: bool) -> Option<T> {
+/// Returns the value of a field that is an object of a known type. Serde alone would accept an
+/// array of its values as well.
+fn object<T: DeserializeOwned>(
+    payload: &mut Checker<'_>,
+    path: &'static str,
+    is_needed: bool,
+) -> Option<T> {
     if payload.value(field(path)).is_some_and(|value| !value.is_null() && !value.is_object()) {
         payload.wrong(path, "must be an object");
         return None;
@@ -136,21 +148,34 @@ fn connect(payload: &mut Checker<'_>) -> Option<MediaRequest> {
 
 fn produce(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let transport = name(payload, "payload.transportId");
-    let kind = either(payload, "payload.kind", [TrackKind::Audio, TrackKind::Video].map(|kind| (kind.as_str(), kind)));
+    let kind = either(
+        payload,
+        "payload.kind",
+        [TrackKind::Audio, TrackKind::Video].map(|kind| (kind.as_str(), kind)),
+    );
     let parameters = object(payload, "payload.rtpParameters", true);
     let app_data = payload.value("appData").filter(|value| !value.is_null());
     if app_data.is_some_and(|value| !value.is_object()) {
         payload.wrong("payload.appData", "must be an object");
     }
     let app_data: Arc<str> = app_data.map_or("{}", JsonText::get).into();
-    Some(MediaRequest::Produce { transport: transport?, kind: kind?, parameters: Box::new(parameters?), app_data })
+    Some(MediaRequest::Produce {
+        transport: transport?,
+        kind: kind?,
+        parameters: Box::new(parameters?),
+        app_data,
+    })
 }
 
 fn consume(payload: &mut Checker<'_>) -> Option<MediaRequest> {
     let transport = name(payload, "payload.transportId");
     let producer = name(payload, "payload.producerId");
     let capabilities = object(payload, "payload.rtpCapabilities", true);
-    Some(MediaRequest::Consume { transport: transport?, producer: producer?, capabilities: Box::new(capabilities?) })
+    Some(MediaRequest::Consume {
+        transport: transport?,
+        producer: producer?,
+        capabilities: Box::new(capabilities?),
+    })
 }
 
 fn producer(payload: &mut Checker<'_>, action: ProducerAction) -> Option<MediaRequest> {
@@ -184,7 +209,8 @@ pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
             ("produced", json!({ "id": id, "producerId": id }).to_string())
         }
         MediaResponse::ConsumerCreated(consuming) => {
-            let ProducerInfo { id: producer, peer, kind, is_paused, app_data } = &consuming.producer;
+            let ProducerInfo { id: producer, peer, kind, is_paused, app_data } =
+                &consuming.producer;
             let mut out = String::from("{");
             let id = consuming.id.to_string();
             // Existing clients read either name.
@@ -194,7 +220,11 @@ pub(super) fn answer(answer: &MediaResponse) -> (&'static str, String) {
             push_member(&mut out, "userId", peer.as_str());
             push_member(&mut out, "kind", kind.as_str());
             push_raw(&mut out, "rtpParameters", &written(&consuming.parameters));
-            push_member(&mut out, "type", if consuming.is_simulcast { "simulcast" } else { "simple" });
+            push_member(
+                &mut out,
+                "type",
+                if consuming.is_simulcast { "simulcast" } else { "simple" },
+            );
             push_raw(&mut out, "producerPaused", truth(*is_paused));
             push_raw(&mut out, "appData", app_data);
             out.push('}');
@@ -244,9 +274,10 @@ pub(super) fn event(style: Style, event: &MediaEvent, now: SystemTime) -> Frame 
             out.push('}');
             ("new:producer", out)
         }
-        MediaEvent::ProducerChanged(id, peer, action) => {
-            (changed(*action), json!({ "producerId": id.to_string(), "userId": peer.as_str() }).to_string())
-        }
+        MediaEvent::ProducerChanged(id, peer, action) => (
+            changed(*action),
+            json!({ "producerId": id.to_string(), "userId": peer.as_str() }).to_string(),
+        ),
         MediaEvent::ConsumerClosed(id) => ("consumer:closed", named("consumerId", id)),
         MediaEvent::LayersChanged(id, layer) => {
             let payload = json!({ "consumerId": id.to_string(), "spatialLayer": layer });

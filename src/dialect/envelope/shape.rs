@@ -12,7 +12,8 @@ use crate::json::JsonText;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-/// A problem, and its path within the value, such as `.codecs[0].payloadType`; empty for the value as a whole.
+/// A problem, and its path within the value, such as `.codecs[0].payloadType`; empty for the value
+/// as a whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub(super) path: String,
@@ -35,7 +36,8 @@ pub(super) fn read<T: DeserializeOwned>(value: JsonText<'_>) -> Result<T, Mismat
         let message = error.into_inner().to_string();
         // The position in the text does not help clients that use a JSON library.
         let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
-        for (start, problem) in [("missing field `", "missing"), ("duplicate field `", "duplicate")] {
+        for (start, problem) in [("missing field `", "missing"), ("duplicate field `", "duplicate")]
+        {
             if let Some(field) = message.strip_prefix(start) {
                 path.push('.');
                 path.push_str(field.trim_end_matches('`'));
@@ -65,7 +67,10 @@ fn plain(message: &str) -> String {
         // Accepted words: `x` or `y`; one of `x`, `y`, `z`.
         _ if expected.contains('`') => {
             let words = expected.trim_start_matches("one of ").replace('`', "\"");
-            let words = words.rsplit_once(", ").map(|(some, last)| format!("{some} or {last}")).unwrap_or(words);
+            let words = words
+                .rsplit_once(", ")
+                .map(|(some, last)| format!("{some} or {last}"))
+                .unwrap_or(words);
             format!("must be {words}")
         }
         // For example, a number that is too large for any type.
@@ -88,13 +93,29 @@ mod tests {
         let problem = |path: &str, problem: &str| (path.to_owned(), problem.to_owned());
         for role in ["null", "true", "[]", "{}", r#"{"auto":7}"#] {
             let text = format!(r#"{{"role":{role},"fingerprints":[]}}"#);
-            assert_eq!(wrong::<DtlsParameters>(&text), problem(".role", "must be a string"), "{role}");
+            assert_eq!(
+                wrong::<DtlsParameters>(&text),
+                problem(".role", "must be a string"),
+                "{role}"
+            );
         }
         let lies = r#"{"codecs":[{"mimeType":"a","payloadType":"1 at line 1, expected u16","clockRate":1}]}"#;
-        assert_eq!(wrong::<RtpParameters>(lies), problem(".codecs[0].payloadType", "must be an integer"));
-        assert_eq!(wrong::<RtpParameters>(r#"{"codecs":[],"codecs":[]}"#), problem(".codecs", "duplicate"));
-        assert_eq!(wrong::<RtpParameters>(r#"{"codecs":[["a"]]}"#), problem(".codecs[0]", "must be an object"));
+        assert_eq!(
+            wrong::<RtpParameters>(lies),
+            problem(".codecs[0].payloadType", "must be an integer")
+        );
+        assert_eq!(
+            wrong::<RtpParameters>(r#"{"codecs":[],"codecs":[]}"#),
+            problem(".codecs", "duplicate")
+        );
+        assert_eq!(
+            wrong::<RtpParameters>(r#"{"codecs":[["a"]]}"#),
+            problem(".codecs[0]", "must be an object")
+        );
         let huge = r#"{"codecs":[{"mimeType":"a","payloadType":1,"clockRate":1,"parameters":{"a":{"b":1e999}}}]}"#;
-        assert_eq!(wrong::<RtpParameters>(huge), problem(".codecs[0].parameters.a.b", "cannot be read"));
+        assert_eq!(
+            wrong::<RtpParameters>(huge),
+            problem(".codecs[0].parameters.a.b", "cannot be read")
+        );
     }
 }

@@ -12,6 +12,10 @@ pub enum Style {
 impl Style {
     /// Returns the style of a type; `None` if it is a single word.
     pub fn of(kind: &str) -> Option<Self> {
-        if kind.contains(':') { Some(Self::Colons) } else { kind.contains('.').then_some(Self::Dots) }
+        if kind.contains(':') {
+            Some(Self::Colons)
+        } else {
+            kind.contains('.').then_some(Self::Dots)
+        }
     }
 }

@@ -8,8 +8,8 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// Chooses the language of an `Accept-Language` header (RFC 9110, section 12.5.4): the supported one that the
-    /// client prefers; English if there is none.
+    /// Chooses the language of an `Accept-Language` header (RFC 9110, section 12.5.4): the
+    /// supported one that the client prefers; English if there is none.
     pub(super) fn preferred(header: &str) -> Self {
         let mut best = (0.0, Self::English);
         for range in header.split(',') {
@@ -21,7 +21,8 @@ impl Language {
                 "en" | "*" => Self::English,
                 _ => continue,
             };
-            let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+            let quality =
+                parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
             let quality: f32 = quality.map_or(1.0, |quality| quality.trim().parse().unwrap_or(0.0));
             // The first of equal qualities wins.
             if quality > best.0 {

@@ -11,7 +11,8 @@ use crate::dialect::{DecodeError, message};
 use crate::id::RoomId;
 use crate::room::{Command, Signal, SignalKind, Target};
 
-/// Keys that name a room in an application event. Applications use the other aliases for data of their own.
+/// Keys that name a room in an application event. Applications use the other aliases for data of
+/// their own.
 const ROOM_KEYS: [&str; 3] = ["roomId", "room", "meetingId"];
 const TARGET_KEYS: [&str; 4] = ["targetId", "targetUserId", "targetSocketId", "to"];
 /// Values of `to` that mean all peers.
@@ -22,14 +23,18 @@ const EVERYONE: [&str; 2] = ["all", "everyone"];
 pub(super) struct Call<'a, 'm> {
     /// The name and the arguments.
     pub(super) arguments: &'a Arguments<'m>,
-    /// The key that named the room when the connection joined it; it names a room in application events, too.
+    /// The key that named the room when the connection joined it; it names a room in application
+    /// events, too.
     pub(super) join_key: Option<&'static str>,
     /// The binary attachments.
     pub(super) attachments: &'a [Bytes],
 }
 
 /// Decodes an application event.
-pub(super) fn command(call: Call<'_, '_>, Relayed { name, echo }: Relayed<'_>) -> Result<Command, DecodeError> {
+pub(super) fn command(
+    call: Call<'_, '_>,
+    Relayed { name, echo }: Relayed<'_>,
+) -> Result<Command, DecodeError> {
     message::check_name("event", name)?;
     let (room, target) = match &call.arguments.first {
         Some(Argument::Object(members)) => (room(members, call.join_key)?, target(members)?),
@@ -38,13 +43,16 @@ pub(super) fn command(call: Call<'_, '_>, Relayed { name, echo }: Relayed<'_>) -
     let signal = signal(call.arguments, name, echo, call.attachments.to_vec());
     let count = signal.attachments.len();
     if count > 0 && !placeholders::are_valid(&signal.body, count) {
-        return Err(DecodeError::WrongType { field: "num", expected: "the number of an attachment" });
+        return Err(DecodeError::WrongType {
+            field: "num",
+            expected: "the number of an attachment",
+        });
     }
     Ok(Command::Relay { room, target, signal })
 }
 
-/// Creates the signal of an application event: its arguments as a JSON array, the first without the fields that the
-/// server writes.
+/// Creates the signal of an application event: its arguments as a JSON array, the first without the
+/// fields that the server writes.
 fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<Bytes>) -> Signal {
     let rest = arguments.rest;
     let (first, fields) = match &arguments.first {
@@ -73,7 +81,9 @@ fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<By
     };
     let object = match &arguments.first {
         // An attachment is not an object of the application.
-        Some(Argument::Object(members)) if attachments.is_empty() || !is_placeholder(members) => first.len(),
+        Some(Argument::Object(members)) if attachments.is_empty() || !is_placeholder(members) => {
+            first.len()
+        }
         _ => 0,
     };
     let object = u32::try_from(object).expect("messages are shorter than 4 GiB");
@@ -82,7 +92,10 @@ fn signal(arguments: &Arguments<'_>, name: &str, echo: bool, attachments: Vec<By
     Signal { kind, name, origin: NAME, body: body.into(), content, note, echo, attachments }
 }
 
-fn room(members: &Members<'_>, join_key: Option<&'static str>) -> Result<Option<RoomId>, DecodeError> {
+fn room(
+    members: &Members<'_>,
+    join_key: Option<&'static str>,
+) -> Result<Option<RoomId>, DecodeError> {
     let joined = || members.get(join_key?);
     let named = members.first_of(&ROOM_KEYS).map(|(_, value)| value).or_else(joined);
     named.map(room_id).transpose()

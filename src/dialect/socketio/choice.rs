@@ -1,8 +1,9 @@
 //! Chooses the event profile of each session.
 //!
-//! - [`Profiles`] holds the candidates of this server, in order of preference, and the settings for events;
-//! - [`Choice`] is the choice of one session. It is decided once, by an event of its client or by the first signal that
-//!   the client receives.
+//! - [`Profiles`] holds the candidates of this server, in order of preference, and the settings for
+//!   events;
+//! - [`Choice`] is the choice of one session. It is decided once, by an event of its client or by
+//!   the first signal that the client receives.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -36,7 +37,8 @@ pub struct Profiles {
     relay: RelayEvents,
     /// The namespaces that clients may connect to; `None` means any.
     namespaces: Option<Vec<String>>,
-    /// Names of relayed events for which the log has suggested a rule; `None` if suggestions are disabled.
+    /// Names of relayed events for which the log has suggested a rule; `None` if suggestions are
+    /// disabled.
     suggested: Option<Mutex<HashSet<Box<str>>>>,
     /// Counts a choice, by the name of the profile.
     count: Box<dyn Fn(&str) + Send + Sync>,
@@ -52,8 +54,8 @@ impl fmt::Debug for Profiles {
 }
 
 impl Profiles {
-    /// Creates the profiles from candidates in order of preference. `standard` serves undecided sessions unless a
-    /// candidate is a default.
+    /// Creates the profiles from candidates in order of preference. `standard` serves undecided
+    /// sessions unless a candidate is a default.
     pub fn new(mut candidates: Vec<Arc<Profile>>, relay: RelayEvents) -> Self {
         candidates.truncate(MAX_PROFILES);
         let default = candidates.iter().position(|candidate| candidate.is_default());
@@ -96,7 +98,9 @@ impl Profiles {
 
     /// Returns whether clients may connect to a namespace.
     pub fn serves_namespace(&self, namespace: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|served| served.iter().any(|served| served == namespace))
+        self.namespaces
+            .as_ref()
+            .is_none_or(|served| served.iter().any(|served| served == namespace))
     }
 
     /// Suggests a rule once, in the log, for an event that is relayed unchanged.
@@ -108,7 +112,10 @@ impl Profiles {
         let mut suggested = suggested.lock();
         if suggested.len() < MAX_SUGGESTIONS && suggested.insert(event.into()) {
             let rule = format!("[[in]] event = {event:?}, does = \"relay\", rename = \"…\"");
-            info!(event, rule, "relaying an event that no rule names; a rule in a profile renames it");
+            info!(
+                event,
+                rule, "relaying an event that no rule names; a rule in a profile renames it"
+            );
         }
     }
 }
@@ -127,15 +134,20 @@ pub struct Choice {
     connection: ConnectionId,
     /// The number of the candidate, from 1; 0 while the choice is undecided.
     chosen: AtomicU8,
-    /// Whether the client has signaled with the events of undecided sessions. From then on only its own events may
-    /// decide.
+    /// Whether the client has signaled with the events of undecided sessions. From then on only its
+    /// own events may decide.
     has_signaled: AtomicBool,
 }
 
 impl Choice {
     /// Creates an undecided choice.
     pub fn new(profiles: Arc<Profiles>, connection: ConnectionId) -> Self {
-        Self { profiles, connection, chosen: AtomicU8::new(0), has_signaled: AtomicBool::new(false) }
+        Self {
+            profiles,
+            connection,
+            chosen: AtomicU8::new(0),
+            has_signaled: AtomicBool::new(false),
+        }
     }
 
     /// Returns the connection that chooses.
@@ -169,7 +181,9 @@ impl Choice {
             matches!(recognized, Recognized::Rule(rule, _) if rule.decides())
         };
         // An event that the current profile knows does not choose a candidate after it.
-        if let Some(index) = claims.iter().find(matches).filter(|index| **index != self.profiles.default) {
+        if let Some(index) =
+            claims.iter().find(matches).filter(|index| **index != self.profiles.default)
+        {
             self.decide(*index);
         }
     }
@@ -179,8 +193,8 @@ impl Choice {
         self.has_signaled.store(true, Ordering::Relaxed);
     }
 
-    /// Takes the profile of a signal's sender, if this session is undecided, its client has not sent a signal, and the
-    /// sender has a profile of its own.
+    /// Takes the profile of a signal's sender, if this session is undecided, its client has not
+    /// sent a signal, and the sender has a profile of its own.
     pub(super) fn adopt(&self, sender: Option<u8>) {
         if let (None, Some(index)) = (self.chosen(), sender.map(usize::from))
             && !self.has_signaled.load(Ordering::Relaxed)
@@ -191,14 +205,15 @@ impl Choice {
         }
     }
 
-    /// Returns the choice as text: the name of the profile, if one is chosen, after a digit that tells whether the client has
-    /// signaled.
+    /// Returns the choice as text: the name of the profile, if one is chosen, after a digit that
+    /// tells whether the client has signaled.
     pub(super) fn memory(&self) -> String {
         let name = self.chosen().map_or("", |_| self.profile().name());
         format!("{}{name}", u8::from(self.has_signaled.load(Ordering::Relaxed)))
     }
 
-    /// Takes the choice of the same session on another node. A profile that this server does not have is ignored.
+    /// Takes the choice of the same session on another node. A profile that this server does not
+    /// have is ignored.
     pub(super) fn recall(&self, memory: &str) {
         let (has_signaled, name) = memory.split_at_checked(1).unwrap_or_default();
         if has_signaled == "1" {

@@ -19,14 +19,16 @@ use super::decode::{ClientEvent, named_room};
 use super::encode::{self, Asked};
 use super::interpret::{Interpreted, interpret};
 use super::namespaces::{ConnectError, Namespace, Namespaces};
-use super::packet::{EnginePacket, HandshakeData, Packet, PacketKind, Revision, attachment, connected, open, refused};
+use super::packet::{
+    EnginePacket, HandshakeData, Packet, PacketKind, Revision, attachment, connected, open, refused,
+};
 use super::partial::Partial;
 use super::{DIALECT, Numbering, Offset, session_id};
 use crate::auth::{Denial, Grant};
 use crate::dialect::json::{self, Arguments, Members};
 use crate::dialect::{
-    Connected, Conversation, DecodeError, Dialect, Ending, Failure, Frame, Framing, Heartbeat, RequestError, Step,
-    WelcomeLater,
+    Connected, Conversation, DecodeError, Dialect, Ending, Failure, Frame, Framing, Heartbeat,
+    RequestError, Step, WelcomeLater,
 };
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, RoomId};
@@ -89,11 +91,16 @@ impl Client {
             PacketKind::Connect => self.connect(&packet),
             PacketKind::Disconnect => self.disconnect(packet.namespace),
             PacketKind::Event => self.event(&packet, &[], refusal),
-            PacketKind::BinaryEvent | PacketKind::BinaryAck if packet.attachments > MAX_ATTACHMENTS => VIOLATION,
+            PacketKind::BinaryEvent | PacketKind::BinaryAck
+                if packet.attachments > MAX_ATTACHMENTS =>
+            {
+                VIOLATION
+            }
             PacketKind::BinaryEvent if packet.attachments == 0 => self.event(&packet, &[], refusal),
             PacketKind::BinaryEvent | PacketKind::BinaryAck => {
                 let missing = packet.attachments;
-                self.partial = (missing > 0).then(|| Box::new(Partial::new(text, missing, refusal)));
+                self.partial =
+                    (missing > 0).then(|| Box::new(Partial::new(text, missing, refusal)));
                 None
             }
             // The server does not request acknowledgements.
@@ -110,7 +117,9 @@ impl Client {
             Err(ConnectError::TooMany) => return Some(Step::End(Ending::TooManyConnects)),
             // The reference server ignores it, too.
             Err(ConnectError::Duplicate) => return None,
-            Err(ConnectError::Refused(message)) => return Some(Step::Answer(refused(namespace, &message))),
+            Err(ConnectError::Refused(message)) => {
+                return Some(Step::Answer(refused(namespace, &message)));
+            }
         }
         // Applications send arbitrary data here: invalid values count as absent.
         let auth = Members::parse(packet.data).unwrap_or_default();
@@ -129,7 +138,12 @@ impl Client {
         Some(Step::Disconnect)
     }
 
-    fn event(&mut self, packet: &Packet<'_>, attachments: &[Bytes], refusal: Option<RequestError>) -> Option<Step> {
+    fn event(
+        &mut self,
+        packet: &Packet<'_>,
+        attachments: &[Bytes],
+        refusal: Option<RequestError>,
+    ) -> Option<Step> {
         if !self.namespaces.select(packet.namespace) {
             // A client that has not connected to any namespace must not send events.
             return if self.namespaces.is_empty() { VIOLATION } else { None };
@@ -170,9 +184,9 @@ impl Client {
                 self.asked.event = name();
                 Some(Step::Authenticate(Some(token)))
             }
-            (None, Ok(Interpreted::Nothing)) => {
-                Some(self.asked().map_or(Step::Ignore(None), |asked| Step::Answer(encode::ack(asked))))
-            }
+            (None, Ok(Interpreted::Nothing)) => Some(
+                self.asked().map_or(Step::Ignore(None), |asked| Step::Answer(encode::ack(asked))),
+            ),
         }
     }
 
@@ -196,7 +210,8 @@ const VIOLATION: Option<Step> = Some(Step::End(Ending::Violation));
 
 /// Returns the name of an event, without an allocation for standard names.
 fn event_name(name: &str) -> Cow<'static, str> {
-    ClientEvent::from_name(name).map_or_else(|| Cow::Owned(name.to_owned()), |event| Cow::Borrowed(event.name()))
+    ClientEvent::from_name(name)
+        .map_or_else(|| Cow::Owned(name.to_owned()), |event| Cow::Borrowed(event.name()))
 }
 
 impl Conversation for Client {
@@ -206,10 +221,16 @@ impl Conversation for Client {
 
     fn open(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
-        let Setup { revision, ping_interval, ping_timeout, max_message_bytes: max_payload, .. } = self.setup;
+        let Setup { revision, ping_interval, ping_timeout, max_message_bytes: max_payload, .. } =
+            self.setup;
         if !self.setup.is_opened {
             let sid = &self.setup.sid;
-            steps.push(Step::Answer(open(&HandshakeData { sid, ping_interval, ping_timeout, max_payload })));
+            steps.push(Step::Answer(open(&HandshakeData {
+                sid,
+                ping_interval,
+                ping_timeout,
+                max_payload,
+            })));
         }
         if revision == Revision::V3 {
             // Clients of this revision are connected to the default namespace without a CONNECT.
@@ -222,7 +243,9 @@ impl Conversation for Client {
     fn receive(&mut self, text: &str, _: SystemTime) -> Option<Step> {
         match EnginePacket::decode(text) {
             Ok(EnginePacket::Message(message)) => self.message(message, None),
-            Ok(EnginePacket::Ping) if self.setup.revision == Revision::V3 => Some(Step::Answer("3".to_owned())),
+            Ok(EnginePacket::Ping) if self.setup.revision == Revision::V3 => {
+                Some(Step::Answer("3".to_owned()))
+            }
             Ok(EnginePacket::Close) => Some(Step::End(Ending::Closed)),
             // A heartbeat needs no response.
             Ok(_) => None,
@@ -236,7 +259,8 @@ impl Conversation for Client {
     }
 
     fn receive_binary(&mut self, frame: &[u8], _: SystemTime) -> Option<Step> {
-        let (Some(attachment), Some(mut partial)) = (attachment(self.setup.revision, frame), self.partial.take())
+        let (Some(attachment), Some(mut partial)) =
+            (attachment(self.setup.revision, frame), self.partial.take())
         else {
             return VIOLATION;
         };
@@ -299,13 +323,18 @@ impl Conversation for Client {
     }
 
     fn bare_close_is_leave(&self) -> bool {
-        // Official clients close without a code when they miss a heartbeat, and reconnect; a closed page sends a code.
+        // Official clients close without a code when they miss a heartbeat, and reconnect; a closed
+        // page sends a code.
         false
     }
 
     fn welcome(&self, snapshot: &Snapshot, now: SystemTime) -> Option<Frame> {
         let namespace = self.namespaces.current()?;
-        Some(namespace.choice.profile().welcome(snapshot, self.ice_servers(snapshot, now).as_deref(), now))
+        Some(namespace.choice.profile().welcome(
+            snapshot,
+            self.ice_servers(snapshot, now).as_deref(),
+            now,
+        ))
     }
 
     fn welcome_later(&self) -> WelcomeLater {
@@ -331,18 +360,27 @@ impl Conversation for Client {
                     return Some(Step::Answer(encode::ack_error(asked, &failure)));
                 }
                 let profile = self.namespaces.current().map(|namespace| namespace.choice.profile());
-                if let Some(packets) =
-                    profile.and_then(|profile| profile.error(&failure, event.as_deref(), room.as_ref(), now))
-                {
+                if let Some(packets) = profile.and_then(|profile| {
+                    profile.error(&failure, event.as_deref(), room.as_ref(), now)
+                }) {
                     return Some(Step::Tell(Frame::Several(packets)));
                 }
-                encode::error(self.namespaces.current_name(), &failure, event.as_deref(), room.as_ref())
+                encode::error(
+                    self.namespaces.current_name(),
+                    &failure,
+                    event.as_deref(),
+                    room.as_ref(),
+                )
             }
         };
         Some(Step::Answer(text))
     }
 
-    fn authenticated(&mut self, result: Result<Option<&Grant>, RequestError>, now: SystemTime) -> Option<Step> {
+    fn authenticated(
+        &mut self,
+        result: Result<Option<&Grant>, RequestError>,
+        now: SystemTime,
+    ) -> Option<Step> {
         match result {
             Ok(_) => Some(Step::Answer(encode::ack(self.asked()?))),
             Err(error) => self.answer(Err(error), now),

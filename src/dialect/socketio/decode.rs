@@ -47,7 +47,8 @@ impl ClientEvent {
     }
 }
 
-/// Returns the event that carries a signal, the same in both directions. An application message has a name of its own.
+/// Returns the event that carries a signal, the same in both directions. An application message has
+/// a name of its own.
 pub(super) fn signal_name(kind: SignalKind) -> &'static str {
     match kind {
         SignalKind::Offer => "offer",
@@ -61,17 +62,31 @@ pub(super) fn signal_name(kind: SignalKind) -> &'static str {
 pub(super) const ROOM_KEYS: [&str; 8] =
     ["roomId", "room", "meetingId", "roomCode", "code", "room_id", "roomName", "roomToken"];
 const PEER_KEYS: [&str; 3] = ["userId", "peerId", "participantId"];
-const TARGET_KEYS: [&str; 9] =
-    ["targetId", "target", "to", "targetUserId", "targetSocketId", "receiverId", "userToSignal", "calleeId", "peerID"];
+const TARGET_KEYS: [&str; 9] = [
+    "targetId",
+    "target",
+    "to",
+    "targetUserId",
+    "targetSocketId",
+    "receiverId",
+    "userToSignal",
+    "calleeId",
+    "peerID",
+];
 /// The fields of a peer that the server writes; a client cannot set them.
-pub(super) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
+pub(super) const PEER_FIELDS: [&str; 6] =
+    ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
-/// Returns the keys that frontends use for the body of a signal. The first is the documented one; the body is relayed
-/// under the key that the sender used.
+/// Returns the keys that frontends use for the body of a signal. The first is the documented one;
+/// the body is relayed under the key that the sender used.
 fn body_keys(kind: SignalKind) -> &'static [&'static str] {
     match kind {
-        SignalKind::Offer => &["offer", "sdp", "description", "signal", "sessionDescription", "ans"],
-        SignalKind::Answer => &["answer", "sdp", "description", "signal", "sessionDescription", "ans"],
+        SignalKind::Offer => {
+            &["offer", "sdp", "description", "signal", "sessionDescription", "ans"]
+        }
+        SignalKind::Answer => {
+            &["answer", "sdp", "description", "signal", "sessionDescription", "ans"]
+        }
         SignalKind::Candidate => &["candidate", "iceCandidate", "ice", "signal"],
         SignalKind::Message => &[],
     }
@@ -90,7 +105,9 @@ pub const RENEWAL: &str = "auth";
 pub(super) fn renewal(arguments: &Arguments<'_>) -> Result<String, DecodeError> {
     let first = arguments.first.as_ref().ok_or(DecodeError::Missing("token"))?;
     let token = json::string(object(first)?.get("token").ok_or(DecodeError::Missing("token"))?);
-    token.map(Cow::into_owned).ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
+    token
+        .map(Cow::into_owned)
+        .ok_or(DecodeError::WrongType { field: "token", expected: "a string" })
 }
 
 /// A client's event that is a command; its arguments are not checked yet.
@@ -111,7 +128,8 @@ impl<'a> EventRequest<'a> {
     /// Reads an event as a command of this kind, regardless of its name.
     pub fn new(event: ClientEvent, arguments: &'a Arguments<'a>) -> Self {
         // JavaScript clients send null for an undefined argument.
-        let is_given = |first: &&Argument<'_>| !matches!(first, Argument::Other(value) if value.is_null());
+        let is_given =
+            |first: &&Argument<'_>| !matches!(first, Argument::Other(value) if value.is_null());
         let first = arguments.first.as_ref().filter(is_given);
         Self { event, first, second: arguments.second.filter(|value| !value.is_null()) }
     }
@@ -144,17 +162,25 @@ impl<'a> EventRequest<'a> {
             Argument::Object(members) => members,
             Argument::Other(room) => {
                 let room = room_id(*room)?;
-                let peer = self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
-                return Ok(Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group });
+                let peer =
+                    self.second.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
+                return Ok(Command::Join {
+                    room,
+                    peer,
+                    metadata: Metadata::default(),
+                    kind: RoomKind::Group,
+                });
             }
         };
-        let (room_key, room) = members.first_of(&ROOM_KEYS).ok_or(DecodeError::Missing("roomId"))?;
+        let (room_key, room) =
+            members.first_of(&ROOM_KEYS).ok_or(DecodeError::Missing("roomId"))?;
         let room = room_id(room)?;
         let peer = members.first_of(&PEER_KEYS);
         let peer_key = peer.map(|(key, _)| key);
         let peer = peer.map(|(_, value)| json::id("userId", value, PeerId::new)).transpose()?;
-        let metadata =
-            members.text_without(|key| PEER_FIELDS.contains(&key) || key == room_key || Some(key) == peer_key);
+        let metadata = members.text_without(|key| {
+            PEER_FIELDS.contains(&key) || key == room_key || Some(key) == peer_key
+        });
         Ok(Command::Join { room, peer, metadata: Metadata::new(&metadata), kind: RoomKind::Group })
     }
 
@@ -188,14 +214,25 @@ impl<'a> EventRequest<'a> {
             content = 0..body.len();
         }
         let note = Note { fields, ..Note::default() }.pack();
-        let signal =
-            Signal { kind, name: None, origin: NAME, body, content, note, echo: false, attachments: Vec::new() };
+        let signal = Signal {
+            kind,
+            name: None,
+            origin: NAME,
+            body,
+            content,
+            note,
+            echo: false,
+            attachments: Vec::new(),
+        };
         Ok(Command::Relay { room, target, signal })
     }
 }
 
 /// Returns the target that an object names, by the first of some keys that is present.
-pub(super) fn target_of(members: &Members<'_>, keys: &[&'static str]) -> Result<Option<Target>, DecodeError> {
+pub(super) fn target_of(
+    members: &Members<'_>,
+    keys: &[&'static str],
+) -> Result<Option<Target>, DecodeError> {
     let named = members.first_of(keys).map(|(key, value)| {
         let new = if key == "targetSocketId" { Target::connection } else { Target::new };
         json::id(key, value, PeerId::new).map(new)
@@ -215,7 +252,9 @@ pub(super) fn named_room(first: &Argument<'_>) -> Option<RoomId> {
 fn object<'a, 'b>(argument: &'b Argument<'a>) -> Result<&'b Members<'a>, DecodeError> {
     match argument {
         Argument::Object(members) => Ok(members),
-        Argument::Other(_) => Err(DecodeError::WrongType { field: "the first argument", expected: "an object" }),
+        Argument::Other(_) => {
+            Err(DecodeError::WrongType { field: "the first argument", expected: "an object" })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Encodes events, acknowledgements and errors as packets for a Socket.IO client.
 //!
-//! Events are encoded for the default namespace; [`Numbering`](super::Numbering) addresses them to another.
+//! Events are encoded for the default namespace; [`Numbering`](super::Numbering) addresses them to
+//! another.
 
 use std::borrow::Cow;
 
@@ -14,12 +15,15 @@ use crate::dialect::json::{push_failure, push_member, push_raw, push_retry, push
 use crate::dialect::{Failure, Frame, content, message};
 use crate::id::RoomId;
 use crate::json::JsonText;
-use crate::room::{Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot};
+use crate::room::{
+    Code, Event, FoundBy, LeaveReason, Peer, RemovalReason, Signal, SignalKind, Snapshot,
+};
 
 /// Capacity for frames other than signals, in bytes: most fit into it.
 const SMALL: usize = 512;
 
-/// Maximum length of a list of peers, in bytes, that `room-joined` repeats under every name that frontends read.
+/// Maximum length of a list of peers, in bytes, that `room-joined` repeats under every name that
+/// frontends read.
 const MAX_REPEATED: usize = 16 * 1024;
 
 /// The event that an acknowledgement answers.
@@ -31,28 +35,33 @@ pub struct Asked<'a> {
     pub id: u64,
 }
 
-/// Encodes an event as packets of the default namespace; `None` for an event that clients do not receive.
+/// Encodes an event as packets of the default namespace; `None` for an event that clients do not
+/// receive.
 pub fn event(event: &Event) -> Option<Frame> {
     Some(Frame::Text(match event {
         // A leave follows.
         Event::HungUp { .. } => return None,
         Event::Joined(snapshot) => return Some(joined(snapshot, None)),
         Event::PeerJoined { room, peer } => peer_event("user-joined", room, peer, None),
-        Event::PeerLeft { room, peer, reason } => peer_event("user-left", room, peer, Some(*reason)),
+        Event::PeerLeft { room, peer, reason } => {
+            peer_event("user-left", room, peer, Some(*reason))
+        }
         Event::PeerAway { room, peer } => peer_event("user-away", room, peer, None),
         Event::PeerBack { room, peer } => peer_event("user-back", room, peer, None),
         Event::PeerUpdated { room, peer } => peer_event("user-updated", room, peer, None),
-        Event::SignalRelayed { room, from, found_by, signal } => match (signal.kind, signal.name.as_deref()) {
-            (SignalKind::Message, Some(name)) if message::is_reserved(name) => return None,
-            (SignalKind::Message, Some(name)) => {
-                let event = application_event(name, room, from, *found_by, signal);
-                if !signal.attachments.is_empty() {
-                    return Some(Frame::WithAttachments(event, signal.attachments.clone()));
+        Event::SignalRelayed { room, from, found_by, signal } => {
+            match (signal.kind, signal.name.as_deref()) {
+                (SignalKind::Message, Some(name)) if message::is_reserved(name) => return None,
+                (SignalKind::Message, Some(name)) => {
+                    let event = application_event(name, room, from, *found_by, signal);
+                    if !signal.attachments.is_empty() {
+                        return Some(Frame::WithAttachments(event, signal.attachments.clone()));
+                    }
+                    event
                 }
-                event
+                _ => relayed(room, from, *found_by, signal),
             }
-            _ => relayed(room, from, *found_by, signal),
-        },
+        }
         Event::Removed { room, reason } => error(ROOT, &removal(*reason), None, Some(room)),
     }))
 }
@@ -69,7 +78,12 @@ pub(super) fn removal(reason: RemovalReason) -> Failure<'static> {
 }
 
 /// Encodes the `error` event; `event` is the request that failed.
-pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: Option<&RoomId>) -> String {
+pub fn error(
+    namespace: &str,
+    failure: &Failure<'_>,
+    event: Option<&str>,
+    room: Option<&RoomId>,
+) -> String {
     let mut out = String::with_capacity(SMALL);
     push_head(&mut out, PacketKind::Event, namespace, None);
     out.push_str(r#"["error",{"#);
@@ -84,7 +98,8 @@ pub fn error(namespace: &str, failure: &Failure<'_>, event: Option<&str>, room: 
     out
 }
 
-/// Encodes the `error` event of a signal that was not delivered to its target, or of a place in a room.
+/// Encodes the `error` event of a signal that was not delivered to its target, or of a place in a
+/// room.
 pub fn failure(failure: &Failure<'_>, room: &RoomId, target: Option<&str>) -> String {
     let mut out = error(ROOT, failure, None, Some(room));
     if let Some(target) = target {
@@ -144,7 +159,8 @@ pub fn joined(snapshot: &Snapshot, ice_servers: Option<&str>) -> Frame {
     joined.push_str(r#"["room-joined",{"#);
     push_me(&mut joined, snapshot);
     push_member(&mut joined, "createdAt", &format_rfc3339_millis(snapshot.created_at).to_string());
-    let names: &[&'static str] = if list.len() > MAX_REPEATED { &LIST_NAMES[..1] } else { &LIST_NAMES };
+    let names: &[&'static str] =
+        if list.len() > MAX_REPEATED { &LIST_NAMES[..1] } else { &LIST_NAMES };
     for name in names {
         push_raw(&mut joined, name, list);
     }
@@ -205,7 +221,8 @@ pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Op
     if let Some(reason) = reason {
         push_member(out, "reason", reason.as_str());
     }
-    // In other protocols clients may use any key in their metadata, but here these keys are the server's.
+    // In other protocols clients may use any key in their metadata, but here these keys are the
+    // server's.
     let metadata = without(peer.metadata.as_str(), &PEER_FIELDS);
     if !metadata.is_empty() {
         out.push(',');
@@ -214,9 +231,15 @@ pub(super) fn push_peer(out: &mut String, room: &RoomId, peer: &Peer, reason: Op
     out.push('}');
 }
 
-/// Encodes an application message as the event of its name. If the first argument is an object, the sender's fields are
-/// added.
-fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> String {
+/// Encodes an application message as the event of its name. If the first argument is an object, the
+/// sender's fields are added.
+fn application_event(
+    name: &str,
+    room: &RoomId,
+    from: &Peer,
+    found_by: FoundBy,
+    signal: &Signal,
+) -> String {
     let mut out = String::with_capacity(signal.body.len() + SMALL);
     match signal.attachments.len() {
         0 => push_head(&mut out, PacketKind::Event, ROOT, None),
@@ -234,10 +257,20 @@ fn application_event(name: &str, room: &RoomId, from: &Peer, found_by: FoundBy, 
 }
 
 /// Appends the arguments of an application message, each with a comma before it.
-pub(super) fn push_arguments(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) {
+pub(super) fn push_arguments(
+    out: &mut String,
+    room: &RoomId,
+    from: &Peer,
+    found_by: FoundBy,
+    signal: &Signal,
+) {
     if signal.origin == NAME {
         let Note { fields, object, .. } = Note::of(signal);
-        let arguments = signal.body.strip_prefix('[').and_then(|body| body.strip_suffix(']')).unwrap_or_default();
+        let arguments = signal
+            .body
+            .strip_prefix('[')
+            .and_then(|body| body.strip_suffix(']'))
+            .unwrap_or_default();
         if !arguments.is_empty() {
             out.push(',');
         }
@@ -270,7 +303,8 @@ fn relayed(room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) -> St
     out
 }
 
-/// Appends a signal as the object of the standard events: the sender's object, or one with the body alone.
+/// Appends a signal as the object of the standard events: the sender's object, or one with the body
+/// alone.
 fn push_signal(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, signal: &Signal) {
     let note = Note::of(signal);
     let fields = if signal.origin == NAME && !note.is_in_form_of_profile {
@@ -290,11 +324,13 @@ fn push_signal(out: &mut String, room: &RoomId, from: &Peer, found_by: FoundBy, 
     out.push('}');
 }
 
-/// Returns the body of a signal: unchanged within Socket.IO, and in the form of browsers for signals from other
-/// protocols.
+/// Returns the body of a signal: unchanged within Socket.IO, and in the form of browsers for
+/// signals from other protocols.
 pub(super) fn body(signal: &Signal) -> Cow<'_, str> {
     match signal.kind {
-        _ if signal.origin == NAME => signal.body.get(signal.content.clone()).unwrap_or("null").into(),
+        _ if signal.origin == NAME => {
+            signal.body.get(signal.content.clone()).unwrap_or("null").into()
+        }
         SignalKind::Offer | SignalKind::Answer => content::description(signal),
         SignalKind::Candidate | SignalKind::Message => content::candidate(signal),
     }

@@ -1,5 +1,5 @@
-//! Interprets an event of a client: as a command, by a rule of the session's profile or as in `standard`, or as an
-//! application event to relay.
+//! Interprets an event of a client: as a command, by a rule of the session's profile or as in
+//! `standard`, or as an application event to relay.
 
 use bytes::Bytes;
 
@@ -48,7 +48,9 @@ pub fn interpret<'a>(
                 }
                 Some(request.command()?)
             }
-            None if arguments.name == RENEWAL => return renewal(arguments).map(Interpreted::Renewal),
+            None if arguments.name == RENEWAL => {
+                return renewal(arguments).map(Interpreted::Renewal);
+            }
             None => Some(relay(choice, call)?),
         },
     };
@@ -73,7 +75,10 @@ fn relay(choice: &Choice, call: Call<'_, '_>) -> Result<Command, DecodeError> {
     message::check_name("event", name)?;
     let relayed = choice.profiles().relay().find(name).ok_or(DecodeError::NotRelayed)?;
     if choice.profile().sends(name) || choice.profile().sends(relayed.name) {
-        return Err(DecodeError::WrongType { field: "event", expected: "a name that is not reserved" });
+        return Err(DecodeError::WrongType {
+            field: "event",
+            expected: "a name that is not reserved",
+        });
     }
     choice.profiles().suggest(name);
     application::command(call, relayed)

@@ -9,7 +9,8 @@ use super::packet::ROOT;
 /// Maximum number of namespaces that one connection may use at a time.
 const MAX_NAMESPACES: usize = 4;
 
-/// Maximum number of CONNECT packets of one connection: some are refused, and some follow a DISCONNECT.
+/// Maximum number of CONNECT packets of one connection: some are refused, and some follow a
+/// DISCONNECT.
 const MAX_CONNECTS: u8 = 16;
 
 /// Maximum length of a namespace's name, in bytes.
@@ -86,7 +87,11 @@ impl Namespaces {
     }
 
     /// Handles a CONNECT: makes a free channel the current one, until [`Self::end_connect`].
-    pub(super) fn begin_connect(&mut self, name: &str, is_served: bool) -> Result<(), ConnectError> {
+    pub(super) fn begin_connect(
+        &mut self,
+        name: &str,
+        is_served: bool,
+    ) -> Result<(), ConnectError> {
         self.connects += 1;
         if self.connects > MAX_CONNECTS {
             return Err(ConnectError::TooMany);
@@ -97,7 +102,8 @@ impl Namespaces {
         if name.len() > MAX_NAMESPACE_BYTES || !is_served {
             return Err(ConnectError::Refused("Invalid namespace".into()));
         }
-        let free = self.by_channel.iter().position(Option::is_none).unwrap_or(self.by_channel.len());
+        let free =
+            self.by_channel.iter().position(Option::is_none).unwrap_or(self.by_channel.len());
         if free >= MAX_NAMESPACES {
             let message = format!("LIMIT_REACHED: too many namespaces, at most {MAX_NAMESPACES}");
             return Err(ConnectError::Refused(message.into()));
@@ -134,6 +140,8 @@ impl Namespaces {
     }
 
     fn channel_of(&self, name: &str) -> Option<usize> {
-        self.by_channel.iter().position(|known| known.as_ref().is_some_and(|known| &*known.name == name))
+        self.by_channel
+            .iter()
+            .position(|known| known.as_ref().is_some_and(|known| &*known.name == name))
     }
 }

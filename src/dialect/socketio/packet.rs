@@ -1,12 +1,16 @@
 //! The packets of Engine.IO and Socket.IO.
 //!
-//! - [`EnginePacket`] is the content of one WebSocket text frame, or one packet of a polling payload: Engine.IO 3 and 4;
-//! - [`Packet`] is the content of an Engine.IO message: Socket.IO protocol 4 (over Engine.IO 3) and 5 (over Engine.IO 4);
+//! - [`EnginePacket`] is the content of one WebSocket text frame, or one packet of a polling
+//!   payload: Engine.IO 3 and 4;
+//! - [`Packet`] is the content of an Engine.IO message: Socket.IO protocol 4 (over Engine.IO 3) and
+//!   5 (over Engine.IO 4);
 //! - [`push_head`] and the functions after it encode the server's packets.
 //!
 //! Decoding borrows from the message and never looks into a packet's JSON: that is read once, by
-//! [`decode`](super::decode). The specifications are <https://socket.io/docs/v4/engine-io-protocol/> and
-//! <https://socket.io/docs/v4/socket-io-protocol/>; their former revisions are tagged `v3` and `v4` there.
+//! [`decode`](super::decode). The specifications are
+//! <https://socket.io/docs/v4/engine-io-protocol/> and
+//! <https://socket.io/docs/v4/socket-io-protocol/>; their former revisions are tagged `v3` and `v4`
+//! there.
 //!
 //! Invariant: no input makes decoding panic, or take more than one pass over the head.
 
@@ -20,7 +24,8 @@ use crate::dialect::json::push_string;
 /// The default namespace.
 pub const ROOT: &str = "/";
 
-/// Maximum number of digits of an acknowledgement id: clients count from 0, and any such number fits 64 bits.
+/// Maximum number of digits of an acknowledgement id: clients count from 0, and any such number
+/// fits 64 bits.
 const MAX_ID_DIGITS: usize = 19;
 
 /// Maximum number of digits of a number of attachments.
@@ -182,8 +187,8 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Decodes the content of an Engine.IO message.
     pub fn decode(text: &'a str) -> Result<Self, PacketError> {
-        let kind =
-            PacketKind::of_digit(*text.as_bytes().first().ok_or(PacketError::Empty)?).ok_or(PacketError::Type)?;
+        let kind = PacketKind::of_digit(*text.as_bytes().first().ok_or(PacketError::Empty)?)
+            .ok_or(PacketError::Type)?;
         let rest = &text[1..];
         let (attachments, rest) = match kind {
             PacketKind::BinaryEvent | PacketKind::BinaryAck => attachments(rest)?,
@@ -192,7 +197,8 @@ impl<'a> Packet<'a> {
         let (namespace, rest) = namespace(rest);
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (id, data) = rest.split_at(digits);
-        let id = if digits <= MAX_ID_DIGITS { id.parse().ok() } else { return Err(PacketError::Id) };
+        let id =
+            if digits <= MAX_ID_DIGITS { id.parse().ok() } else { return Err(PacketError::Id) };
         if id.is_none() && matches!(kind, PacketKind::Ack | PacketKind::BinaryAck) {
             return Err(PacketError::Id);
         }
@@ -205,9 +211,10 @@ impl<'a> Packet<'a> {
         match self.kind {
             PacketKind::Connect => self.data.is_empty() || self.data.starts_with('{'),
             PacketKind::Disconnect => self.data.is_empty(),
-            PacketKind::Event | PacketKind::Ack | PacketKind::BinaryEvent | PacketKind::BinaryAck => {
-                self.data.starts_with('[')
-            }
+            PacketKind::Event
+            | PacketKind::Ack
+            | PacketKind::BinaryEvent
+            | PacketKind::BinaryAck => self.data.starts_with('['),
             // Only servers send it.
             PacketKind::ConnectError => false,
         }
@@ -217,13 +224,14 @@ impl<'a> Packet<'a> {
 /// Splits off the number of attachments and the hyphen after it.
 fn attachments(text: &str) -> Result<(usize, &str), PacketError> {
     let (count, rest) = text.split_once('-').ok_or(PacketError::Attachments)?;
-    let is_number = (1..=MAX_COUNT_DIGITS).contains(&count.len()) && count.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = (1..=MAX_COUNT_DIGITS).contains(&count.len())
+        && count.bytes().all(|byte| byte.is_ascii_digit());
     let count = if is_number { count.parse().ok() } else { None };
     Ok((count.ok_or(PacketError::Attachments)?, rest))
 }
 
-/// Splits off the namespace and the comma after it, which may be missing at the end of a packet. Clients of Socket.IO 2
-/// append a query to the namespace, which is not part of its name.
+/// Splits off the namespace and the comma after it, which may be missing at the end of a packet.
+/// Clients of Socket.IO 2 append a query to the namespace, which is not part of its name.
 fn namespace(text: &str) -> (&str, &str) {
     if !text.starts_with('/') {
         return (ROOT, text);
@@ -271,8 +279,8 @@ pub fn open(opening: &HandshakeData<'_>) -> String {
     )
 }
 
-/// Encodes the confirmation of a CONNECT: the id by which other peers know the connection, and the secret with which
-/// its client may resume the session. Socket.IO 4 has neither.
+/// Encodes the confirmation of a CONNECT: the id by which other peers know the connection, and the
+/// secret with which its client may resume the session. Socket.IO 4 has neither.
 pub fn connected(revision: Revision, namespace: &str, id: &str, key: Option<&str>) -> String {
     let mut out = String::with_capacity(128);
     push_head(&mut out, PacketKind::Connect, namespace, None);
@@ -331,7 +339,10 @@ mod tests {
 
     #[test]
     fn connect_replies_follow_the_revision() {
-        assert_eq!(connected(Revision::V4, ROOT, "id", Some("key")), r#"40{"sid":"id","pid":"key"}"#);
+        assert_eq!(
+            connected(Revision::V4, ROOT, "id", Some("key")),
+            r#"40{"sid":"id","pid":"key"}"#
+        );
         assert_eq!(connected(Revision::V4, "/chat", "id", None), r#"40/chat,{"sid":"id"}"#);
         assert_eq!(connected(Revision::V3, "/chat", "id", Some("key")), "40/chat,");
         assert_eq!(refused(ROOT, r#"no "way""#), r#"44{"message":"no \"way\""}"#);

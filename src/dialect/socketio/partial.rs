@@ -29,7 +29,8 @@ impl Partial {
         Self { text: text.to_owned(), missing, attachments: Vec::new(), bytes: text.len(), refusal }
     }
 
-    /// Adds an attachment. A message that becomes longer than `max` bytes is refused once it is complete.
+    /// Adds an attachment. A message that becomes longer than `max` bytes is refused once it is
+    /// complete.
     pub(super) fn add(&mut self, attachment: &[u8], max: usize) -> Result<(), Oversized> {
         self.missing -= 1;
         self.bytes += attachment.len();

@@ -1,4 +1,5 @@
-//! Placeholders in the arguments of an event with binary attachments: `{"_placeholder":true,"num":0}` stands for the first.
+//! Placeholders in the arguments of an event with binary attachments:
+//! `{"_placeholder":true,"num":0}` stands for the first.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +13,8 @@ pub(super) fn is_placeholder(members: &Members<'_>) -> bool {
     members.get("_placeholder").is_some_and(|value| value.get() == "true")
 }
 
-/// Returns whether each placeholder in some JSON refers to one of `count` attachments. Clients disconnect at any other.
+/// Returns whether each placeholder in some JSON refers to one of `count` attachments. Clients
+/// disconnect at any other.
 pub(super) fn are_valid(json: &str, count: usize) -> bool {
     let mut reader = serde_json::Deserializer::from_str(json);
     matches!(Placeholders { count }.deserialize(&mut reader), Ok(value) if value != Value::Invalid)
@@ -95,8 +97,13 @@ impl<'de> Visitor<'de> for Placeholders {
                 _ => {}
             }
         }
-        let stands_for_one = matches!(number, Some(Value::Number(number)) if number < self.count as u64);
-        Ok(if is_valid && (!is_placeholder || stands_for_one) { Value::Other } else { Value::Invalid })
+        let stands_for_one =
+            matches!(number, Some(Value::Number(number)) if number < self.count as u64);
+        Ok(if is_valid && (!is_placeholder || stands_for_one) {
+            Value::Other
+        } else {
+            Value::Invalid
+        })
     }
 }
 

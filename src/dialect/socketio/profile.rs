@@ -1,7 +1,9 @@
-//! Event profiles: the event names, argument shapes and keys of one family of Socket.IO frontends, as data.
+//! Event profiles: the event names, argument shapes and keys of one family of Socket.IO frontends,
+//! as data.
 //!
-//! A profile maps a client's events to what they do ([`Profile::recognize`]) and the server's events to frames
-//! ([`Profile::expand`]). It is compiled once, from TOML ([`Profile::read`]); the built-in ones are in `builtin/`.
+//! A profile maps a client's events to what they do ([`Profile::recognize`]) and the server's
+//! events to frames ([`Profile::expand`]). It is compiled once, from TOML ([`Profile::read`]); the
+//! built-in ones are in `builtin/`.
 //!
 //! - `pattern` matches the arguments of a client's event and binds variables;
 //! - `template` expands variables to the arguments of a server's event;
@@ -82,14 +84,16 @@ impl Profile {
 
     /// Returns the names of the events that the server sends, other than relayed ones.
     pub fn outgoing(&self) -> impl Iterator<Item = &str> {
-        let rules = On::NAMES.iter().filter(|(_, on)| *on != On::Relay).flat_map(|(_, on)| self.rules(*on));
+        let rules =
+            On::NAMES.iter().filter(|(_, on)| *on != On::Relay).flat_map(|(_, on)| self.rules(*on));
         rules.filter_map(|rule| match &rule.event {
             Some(Name::Own(name)) => Some(name.as_str()),
             Some(Name::Relayed) | None => None,
         })
     }
 
-    /// Finds the first rule that matches a client's event, whose text is a JSON array with the name first.
+    /// Finds the first rule that matches a client's event, whose text is a JSON array with the name
+    /// first.
     pub fn recognize<'a>(&self, arguments: &Arguments<'a>, text: &'a str) -> Recognized<'_, 'a> {
         if self.incoming.is_empty() {
             return Recognized::Unknown;
@@ -97,22 +101,31 @@ impl Profile {
         let Some(rules) = self.incoming.get(&*arguments.name) else { return Recognized::Unknown };
         // Read again only for a rule that looks at the values: a session description is long.
         let values = OnceCell::new();
-        let read = || values.get_or_init(|| JsonText::array(text).unwrap_or_default()).get(1..).unwrap_or_default();
+        let read = || {
+            values
+                .get_or_init(|| JsonText::array(text).unwrap_or_default())
+                .get(1..)
+                .unwrap_or_default()
+        };
         let matching = rules.iter().filter(|rule| rule.may_match(arguments.first.as_ref()));
         let mut matching = matching.filter_map(|rule| Some((rule, rule.matches(read)?)));
-        matching.next().map_or(Recognized::Mismatch(rules), |(rule, bindings)| Recognized::Rule(rule, bindings))
+        matching.next().map_or(Recognized::Mismatch(rules), |(rule, bindings)| {
+            Recognized::Rule(rule, bindings)
+        })
     }
 
     fn rules(&self, on: On) -> &[OutRule] {
         &self.outgoing[on as usize]
     }
 
-    /// Writes the packets of an event, and whether the event of `standard` is sent, too; `None` if no rule is for it.
+    /// Writes the packets of an event, and whether the event of `standard` is sent, too; `None` if
+    /// no rule is for it.
     pub fn expand(&self, on: On, context: &Context<'_>) -> Option<(Vec<String>, bool)> {
         // A rule for events of this name counts before those for events of any name.
         let name = context.event.unwrap_or_default();
         let is_named = self.rules(on).iter().any(|rule| rule.is_of(name));
-        let is_meant = |rule: &&OutRule| if is_named { rule.is_of(name) } else { rule.of.is_empty() };
+        let is_meant =
+            |rule: &&OutRule| if is_named { rule.is_of(name) } else { rule.of.is_empty() };
         let mut rules = self.rules(on).iter().filter(is_meant).peekable();
         rules.peek()?;
         let (mut packets, mut keep) = (Vec::new(), false);
@@ -125,13 +138,14 @@ impl Profile {
         Some((packets, keep))
     }
 
-    /// Returns whether an event of the profile needs the sender's object with the server's fields set.
+    /// Returns whether an event of the profile needs the sender's object with the server's fields
+    /// set.
     pub fn needs_data(&self, on: On) -> bool {
         self.rules(on).iter().any(|rule| rule.uses(template::Variable::is_data))
     }
 
-    /// Returns whether clients of this profile believe that an event comes from the server, so that none may be relayed to them
-    /// under its name.
+    /// Returns whether clients of this profile believe that an event comes from the server, so that
+    /// none may be relayed to them under its name.
     pub fn reserves(&self, event: &str) -> bool {
         message::is_reserved(event) || self.sends(event)
     }
@@ -143,7 +157,8 @@ impl Profile {
 }
 
 impl Profile {
-    /// Returns the profiles that are built in, in the order in which they are tried; `standard` is first.
+    /// Returns the profiles that are built in, in the order in which they are tried; `standard` is
+    /// first.
     pub fn builtin() -> &'static [Arc<Self>] {
         static BUILTIN: LazyLock<Vec<Arc<Profile>>> = LazyLock::new(|| {
             let read = |(name, text): &(&str, &str)| {
@@ -181,9 +196,18 @@ const SOURCES: [(&str, &str); 9] = sources![
     "strings",
 ];
 
-/// Names that the Socket.IO libraries use themselves: clients do not emit them and listeners do not expect them.
+/// Names that the Socket.IO libraries use themselves: clients do not emit them and listeners do not
+/// expect them.
 fn is_socketio_name(event: &str) -> bool {
-    matches!(event, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
+    matches!(
+        event,
+        "connect"
+            | "connect_error"
+            | "disconnect"
+            | "disconnecting"
+            | "newListener"
+            | "removeListener"
+    )
 }
 
 /// Says that a variable is unknown, with the nearest known one.
@@ -191,7 +215,11 @@ fn unknown_variable(name: &str, known: &[&str]) -> String {
     let name = format!("${name}");
     let known: Vec<String> = known.iter().map(|known| format!("${known}")).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    format!("unknown variable `{name}`{}; known are {}", suggestion(&name, &known), known.join(", "))
+    format!(
+        "unknown variable `{name}`{}; known are {}",
+        suggestion(&name, &known),
+        known.join(", ")
+    )
 }
 
 /// Returns ", did you mean `x`?" where one of the known names resembles the given one.

@@ -1,5 +1,5 @@
-//! `RELAY_EVENTS`: the application events that are relayed, their names for recipients, and whether their sender
-//! receives them.
+//! `RELAY_EVENTS`: the application events that are relayed, their names for recipients, and whether
+//! their sender receives them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,7 +36,9 @@ impl RelayEvents {
     /// Returns how an event is relayed; `None` if it is not.
     pub fn find<'a>(&'a self, event: &'a str) -> Option<Relayed<'a>> {
         match self.rules.get(event) {
-            Some(Rule { name, echo }) => Some(Relayed { name: name.as_deref().unwrap_or(event), echo: *echo }),
+            Some(Rule { name, echo }) => {
+                Some(Relayed { name: name.as_deref().unwrap_or(event), echo: *echo })
+            }
             None => self.is_open.then_some(Relayed { name: event, echo: false }),
         }
     }
@@ -53,7 +55,8 @@ impl Default for RelayEvents {
     }
 }
 
-const ACCEPTED: &str = "all, none, or names such as chat, send-message>receive-message, draw!, comma-separated";
+const ACCEPTED: &str =
+    "all, none, or names such as chat, send-message>receive-message, draw!, comma-separated";
 
 impl FromStr for RelayEvents {
     type Err = String;
@@ -70,9 +73,12 @@ impl FromStr for RelayEvents {
                 continue;
             }
             let (word, echo) = word.strip_suffix('!').map_or((word, false), |word| (word, true));
-            let (event, name) =
-                word.split_once('>').map_or((word, None), |(event, name)| (event.trim(), Some(name.trim())));
-            let is_good = |name: &str| message::check_name("event", name).is_ok() && !name.contains(['>', '!']);
+            let (event, name) = word
+                .split_once('>')
+                .map_or((word, None), |(event, name)| (event.trim(), Some(name.trim())));
+            let is_good = |name: &str| {
+                message::check_name("event", name).is_ok() && !name.contains(['>', '!'])
+            };
             if word == "none" || !is_good(event) || !name.is_none_or(is_good) {
                 return Err(ACCEPTED.to_owned());
             }
@@ -116,14 +122,19 @@ mod tests {
         assert_eq!(find("chat, draw!", "chat"), Some(("chat".to_owned(), false)));
         assert_eq!(find("chat, draw!", "draw"), Some(("draw".to_owned(), true)));
         assert_eq!(find("chat, draw!", "other"), None);
-        assert_eq!(find("send-message > receive-message", "send-message"), Some(("receive-message".to_owned(), false)));
+        assert_eq!(
+            find("send-message > receive-message", "send-message"),
+            Some(("receive-message".to_owned(), false))
+        );
         assert_eq!(find("all,send>receive!", "send"), Some(("receive".to_owned(), true)));
         assert_eq!(find("all,send>receive!", "chat"), Some(("chat".to_owned(), false)));
     }
 
     #[test]
     fn names_of_server_events_and_broken_rules_are_refused() {
-        for wrong in ["user-joined", "chat>user-joined", "a>b>c", "a>", ">b", "chat,,draw", "none,chat", "!"] {
+        for wrong in
+            ["user-joined", "chat>user-joined", "a>b>c", "a>", ">b", "chat,,draw", "none,chat", "!"]
+        {
             assert!(wrong.parse::<RelayEvents>().is_err(), "{wrong}");
         }
     }

@@ -1,4 +1,5 @@
-//! The fields of a relayed event that name its sender. The server overwrites values that the client has set.
+//! The fields of a relayed event that name its sender. The server overwrites values that the client
+//! has set.
 
 use super::NAME;
 use crate::dialect::json::push_member;
@@ -43,13 +44,15 @@ const FIELDS: [(&str, Value); 15] = [
 
 /// The fields of every signal.
 const ALWAYS: u16 = 0b1111;
-/// The number of fields that the server overwrites if a client wrote them. Applications use the other names for data of
-/// their own.
+/// The number of fields that the server overwrites if a client wrote them. Applications use the
+/// other names for data of their own.
 const PROTECTED: usize = 9;
 
 /// Returns the fields that a signal has because its sender wrote a key.
 fn fields_for(key: &str, kind: SignalKind) -> u16 {
-    let bit = |name: &str| FIELDS.iter().position(|(field, _)| *field == name).map_or(0, |index| 1 << index);
+    let bit = |name: &str| {
+        FIELDS.iter().position(|(field, _)| *field == name).map_or(0, |index| 1 << index)
+    };
     match key {
         "targetId" => bit("fromId") | bit("senderId"),
         "receiverId" => bit("senderId"),
@@ -109,7 +112,11 @@ impl SenderFields {
     }
 
     fn iter(self) -> impl Iterator<Item = (&'static str, Value)> {
-        FIELDS.into_iter().enumerate().filter(move |(index, _)| self.0 & (1 << index) != 0).map(|(_, field)| field)
+        FIELDS
+            .into_iter()
+            .enumerate()
+            .filter(move |(index, _)| self.0 & (1 << index) != 0)
+            .map(|(_, field)| field)
     }
 }
 
@@ -120,9 +127,11 @@ pub(super) struct Note {
     pub(super) fields: SenderFields,
     /// The candidate number of the sender's event profile, if it has one of its own.
     pub(super) profile: Option<u8>,
-    /// Whether the sender's object has the form of that profile, so that other profiles can use only its content.
+    /// Whether the sender's object has the form of that profile, so that other profiles can use
+    /// only its content.
     pub(super) is_in_form_of_profile: bool,
-    /// Length in bytes of the object that is the first argument of an application event; 0 if it is not an object.
+    /// Length in bytes of the object that is the first argument of an application event; 0 if it is
+    /// not an object.
     pub(super) object: u32,
 }
 
@@ -135,7 +144,8 @@ impl Note {
             | u64::from(self.object) << 32
     }
 
-    /// Returns the note of a signal; a signal of another protocol has the note of a signal without keys.
+    /// Returns the note of a signal; a signal of another protocol has the note of a signal without
+    /// keys.
     #[expect(clippy::cast_possible_truncation, reason = "each part is cut out of the whole")]
     pub(super) fn of(signal: &Signal) -> Self {
         if signal.origin != NAME {
@@ -144,7 +154,9 @@ impl Note {
         let note = signal.note;
         Self {
             fields: SenderFields(note as u16),
-            profile: ((note >> 16 & 0x7fff) as u16).checked_sub(1).and_then(|profile| profile.try_into().ok()),
+            profile: ((note >> 16 & 0x7fff) as u16)
+                .checked_sub(1)
+                .and_then(|profile| profile.try_into().ok()),
             is_in_form_of_profile: note >> 31 & 1 == 1,
             object: (note >> 32) as u32,
         }

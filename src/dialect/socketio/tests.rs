@@ -1,4 +1,5 @@
-//! Properties of every two built-in profiles: server events cannot be forged, and signals are not multiplied.
+//! Properties of every two built-in profiles: server events cannot be forged, and signals are not
+//! multiplied.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -21,13 +22,19 @@ use crate::room::{Command, Event, FoundBy, Metadata, RoomKind, Signal, SignalKin
 
 /// Returns a room with ann and bob, whose connections have the numbers 1 and 2.
 fn room() -> Room {
-    let mut room =
-        Room::new(RoomId::new("r").unwrap(), SystemTime::UNIX_EPOCH, Capacity { peers: 2, is_chosen: false }, false);
+    let mut room = Room::new(
+        RoomId::new("r").unwrap(),
+        SystemTime::UNIX_EPOCH,
+        Capacity { peers: 2, is_chosen: false },
+        false,
+    );
     for (number, id) in [(1, "ann"), (2, "bob")] {
-        let (connection, peer) = (ConnectionId::from_u128(number), crate::id::PeerId::new(id).unwrap());
+        let (connection, peer) =
+            (ConnectionId::from_u128(number), crate::id::PeerId::new(id).unwrap());
         let now = Moment { instant: Instant::now(), time: SystemTime::UNIX_EPOCH };
         let limits = PairSessionLimits::default();
-        room.join(now, connection, Some(peer), Metadata::default(), RoomKind::Group, &limits).unwrap();
+        room.join(now, connection, Some(peer), Metadata::default(), RoomKind::Group, &limits)
+            .unwrap();
     }
     room
 }
@@ -78,15 +85,25 @@ fn no_event_of_a_profile_can_be_forged_between_any_two() {
     let profiles = Profile::builtin();
     for attacker in 0..profiles.len() {
         for (victim, profile) in profiles.iter().enumerate() {
-            for name in profile.outgoing().chain(Profile::standard().outgoing()).chain(["error", "connect"]) {
+            for name in
+                profile.outgoing().chain(Profile::standard().outgoing()).chain(["error", "connect"])
+            {
                 for argument in [json!({ "to": "bob", "peerID": "forged" }), json!("forged")] {
                     let event = json!([name, argument]);
                     let Ok(command) = command(&session(1, attacker), &event, &[]) else { continue };
-                    let Some(signal) = signal(command).filter(|signal| signal.kind == SignalKind::Message) else {
+                    let Some(signal) =
+                        signal(command).filter(|signal| signal.kind == SignalKind::Message)
+                    else {
                         continue;
                     };
                     let frame = received(&session(2, victim), signal);
-                    assert_eq!(frame, None, "{name} from {} to {}", profiles[attacker].name(), profile.name());
+                    assert_eq!(
+                        frame,
+                        None,
+                        "{name} from {} to {}",
+                        profiles[attacker].name(),
+                        profile.name()
+                    );
                 }
             }
         }
@@ -96,13 +113,16 @@ fn no_event_of_a_profile_can_be_forged_between_any_two() {
 #[test]
 fn no_event_of_a_profile_can_be_forged_by_a_plain_protocol() {
     for (victim, profile) in Profile::builtin().iter().enumerate() {
-        for name in profile.outgoing().chain(Profile::standard().outgoing()).chain(["error", "connect"]) {
+        for name in
+            profile.outgoing().chain(Profile::standard().outgoing()).chain(["error", "connect"])
+        {
             let (name, body) = (Some(name.into()), r#"{"peerID":"forged"}"#);
             let (kind, content) = (SignalKind::Message, 0..body.len());
             for origin in ["envelope", "topic"] {
                 let (name, body, attachments) = (Option::clone(&name), body.into(), Vec::new());
                 let content = content.clone();
-                let signal = Signal { kind, name, origin, body, content, note: 0, echo: false, attachments };
+                let signal =
+                    Signal { kind, name, origin, body, content, note: 0, echo: false, attachments };
                 let event = signal.name.clone();
                 assert_eq!(
                     received(&session(2, victim), signal),
@@ -137,7 +157,12 @@ fn a_signal_is_one_event_of_about_its_size_between_any_two() {
             for event in &events {
                 let Ok(command) = command(&session(1, attacker), event, &[]) else { continue };
                 let Some(signal) = signal(command) else { continue };
-                let case = format!("{} from {} to {}", event[0], profiles[attacker].name(), profile.name());
+                let case = format!(
+                    "{} from {} to {}",
+                    event[0],
+                    profiles[attacker].name(),
+                    profile.name()
+                );
                 let kind = signal.kind;
                 let Some(frame) = received(&session(2, victim), signal) else {
                     assert_eq!(kind, SignalKind::Message, "{case}: nothing");
@@ -160,12 +185,14 @@ fn an_undecided_callee_takes_the_profile_of_its_caller() {
     let chat = signal(command(&ann, &json!(["chat", 1]), &[]).unwrap()).unwrap();
     assert!(received(&bob, chat).is_some());
     assert_eq!((bob.profile().name(), ann.profile().name()), ("standard", "standard"));
-    let event = json!(["relay-sdp", { "peerID": "bob", "sessionDescription": { "type": "offer" } }]);
+    let event =
+        json!(["relay-sdp", { "peerID": "bob", "sessionDescription": { "type": "offer" } }]);
     let offer = signal(command(&ann, &event, &[]).unwrap()).unwrap();
     let packets = received(&bob, offer).unwrap().into_texts();
     let sender = ConnectionId::from_u128(1);
-    let expected =
-        format!(r#"42["session-description",{{"peerID":"{sender}","sessionDescription":{{"type":"offer"}}}}]"#);
+    let expected = format!(
+        r#"42["session-description",{{"peerID":"{sender}","sessionDescription":{{"type":"offer"}}}}]"#
+    );
     assert_eq!(packets, [expected]);
     assert_eq!((bob.profile().name(), ann.profile().name()), ("add-peer", "add-peer"));
     // A profile is chosen once.
@@ -177,9 +204,11 @@ fn an_undecided_callee_takes_the_profile_of_its_caller() {
 fn a_signal_of_another_profile_arrives_in_the_form_of_the_receiver() {
     let add_peer = Choice::new(Arc::default(), ConnectionId::from_u128(1));
     let body = r#"{ "type" : "offer", "sdp" : 1.0 }"#;
-    let text = format!(r#"["relay-sdp",{{"peerID":"bob","sessionDescription":{body},"from":"mallory"}}]"#);
+    let text =
+        format!(r#"["relay-sdp",{{"peerID":"bob","sessionDescription":{body},"from":"mallory"}}]"#);
     let arguments = Arguments::read(&text).unwrap();
-    let Ok(Interpreted::Command(command)) = interpret(&add_peer, &arguments, &text, &mut None, &[]) else {
+    let Ok(Interpreted::Command(command)) = interpret(&add_peer, &arguments, &text, &mut None, &[])
+    else {
         panic!("{text}")
     };
     let signal = signal(command).unwrap();
@@ -188,7 +217,9 @@ fn a_signal_of_another_profile_arrives_in_the_form_of_the_receiver() {
     let expected = format!(r#"42["user joined",{{"signal":{body},"callerID":"{sender}"}}]"#);
     assert_eq!(received(&session(2, 3), signal.clone()).unwrap().into_texts(), [expected]);
     let documented = Arc::new(Profiles::new(
-        vec![Arc::new(Profile::read("test.toml", "name = \"documented\"\ndefault = true").unwrap())],
+        vec![Arc::new(
+            Profile::read("test.toml", "name = \"documented\"\ndefault = true").unwrap(),
+        )],
         "none".parse().unwrap(),
     ));
     let standard = Arc::new(Choice::new(documented, ConnectionId::from_u128(2)));
@@ -204,11 +235,18 @@ fn attachments_are_relayed_with_an_application_event_only() {
     let sender = Choice::new(Arc::default(), ConnectionId::from_u128(1));
     let data = [Bytes::from_static(b"\0\x01")];
     let placeholder = json!({ "_placeholder": true, "num": 0 });
-    assert_eq!(command(&sender, &json!(["offer", { "offer": placeholder }]), &data).unwrap_err(), DecodeError::Binary);
-    let file = signal(command(&sender, &json!(["file", "a.txt", placeholder]), &data).unwrap()).unwrap();
+    assert_eq!(
+        command(&sender, &json!(["offer", { "offer": placeholder }]), &data).unwrap_err(),
+        DecodeError::Binary
+    );
+    let file =
+        signal(command(&sender, &json!(["file", "a.txt", placeholder]), &data).unwrap()).unwrap();
     let receiver = Arc::new(Choice::new(Arc::default(), ConnectionId::from_u128(2)));
     let expected = r#"451-["file","a.txt",{"_placeholder":true,"num":0}]"#.to_owned();
-    assert_eq!(received(&receiver, file), Some(Frame::WithAttachments(expected.clone(), data.to_vec())));
+    assert_eq!(
+        received(&receiver, file),
+        Some(Frame::WithAttachments(expected.clone(), data.to_vec()))
+    );
     let numbering = Numbering::new("/chat", Revision::V3, receiver);
     let mut packet = expected;
     numbering.complete(&mut packet, 1);

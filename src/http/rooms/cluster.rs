@@ -1,5 +1,5 @@
-//! Rooms of all nodes of a cluster, as its engines have them. While an engine does not answer, reads are answered from the rooms
-//! of this node, and writes are refused.
+//! Rooms of all nodes of a cluster, as its engines have them. While an engine does not answer,
+//! reads are answered from the rooms of this node, and writes are refused.
 
 use std::time::{Duration, Instant};
 
@@ -47,11 +47,17 @@ fn summary(record: RoomRecord) -> Summary {
 }
 
 /// Lists rooms, newest first; `None` while an engine does not answer.
-pub(super) async fn list(engines: &Engines, after: Option<&str>, limit: usize) -> Result<Option<Response>, ApiError> {
-    // Cursors are times here: of rooms that were created in the same millisecond, a page ends with the last.
+pub(super) async fn list(
+    engines: &Engines,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Option<Response>, ApiError> {
+    // Cursors are times here: of rooms that were created in the same millisecond, a page ends with
+    // the last.
     let before = match after {
         None => u64::MAX >> 11,
-        Some(text) => match text.strip_prefix(CURSOR).map(|before| u64::from_str_radix(before, 16)) {
+        Some(text) => match text.strip_prefix(CURSOR).map(|before| u64::from_str_radix(before, 16))
+        {
             Some(Ok(before)) => before,
             _ => match engines.room(&room_id("after", text)?).await {
                 Ok(Some(room)) => milliseconds(room.spec.created_at).saturating_sub(1),
@@ -63,12 +69,17 @@ pub(super) async fn list(engines: &Engines, after: Option<&str>, limit: usize) -
     let Ok((count, mut rooms)) = engines.page(before, limit + 1).await else { return Ok(None) };
     let has_more = rooms.len() > limit;
     rooms.truncate(limit);
-    let next = rooms.last().filter(|_| has_more).map(|last| milliseconds(last.spec.created_at).saturating_sub(1));
+    let next = rooms
+        .last()
+        .filter(|_| has_more)
+        .map(|last| milliseconds(last.spec.created_at).saturating_sub(1));
     let page: Vec<RoomBody> = rooms.into_iter().map(summary).map(RoomBody::from).collect();
     let mut response = ([(TOTAL_COUNT, count.to_string())], Json(page)).into_response();
     if let Some(next) = next {
         let link = format!(r#"</api/rooms?limit={limit}&after={CURSOR}{next:x}>; rel="next""#);
-        response.headers_mut().insert(header::LINK, HeaderValue::try_from(link).expect("a cursor is ASCII"));
+        response
+            .headers_mut()
+            .insert(header::LINK, HeaderValue::try_from(link).expect("a cursor is ASCII"));
     }
     Ok(Some(response))
 }
@@ -92,7 +103,8 @@ pub(super) async fn create(
     let limits = shared.hub.rooms().limits();
     let room = id.unwrap_or_else(RoomId::random);
     let capacity = Capacity { peers: capacity.unwrap_or(limits.room_size), is_chosen: true };
-    let spec = RoomSpec { room: room.clone(), created_at: Moment::now().time, capacity, is_pair: false };
+    let spec =
+        RoomSpec { room: room.clone(), created_at: Moment::now().time, capacity, is_pair: false };
     match engines.link_of(&room).create(&spec, limits.empty_room_ttl).await {
         Ok(()) => {
             let RoomSpec { created_at, .. } = spec;
@@ -122,7 +134,11 @@ pub(super) async fn kick(
             shared.hub.kick_peer(id, connection)
         } else {
             let limit = deadline.saturating_duration_since(Instant::now());
-            shared.hub.kick_elsewhere(holder, id, connection, limit).await.ok_or(ApiError::NoAnswer)?
+            shared
+                .hub
+                .kick_elsewhere(holder, id, connection, limit)
+                .await
+                .ok_or(ApiError::NoAnswer)?
         };
         if is_done {
             return Ok(StatusCode::NO_CONTENT);

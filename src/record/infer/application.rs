@@ -1,4 +1,5 @@
-//! Application events: which of them the server relays, under which names, and what of that Parlor's relay does not do.
+//! Application events: which of them the server relays, under which names, and what of that
+//! Parlor's relay does not do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +18,17 @@ use crate::record::trace::{Message, Trace, What};
 const TARGET_KEYS: [&str; 4] = ["targetId", "targetUserId", "targetSocketId", "to"];
 
 /// The keys that the server sets in the first object of a relayed event.
-const SENDER_KEYS: [&str; 9] =
-    ["from", "userId", "socketId", "roomId", "fromId", "senderId", "fromSocketId", "senderSocketId", "fromUserId"];
+const SENDER_KEYS: [&str; 9] = [
+    "from",
+    "userId",
+    "socketId",
+    "roomId",
+    "fromId",
+    "senderId",
+    "fromSocketId",
+    "senderSocketId",
+    "fromUserId",
+];
 
 /// An occurrence of a server event: its position, receiver and message, and its cause.
 type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
@@ -111,9 +121,16 @@ fn relay(
     let (other, _) = names.iter().max_by_key(|(other, count)| (**count, **other == name))?;
     let other = *other;
     for (_, _, message, _) in effects.iter().filter(|(_, _, message, _)| message.event != other) {
-        note(unexplained, &message.event, &format!("sent after `{name}`, beside `{other}`"), &message.args, 1);
+        note(
+            unexplained,
+            &message.event,
+            &format!("sent after `{name}`, beside `{other}`"),
+            &message.args,
+            1,
+        );
     }
-    let effects: Vec<&Seen<'_>> = effects.iter().filter(|(_, _, message, _)| message.event == other).collect();
+    let effects: Vec<&Seen<'_>> =
+        effects.iter().filter(|(_, _, message, _)| message.event == other).collect();
     if Profile::standard().reserves(other) || other.starts_with('$') || taken.contains(other) {
         let reason = format!("relayed from `{name}`, but its name is reserved for the server");
         note(unexplained, other, &reason, &effects[0].2.args, effects.len());
@@ -130,21 +147,35 @@ fn relay(
         let What::Sent(sent) = &trace.entries[cause.index].what else { continue };
         for (place, reason, value) in differences(membership, cause.client, sent, message) {
             if noted.insert(place.clone()) {
-                note(unexplained, &format!("{other}: {place}"), reason, std::slice::from_ref(value), 0);
+                note(
+                    unexplained,
+                    &format!("{other}: {place}"),
+                    reason,
+                    std::slice::from_ref(value),
+                    0,
+                );
             }
         }
     }
     let renamed = (other != name).then(|| other.to_owned());
     if renamed.is_some() && !is_echoed {
         let (events, args) = (vec![name.to_owned()], Vec::new());
-        draft.ins.push(InRule { events, does: "relay", room: None, rename: renamed, args, seen: effects.len() });
+        draft.ins.push(InRule {
+            events,
+            does: "relay",
+            room: None,
+            rename: renamed,
+            args,
+            seen: effects.len(),
+        });
         return None;
     }
     // No rule sends an event back to its sender, so that `RELAY_EVENTS` has to.
     Some(Relay { event: name.to_owned(), renamed, is_echoed })
 }
 
-/// Returns the rule for an event that arrives in another shape than it was sent; `None` if Parlor's relay does without.
+/// Returns the rule for an event that arrives in another shape than it was sent; `None` if Parlor's
+/// relay does without.
 fn rule(
     trace: &Trace,
     membership: &Membership,
@@ -185,7 +216,16 @@ fn rule(
     }
     unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(other, gap, 0)));
     let (on, of, event) = (vec!["relay"], vec![name.to_owned()], Some(other.to_owned()));
-    Some(OutRule { on, of, event, each: false, size: None, is_largest: false, args, seen: effects.len() })
+    Some(OutRule {
+        on,
+        of,
+        event,
+        each: false,
+        size: None,
+        is_largest: false,
+        args,
+        seen: effects.len(),
+    })
 }
 
 /// Notes events that only one client gets, where Parlor's relay does not see whom they name.
@@ -197,7 +237,9 @@ fn note_targets(
     unexplained: &mut Vec<Unexplained>,
 ) {
     let mut by_cause: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (_, receiver, _, cause) in effects.iter().filter(|(_, receiver, _, cause)| *receiver != cause.client) {
+    for (_, receiver, _, cause) in
+        effects.iter().filter(|(_, receiver, _, cause)| *receiver != cause.client)
+    {
         by_cause.entry(cause.index).or_default().push(*receiver);
     }
     for (_, _, message, cause) in effects {
@@ -209,16 +251,21 @@ fn note_targets(
         }
         let mut key: Option<Path> = None;
         shape::scalars(&sent.args, false, &mut |path, value| {
-            let is_named = receivers.iter().any(|receiver| membership.identities[*receiver].is_named(value));
+            let is_named =
+                receivers.iter().any(|receiver| membership.identities[*receiver].is_named(value));
             if is_named && key.is_none() {
                 key = Some(path.clone());
             }
         });
         let is_seen = key.as_ref().is_some_and(|path| {
-            path.len() == 2 && path[0] == Step::Index(0) && last_key(path).is_some_and(|key| TARGET_KEYS.contains(&key))
+            path.len() == 2
+                && path[0] == Step::Index(0)
+                && last_key(path).is_some_and(|key| TARGET_KEYS.contains(&key))
         });
         if !is_seen {
-            let reason = format!("`{name}` goes to some clients only; Parlor relays it to everyone in the room");
+            let reason = format!(
+                "`{name}` goes to some clients only; Parlor relays it to everyone in the room"
+            );
             note(unexplained, &message.event, &reason, &message.args, 0);
             return;
         }

@@ -1,7 +1,8 @@
 //! Attribution: which client action caused each server event.
 //!
-//! The trace does not say so. The latest actions are candidates, and those that sent the same arguments; the most similar one
-//! is taken, and what is usual for the event counts in a second pass.
+//! The trace does not say so. The latest actions are candidates, and those that sent the same
+//! arguments; the most similar one is taken, and what is usual for the event counts in a second
+//! pass.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::LazyLock;
@@ -33,7 +34,8 @@ struct Effect<'t> {
     same_arguments: &'t [usize],
 }
 
-/// Attributes each server event that delivers no signal to a cause; returns pairs of position in the trace and cause.
+/// Attributes each server event that delivers no signal to a cause; returns pairs of position in
+/// the trace and cause.
 pub(super) fn attribute<'a>(
     timeline: &'a Timeline,
     trace: &Trace,
@@ -59,16 +61,24 @@ pub(super) fn attribute<'a>(
         for effect in &effects {
             let event = effect.message.event.as_str();
             let usual = |cause: &Cause| {
-                let votes = if is_final { votes.get(&(&cause.action, event)).copied() } else { None };
+                let votes =
+                    if is_final { votes.get(&(&cause.action, event)).copied() } else { None };
                 2 * votes.unwrap_or_default().min(6)
             };
-            let scored = candidates(timeline, trace, effect).enumerate().map(|(distance, position)| {
-                let cause = &timeline.causes[position];
-                let same = SAME_ARGUMENTS * usize::from(effect.same_arguments.binary_search(&position).is_ok());
-                let score = likeness(&texts, cause, effect) + usual(cause) + same + RECENT.saturating_sub(distance);
-                (score, std::cmp::Reverse(distance), cause)
-            });
-            let best = scored.max_by_key(|(score, distance, _)| (*score, *distance)).map(|(_, _, cause)| cause);
+            let scored =
+                candidates(timeline, trace, effect).enumerate().map(|(distance, position)| {
+                    let cause = &timeline.causes[position];
+                    let same = SAME_ARGUMENTS
+                        * usize::from(effect.same_arguments.binary_search(&position).is_ok());
+                    let score = likeness(&texts, cause, effect)
+                        + usual(cause)
+                        + same
+                        + RECENT.saturating_sub(distance);
+                    (score, std::cmp::Reverse(distance), cause)
+                });
+            let best = scored
+                .max_by_key(|(score, distance, _)| (*score, *distance))
+                .map(|(_, _, cause)| cause);
             let Some(cause) = best else { continue };
             if is_final {
                 attributed.push((effect.index, cause));
@@ -80,8 +90,8 @@ pub(super) fn attribute<'a>(
     attributed
 }
 
-/// Returns the causes that come into question, by position in the timeline, the latest first. Those with the same arguments
-/// do though a burst of other events came between.
+/// Returns the causes that come into question, by position in the timeline, the latest first. Those
+/// with the same arguments do though a burst of other events came between.
 fn candidates<'t>(
     timeline: &'t Timeline,
     trace: &'t Trace,
@@ -94,7 +104,8 @@ fn candidates<'t>(
     // What a client receives after it closed its connection was under way already.
     (start..until).rev().chain(same).filter(move |position| {
         let cause = &timeline.causes[*position];
-        cause.client != effect.receiver || !matches!(trace.entries[cause.index].what, What::Disconnected)
+        cause.client != effect.receiver
+            || !matches!(trace.entries[cause.index].what, What::Disconnected)
     })
 }
 
@@ -107,7 +118,8 @@ fn likeness(texts: &Texts<'_>, cause: &Cause, effect: &Effect<'_>) -> usize {
                 + usize::from(cause.client != effect.receiver)
                 + 4 * usize::from(is_shared())
         }
-        // An event that names the room follows from a join, rather than from what the client sent right after it.
+        // An event that names the room follows from a join, rather than from what the client sent
+        // right after it.
         Action::Join => 4 * usize::from(is_shared()) + 3 * usize::from(effect.names_room),
         Action::Leave | Action::Connection | Action::Signal(_) => 0,
     }
@@ -119,12 +131,17 @@ fn names_room(membership: &Membership, message: &Message) -> bool {
     is_named
 }
 
-/// Returns the causes by the arguments that they sent, as JSON. Arguments without a text are left out: that two flags are equal
-/// is no evidence.
-fn sent_arguments(timeline: &Timeline, trace: &Trace, membership: &Membership) -> HashMap<String, Vec<usize>> {
+/// Returns the causes by the arguments that they sent, as JSON. Arguments without a text are left
+/// out: that two flags are equal is no evidence.
+fn sent_arguments(
+    timeline: &Timeline,
+    trace: &Trace,
+    membership: &Membership,
+) -> HashMap<String, Vec<usize>> {
     let mut sent: HashMap<String, Vec<usize>> = HashMap::new();
     for (position, cause) in timeline.causes.iter().enumerate() {
-        if let (Action::Application(_), What::Sent(message)) = (&cause.action, &trace.entries[cause.index].what)
+        if let (Action::Application(_), What::Sent(message)) =
+            (&cause.action, &trace.entries[cause.index].what)
             && !strings(membership, message).is_empty()
         {
             sent.entry(json(&message.args)).or_default().push(position);
@@ -152,7 +169,8 @@ impl<'t> Texts<'t> {
     }
 }
 
-/// Returns the strings in the arguments of an event. The name of the room is in events of every kind, and no evidence.
+/// Returns the strings in the arguments of an event. The name of the room is in events of every
+/// kind, and no evidence.
 fn strings<'t>(membership: &Membership, message: &'t Message) -> HashSet<&'t str> {
     let mut found = HashSet::new();
     shape::scalars(&message.args, true, &mut |_, value| {

@@ -73,10 +73,11 @@ impl Draft {
         }
     }
 
-    /// Removes rules for events that a profile cannot name: those of the Socket.IO libraries themselves, and names that would be
-    /// variables. Returns their names.
+    /// Removes rules for events that a profile cannot name: those of the Socket.IO libraries
+    /// themselves, and names that would be variables. Returns their names.
     pub(super) fn remove_reserved(&mut self) -> Vec<String> {
-        let is_reserved = |event: &String| OF_LIBRARIES.contains(&event.as_str()) || event.starts_with('$');
+        let is_reserved =
+            |event: &String| OF_LIBRARIES.contains(&event.as_str()) || event.starts_with('$');
         let mut removed = Vec::new();
         for rule in &mut self.ins {
             removed.extend(rule.events.extract_if(.., |event| is_reserved(event)));
@@ -87,7 +88,8 @@ impl Draft {
         removed
     }
 
-    /// Removes rules that an earlier one for the same event keeps from matching; returns their events.
+    /// Removes rules that an earlier one for the same event keeps from matching; returns their
+    /// events.
     pub(super) fn remove_dead(&mut self) -> Vec<String> {
         let mut known: BTreeMap<String, Vec<Vec<Template>>> = BTreeMap::new();
         let mut removed = Vec::new();
@@ -211,11 +213,15 @@ fn toml(template: &Template) -> String {
     match template {
         Template::Variable(name) => quoted(name),
         Template::Literal(value) => literal(value),
-        Template::Array(values) => format!("[{}]", values.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        Template::Array(values) => {
+            format!("[{}]", values.iter().map(toml).collect::<Vec<_>>().join(", "))
+        }
         Template::Object(members) if members.is_empty() => "{}".to_owned(),
         Template::Object(members) => {
-            let members: Vec<String> =
-                members.iter().map(|(name, value)| format!("{} = {}", key(name), toml(value))).collect();
+            let members: Vec<String> = members
+                .iter()
+                .map(|(name, value)| format!("{} = {}", key(name), toml(value)))
+                .collect();
             format!("{{ {} }}", members.join(", "))
         }
     }
@@ -228,14 +234,18 @@ fn literal(value: &Value) -> String {
         Value::String(text) => quoted(text),
         Value::Null => quoted("$me.null"),
         // Integers beyond 64 bits are floats in TOML.
-        Value::Number(number) if number.is_u64() && number.as_i64().is_none() => format!("{number}.0"),
+        Value::Number(number) if number.is_u64() && number.as_i64().is_none() => {
+            format!("{number}.0")
+        }
         value => value.to_string(),
     }
 }
 
 fn key(name: &str) -> String {
-    let is_bare =
-        !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
+    let is_bare = !name.is_empty()
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
     if is_bare { name.to_owned() } else { quoted(name) }
 }
 
@@ -267,7 +277,11 @@ fn insert(into: &mut Template, path: &[Step], value: &Template) {
                 *into = Template::Object(BTreeMap::new());
             }
             if let Template::Object(members) = into {
-                insert(members.entry(key.clone()).or_insert(Template::Variable(ANYTHING.to_owned())), rest, value);
+                insert(
+                    members.entry(key.clone()).or_insert(Template::Variable(ANYTHING.to_owned())),
+                    rest,
+                    value,
+                );
             }
         }
         None | Some((Step::Index(_), _)) => {}

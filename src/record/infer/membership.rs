@@ -1,4 +1,5 @@
-//! The room that the clients share, the events that join and leave it, and the ids and metadata by which clients are known.
+//! The room that the clients share, the events that join and leave it, and the ids and metadata by
+//! which clients are known.
 
 mod identity;
 mod joins;
@@ -54,16 +55,20 @@ pub(super) struct Membership {
 impl Identity {
     /// Returns whether a value is the client's connection id or user id.
     pub(super) fn is_named(&self, value: &Value) -> bool {
-        let is_socket = value.as_str().is_some_and(|text| !text.is_empty() && text == self.socket_id);
+        let is_socket =
+            value.as_str().is_some_and(|text| !text.is_empty() && text == self.socket_id);
         is_socket || self.user.as_ref() == Some(value)
     }
 }
 
 impl Membership {
-    /// Finds the room, the joins and the leaves. `signals` are the names of events that carry descriptions or candidates.
+    /// Finds the room, the joins and the leaves. `signals` are the names of events that carry
+    /// descriptions or candidates.
     pub(super) fn find(trace: &Trace, signals: &BTreeSet<String>) -> Option<Self> {
-        let identities =
-            trace.clients.iter().map(|client| Identity { socket_id: client.id.clone(), ..Identity::default() });
+        let identities = trace
+            .clients
+            .iter()
+            .map(|client| Identity { socket_id: client.id.clone(), ..Identity::default() });
         let mut membership = Self { identities: identities.collect(), ..Self::default() };
         let room = room::shared(trace, signals, &membership.identities);
         let names = match &room {
@@ -95,7 +100,9 @@ impl Membership {
 
     /// Returns whether a value is the connection id of a client.
     pub(super) fn names_socket(&self, value: &Value) -> bool {
-        value.as_str().is_some_and(|text| !text.is_empty() && self.identities.iter().any(|it| it.socket_id == text))
+        value.as_str().is_some_and(|text| {
+            !text.is_empty() && self.identities.iter().any(|it| it.socket_id == text)
+        })
     }
 
     /// Returns whether a value names the room.
@@ -109,7 +116,8 @@ impl Membership {
     }
 }
 
-/// Returns the paths of all scalars in the arguments of these events, in order of appearance, at most `limit`.
+/// Returns the paths of all scalars in the arguments of these events, in order of appearance, at
+/// most `limit`.
 fn scalar_paths(messages: &[&(usize, &Message)], limit: usize) -> Vec<Path> {
     let mut paths: Vec<Path> = Vec::new();
     let mut known = BTreeSet::new();

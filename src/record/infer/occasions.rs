@@ -1,4 +1,5 @@
-//! Occasions: after which joins the recorded server sends an event, to the client that joins or to the others.
+//! Occasions: after which joins the recorded server sends an event, to the client that joins or to
+//! the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +16,9 @@ pub(super) enum Occasion {
     Each,
     /// After each join, once for each other peer.
     EachPeer,
-    /// After joins to rooms that reach one of these sizes. The flag says whether the largest recorded room is among them, so
-    /// that the recording does not show what the server sends in larger rooms.
+    /// After joins to rooms that reach one of these sizes. The flag says whether the largest
+    /// recorded room is among them, so that the recording does not show what the server sends in
+    /// larger rooms.
     Sizes(BTreeSet<usize>, bool),
 }
 
@@ -41,8 +43,13 @@ pub(super) fn of_joiner(membership: &Membership, timeline: &Timeline, seen: &[Se
     if joins(timeline).all(|cause| count(cause) == cause.members.len().saturating_sub(1)) {
         return (Occasion::EachPeer, None);
     }
-    if seen.iter().all(|(_, receiver, message, cause)| named_peer(membership, message, *receiver, cause).is_some()) {
-        return (Occasion::EachPeer, Some("sent for some of the other peers only, Parlor sends it for each"));
+    if seen.iter().all(|(_, receiver, message, cause)| {
+        named_peer(membership, message, *receiver, cause).is_some()
+    }) {
+        return (
+            Occasion::EachPeer,
+            Some("sent for some of the other peers only, Parlor sends it for each"),
+        );
     }
     match sizes(timeline, |cause| count(cause) == 1, |cause| count(cause) == 0) {
         Some(occasion) => (occasion, None),
@@ -60,7 +67,8 @@ pub(super) fn of_others(timeline: &Timeline, seen: &[Seen<'_>]) -> Found {
         receivers.entry(cause.index).or_default().insert(*receiver);
     }
     let count = |cause: &Cause| receivers.get(&cause.index).map_or(0, BTreeSet::len);
-    let all = |cause: &Cause| count(cause) > 0 && count(cause) >= cause.members.len().saturating_sub(1);
+    let all =
+        |cause: &Cause| count(cause) > 0 && count(cause) >= cause.members.len().saturating_sub(1);
     if joins(timeline).all(|cause| !cause.has_company || all(cause)) {
         return (Occasion::Each, None);
     }
@@ -82,8 +90,8 @@ fn sizes(
 ) -> Option<Occasion> {
     let size = |cause: &Cause| cause.members.len();
     let with: BTreeSet<usize> = joins(timeline).filter(|cause| is_sent(cause)).map(size).collect();
-    let is_decided =
-        joins(timeline).all(|cause| if with.contains(&size(cause)) { is_sent(cause) } else { is_left_out(cause) });
+    let is_decided = joins(timeline)
+        .all(|cause| if with.contains(&size(cause)) { is_sent(cause) } else { is_left_out(cause) });
     let largest = joins(timeline).map(size).max()?;
     (is_decided && !with.is_empty()).then(|| {
         let has_largest = with.contains(&largest);
@@ -92,8 +100,14 @@ fn sizes(
 }
 
 /// Returns the other peer that an event to a joining client names.
-pub(super) fn named_peer(membership: &Membership, message: &Message, receiver: usize, cause: &Cause) -> Option<usize> {
-    let others: Vec<usize> = cause.members.iter().copied().filter(|member| *member != receiver).collect();
+pub(super) fn named_peer(
+    membership: &Membership,
+    message: &Message,
+    receiver: usize,
+    cause: &Cause,
+) -> Option<usize> {
+    let others: Vec<usize> =
+        cause.members.iter().copied().filter(|member| *member != receiver).collect();
     let mut found = None;
     shape::scalars(&message.args, false, &mut |_, value| {
         found = found.or_else(|| membership.named_among(value, &others));

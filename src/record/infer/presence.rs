@@ -29,7 +29,8 @@ enum Role {
 
 /// Adds the rules for the events that join and leave.
 pub(super) fn requests(trace: &Trace, membership: &Membership, draft: &mut Draft) {
-    let count = |name: &String| trace.sent().filter(|(_, _, message)| message.event == *name).count();
+    let count =
+        |name: &String| trace.sent().filter(|(_, _, message)| message.event == *name).count();
     for (name, shape) in &membership.joins {
         let variable = |name: String| Template::Variable(name);
         let mut bindings: Vec<(Path, Template)> = Vec::new();
@@ -123,7 +124,15 @@ fn rules(
         let is_same = Same::of(all());
         let all = all().collect::<Vec<_>>();
         if is_same && has(Role::Left) {
-            push_rules(membership, name, "users-changed", &all, &Occasion::Each, draft, unexplained);
+            push_rules(
+                membership,
+                name,
+                "users-changed",
+                &all,
+                &Occasion::Each,
+                draft,
+                unexplained,
+            );
             return;
         }
         if is_same && let Some(size) = full_size(timeline, roles) {
@@ -153,7 +162,9 @@ struct Same;
 impl Same {
     fn of<'t>(seen: impl Iterator<Item = Seen<'t>>) -> bool {
         let mut sent: BTreeMap<usize, &Message> = BTreeMap::new();
-        seen.into_iter().all(|(_, _, message, cause)| sent.entry(cause.index).or_insert(message).args == message.args)
+        seen.into_iter().all(|(_, _, message, cause)| {
+            sent.entry(cause.index).or_insert(message).args == message.args
+        })
     }
 }
 
@@ -166,8 +177,8 @@ fn full_size(timeline: &Timeline, roles: &BTreeMap<Role, Vec<Seen<'_>>>) -> Opti
     joins.all(|cause| at.contains(&cause.index) == (cause.members.len() == size)).then_some(size)
 }
 
-/// Adds the rules for one event: one, or one for each size of the room at which it is sent. Returns `false` if no rule says
-/// anything of the event.
+/// Adds the rules for one event: one, or one for each size of the room at which it is sent. Returns
+/// `false` if no rule says anything of the event.
 fn push_rules(
     membership: &Membership,
     name: &str,
@@ -235,7 +246,9 @@ fn push_rules(
 pub(super) fn note_others(attributed: &[Seen<'_>], unexplained: &mut Vec<Unexplained>) {
     for (_, _, message, cause) in attributed {
         match &cause.action {
-            Action::Connection => note(unexplained, &message.event, "sent when a client connects", &message.args, 1),
+            Action::Connection => {
+                note(unexplained, &message.event, "sent when a client connects", &message.args, 1);
+            }
             Action::Signal(name) => {
                 let reason = format!("sent after `{name}`, beside the signal");
                 note(unexplained, &message.event, &reason, &message.args, 1);
@@ -246,7 +259,11 @@ pub(super) fn note_others(attributed: &[Seen<'_>], unexplained: &mut Vec<Unexpla
 }
 
 /// Notes the acknowledgements that say more than Parlor's.
-pub(super) fn note_acknowledgements(trace: &Trace, membership: &Membership, unexplained: &mut Vec<Unexplained>) {
+pub(super) fn note_acknowledgements(
+    trace: &Trace,
+    membership: &Membership,
+    unexplained: &mut Vec<Unexplained>,
+) {
     let mut pending: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
     for entry in &trace.entries {
         match &entry.what {

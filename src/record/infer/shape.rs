@@ -1,4 +1,5 @@
-//! Shapes of values: descriptions, candidates, times, and the way to a value inside the arguments of an event.
+//! Shapes of values: descriptions, candidates, times, and the way to a value inside the arguments
+//! of an event.
 
 use std::fmt;
 
@@ -63,8 +64,13 @@ pub(super) fn at<'a>(args: &'a [Value], path: &[Step]) -> Option<&'a Value> {
     })
 }
 
-/// Calls `visit` with every scalar in the arguments and its path, to a bounded depth. Arrays are visited if `arrays` is set.
-pub(super) fn scalars<'a>(args: &'a [Value], arrays: bool, visit: &mut impl FnMut(&Path, &'a Value)) {
+/// Calls `visit` with every scalar in the arguments and its path, to a bounded depth. Arrays are
+/// visited if `arrays` is set.
+pub(super) fn scalars<'a>(
+    args: &'a [Value],
+    arrays: bool,
+    visit: &mut impl FnMut(&Path, &'a Value),
+) {
     let mut path = Vec::new();
     for (index, arg) in args.iter().enumerate() {
         path.push(Step::Index(index));
@@ -73,7 +79,12 @@ pub(super) fn scalars<'a>(args: &'a [Value], arrays: bool, visit: &mut impl FnMu
     }
 }
 
-fn descend<'a>(value: &'a Value, arrays: bool, path: &mut Path, visit: &mut impl FnMut(&Path, &'a Value)) {
+fn descend<'a>(
+    value: &'a Value,
+    arrays: bool,
+    path: &mut Path,
+    visit: &mut impl FnMut(&Path, &'a Value),
+) {
     if path.len() > MAX_DEPTH {
         return;
     }
@@ -97,11 +108,14 @@ fn descend<'a>(value: &'a Value, arrays: bool, path: &mut Path, visit: &mut impl
     }
 }
 
-/// Returns the kind of signal that a value itself is. For a bare string of SDP, which does not name its type, an offer.
+/// Returns the kind of signal that a value itself is. For a bare string of SDP, which does not name
+/// its type, an offer.
 pub(super) fn signal(value: &Value) -> Option<Kind> {
     match value {
         Value::String(text) if text.starts_with("v=0") => Some(Kind::Offer),
-        Value::String(text) if text.starts_with("candidate:") || text.starts_with("a=candidate:") => {
+        Value::String(text)
+            if text.starts_with("candidate:") || text.starts_with("a=candidate:") =>
+        {
             Some(Kind::Candidate)
         }
         Value::Object(members) => {
@@ -112,7 +126,8 @@ pub(super) fn signal(value: &Value) -> Option<Kind> {
                 _ => {}
             }
             let is_init = members.contains_key("sdpMid") || members.contains_key("sdpMLineIndex");
-            let is_candidate = text("candidate").is_some_and(|text| text.starts_with("candidate:") || is_init);
+            let is_candidate =
+                text("candidate").is_some_and(|text| text.starts_with("candidate:") || is_init);
             is_candidate.then_some(Kind::Candidate)
         }
         _ => None,
@@ -171,7 +186,8 @@ pub(super) fn find_value(args: &[Value], wanted: &Value) -> Option<Path> {
 
 /// Returns whether a value is or has an array.
 pub(super) fn has_list(value: &Value) -> bool {
-    value.is_array() || value.as_object().is_some_and(|members| members.values().any(Value::is_array))
+    value.is_array()
+        || value.as_object().is_some_and(|members| members.values().any(Value::is_array))
 }
 
 /// Returns a value that can be an id: a non-empty string, or a number, as text.
@@ -189,7 +205,10 @@ pub(super) fn is_iso_time(value: &Value) -> bool {
     let bytes = text.as_bytes();
     let is_digit = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_digit);
     let is_date = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15].into_iter().all(is_digit);
-    is_date && bytes.get(4) == Some(&b'-') && bytes.get(7) == Some(&b'-') && bytes.get(10) == Some(&b'T')
+    is_date
+        && bytes.get(4) == Some(&b'-')
+        && bytes.get(7) == Some(&b'-')
+        && bytes.get(10) == Some(&b'T')
 }
 
 /// Returns whether a value is a time as JavaScript's `Date.now()` writes it.
@@ -214,5 +233,9 @@ pub(super) fn describe(value: &Value) -> &'static str {
 pub(super) fn example(value: &Value) -> String {
     const MAX: usize = 100;
     let text = value.to_string();
-    if text.chars().count() <= MAX { text } else { format!("{}…", text.chars().take(MAX).collect::<String>()) }
+    if text.chars().count() <= MAX {
+        text
+    } else {
+        format!("{}…", text.chars().take(MAX).collect::<String>())
+    }
 }

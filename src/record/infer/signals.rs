@@ -1,4 +1,5 @@
-//! Infers the rules for signals: the events that carry descriptions and candidates, and their recipients.
+//! Infers the rules for signals: the events that carry descriptions and candidates, and their
+//! recipients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,10 +13,12 @@ use super::timeline::Timeline;
 use super::{Unexplained, note};
 use crate::record::trace::{Message, Trace, What};
 
-/// Maximum number of earlier events with the same body that are considered as the origin of a delivery.
+/// Maximum number of earlier events with the same body that are considered as the origin of a
+/// delivery.
 const MAX_ORIGINS: usize = 16;
 
-/// Maximum number of server events after a signal with an empty body that are considered as its delivery.
+/// Maximum number of server events after a signal with an empty body that are considered as its
+/// delivery.
 const MAX_DISTANCE: usize = 24;
 
 /// A signal and its deliveries, by position in the trace.
@@ -37,7 +40,8 @@ struct Variant {
     deliveries: Vec<Delivery>,
 }
 
-/// Returns the names of signal events: each occurrence has a description or candidate, or the null that ends candidates.
+/// Returns the names of signal events: each occurrence has a description or candidate, or the null
+/// that ends candidates.
 pub(super) fn names(trace: &Trace) -> BTreeSet<String> {
     let mut paths: BTreeMap<&str, BTreeSet<Path>> = BTreeMap::new();
     for (_, _, message) in trace.sent() {
@@ -47,7 +51,8 @@ pub(super) fn names(trace: &Trace) -> BTreeSet<String> {
     }
     for (_, _, message) in trace.sent() {
         let Some(known) = paths.get(message.event.as_str()) else { continue };
-        if shape::find_signal(&message.args).is_none() && empty_body(&message.args, known).is_none() {
+        if shape::find_signal(&message.args).is_none() && empty_body(&message.args, known).is_none()
+        {
             paths.remove(message.event.as_str());
         }
     }
@@ -59,7 +64,9 @@ fn empty_body(args: &[Value], paths: &BTreeSet<Path>) -> Option<Path> {
     let is_empty = |path: &&Path| match shape::at(args, path) {
         None | Some(Value::Null) => true,
         Some(Value::String(text)) => text.is_empty(),
-        Some(Value::Object(members)) => members.get("candidate").is_some_and(|it| it.as_str() == Some("")),
+        Some(Value::Object(members)) => {
+            members.get("candidate").is_some_and(|it| it.as_str() == Some(""))
+        }
         _ => false,
     };
     paths.iter().find(is_empty).cloned()
@@ -82,30 +89,44 @@ pub(super) fn explain(
             let Some(kind) = kind_of(trace, variant, delivery.sent) else { continue };
             for received in &delivery.received {
                 let name = message(trace, *received).event.clone();
-                outs.entry((kind, name)).or_default().push((delivery.sent, *received, variant.body.clone()));
+                outs.entry((kind, name)).or_default().push((
+                    delivery.sent,
+                    *received,
+                    variant.body.clone(),
+                ));
             }
         }
     }
     for kind in [Kind::Offer, Kind::Answer, Kind::Candidate] {
-        let mut groups: Vec<(&String, &Vec<Pair>)> =
-            outs.iter().filter(|((of, _), _)| *of == kind).map(|((_, name), pairs)| (name, pairs)).collect();
+        let mut groups: Vec<(&String, &Vec<Pair>)> = outs
+            .iter()
+            .filter(|((of, _), _)| *of == kind)
+            .map(|((_, name), pairs)| (name, pairs))
+            .collect();
         groups.sort_by_key(|(_, pairs)| std::cmp::Reverse(pairs.len()));
         let origins: Vec<BTreeSet<&str>> = groups
             .iter()
-            .map(|(_, pairs)| pairs.iter().map(|(sent, _, _)| message(trace, *sent).event.as_str()).collect())
+            .map(|(_, pairs)| {
+                pairs.iter().map(|(sent, _, _)| message(trace, *sent).event.as_str()).collect()
+            })
             .collect();
         for (index, (name, pairs)) in groups.iter().enumerate() {
-            let is_ambiguous = origins[..index].iter().any(|earlier| !earlier.is_disjoint(&origins[index]));
+            let is_ambiguous =
+                origins[..index].iter().any(|earlier| !earlier.is_disjoint(&origins[index]));
             if is_ambiguous {
-                let reason = format!("a second name for {}, which rules cannot choose", name_of(kind));
+                let reason =
+                    format!("a second name for {}, which rules cannot choose", name_of(kind));
                 note(unexplained, name, &reason, &message(trace, pairs[0].1).args, pairs.len());
                 continue;
             }
             let (args, gaps) = template(trace, membership, timeline, pairs);
             unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(name, gap, 0)));
             // Events of different names are distinguished by the sender's name for them.
-            let of =
-                if groups.len() > 1 { origins[index].iter().map(|of| (*of).to_owned()).collect() } else { Vec::new() };
+            let of = if groups.len() > 1 {
+                origins[index].iter().map(|of| (*of).to_owned()).collect()
+            } else {
+                Vec::new()
+            };
             let (on, event) = (vec![name_of(kind)], Some((*name).clone()));
             draft.outs.push(OutRule {
                 on,
@@ -136,7 +157,8 @@ fn name_of(kind: Kind) -> &'static str {
 
 /// Returns the event at a position of the trace, which must be an event.
 fn message(trace: &Trace, index: usize) -> &Message {
-    static NONE: Message = Message { event: String::new(), args: Vec::new(), ack: None, attachments: 0 };
+    static NONE: Message =
+        Message { event: String::new(), args: Vec::new(), ack: None, attachments: 0 };
     match &trace.entries[index].what {
         What::Sent(message) | What::Received(message) => message,
         _ => &NONE,
@@ -148,7 +170,8 @@ fn variants(trace: &Trace, names: &BTreeSet<String>) -> Vec<Variant> {
     let mut paths: BTreeMap<&str, BTreeSet<Path>> = BTreeMap::new();
     let mut variant_of: HashMap<usize, usize> = HashMap::new();
     let mut by_body: HashMap<String, Vec<usize>> = HashMap::new();
-    for (index, _, message) in trace.sent().filter(|(_, _, message)| names.contains(&message.event)) {
+    for (index, _, message) in trace.sent().filter(|(_, _, message)| names.contains(&message.event))
+    {
         let known = paths.entry(&message.event).or_default();
         let found = shape::find_signal(&message.args);
         let (path, kind) = match found {
@@ -189,7 +212,8 @@ fn variants(trace: &Trace, names: &BTreeSet<String>) -> Vec<Variant> {
     variants
 }
 
-/// Returns whether a description that is a text is an answer, judged by the event name and the keys beside it.
+/// Returns whether a description that is a text is an answer, judged by the event name and the keys
+/// beside it.
 fn text_kind(message: &Message) -> Kind {
     let mut words = message.event.to_lowercase();
     shape::scalars(&message.args, false, &mut |path, value| {
@@ -199,11 +223,13 @@ fn text_kind(message: &Message) -> Kind {
             words.push_str(&text.to_lowercase());
         }
     });
-    let is_answer = ["answer", "accept", "return", "response", "reply"].iter().any(|word| words.contains(word));
+    let is_answer =
+        ["answer", "accept", "return", "response", "reply"].iter().any(|word| words.contains(word));
     if is_answer { Kind::Answer } else { Kind::Offer }
 }
 
-/// Finds the deliveries of each signal by its body; those of signals without a body, by the event name of other deliveries.
+/// Finds the deliveries of each signal by its body; those of signals without a body, by the event
+/// name of other deliveries.
 fn deliver(
     trace: &Trace,
     by_body: &HashMap<String, Vec<usize>>,
@@ -219,19 +245,26 @@ fn deliver(
         let origins = by_body.get(&body.to_string()).map(Vec::as_slice).unwrap_or_default();
         let until = origins.partition_point(|origin| *origin < index);
         let recent = origins[..until].iter().rev().take(MAX_ORIGINS).copied();
-        let recent: Vec<usize> = recent.filter(|origin| trace.entries[*origin].client != client).collect();
+        let recent: Vec<usize> =
+            recent.filter(|origin| trace.entries[*origin].client != client).collect();
         let has_it = |origin: &&usize| {
-            found.get(*origin).is_some_and(|all| all.iter().any(|it| trace.entries[*it].client == client))
+            found
+                .get(*origin)
+                .is_some_and(|all| all.iter().any(|it| trace.entries[*it].client == client))
         };
-        let Some(origin) = recent.iter().find(|origin| !has_it(origin)).or(recent.first()) else { continue };
+        let Some(origin) = recent.iter().find(|origin| !has_it(origin)).or(recent.first()) else {
+            continue;
+        };
         found.entry(*origin).or_default().push(index);
         taken.insert(index);
         if let Some(variant) = variant_of.get(origin) {
             delivered_as.insert((*variant, &message.event));
         }
     }
-    for (variant, sent) in
-        variants.iter().enumerate().flat_map(|(at, it)| it.deliveries.iter().map(move |one| (at, one.sent)))
+    for (variant, sent) in variants
+        .iter()
+        .enumerate()
+        .flat_map(|(at, it)| it.deliveries.iter().map(move |one| (at, one.sent)))
     {
         if shape::at(&message(trace, sent).args, &variants[variant].body)
             .is_some_and(|body| shape::signal(body).is_some())
@@ -264,7 +297,12 @@ fn kind_of(trace: &Trace, variant: &Variant, sent: usize) -> Option<Kind> {
     body.and_then(shape::signal)
 }
 
-fn in_rule(trace: &Trace, membership: &Membership, variants: &[Variant], variant: &Variant) -> InRule {
+fn in_rule(
+    trace: &Trace,
+    membership: &Membership,
+    variants: &[Variant],
+    variant: &Variant,
+) -> InRule {
     let does = match variant.kinds.iter().collect::<Vec<_>>()[..] {
         [Kind::Offer] => "offer",
         [Kind::Answer] => "answer",
@@ -276,7 +314,8 @@ fn in_rule(trace: &Trace, membership: &Membership, variants: &[Variant], variant
     if let Some(path) = target(trace, membership, variant) {
         bindings.push((path, variable("$target")));
     }
-    let sent: Vec<&Message> = variant.deliveries.iter().map(|delivery| message(trace, delivery.sent)).collect();
+    let sent: Vec<&Message> =
+        variant.deliveries.iter().map(|delivery| message(trace, delivery.sent)).collect();
     for path in common_paths(&sent).into_iter().filter(|path| !path.starts_with(&variant.body)) {
         let values = || sent.iter().filter_map(|message| shape::at(&message.args, &path));
         if values().all(|value| membership.is_room(value)) {
@@ -285,15 +324,19 @@ fn in_rule(trace: &Trace, membership: &Membership, variants: &[Variant], variant
         }
     }
     // Texts of different types under one name are distinguished by the keys beside them.
-    let siblings = variants.iter().filter(|other| other.event == variant.event && other.body == variant.body);
+    let siblings =
+        variants.iter().filter(|other| other.event == variant.event && other.body == variant.body);
     if siblings.count() > 1 {
         let parent = &variant.body[..variant.body.len() - 1];
-        for path in
-            common_paths(&sent).into_iter().filter(|path| path.starts_with(parent) && path.len() == variant.body.len())
+        for path in common_paths(&sent)
+            .into_iter()
+            .filter(|path| path.starts_with(parent) && path.len() == variant.body.len())
         {
             let first = shape::at(&sent[0].args, &path);
             let is_constant = sent.iter().all(|message| shape::at(&message.args, &path) == first);
-            if let (true, Some(Value::String(text)), Some("type")) = (is_constant, first, last_key(&path)) {
+            if let (true, Some(Value::String(text)), Some("type")) =
+                (is_constant, first, last_key(&path))
+            {
                 bindings.push((path, Template::Literal(Value::from(text.as_str()))));
             }
         }
@@ -329,7 +372,8 @@ fn target(trace: &Trace, membership: &Membership, variant: &Variant) -> Option<P
     let messages: Vec<&Message> = targeted.iter().map(|(message, _)| *message).collect();
     let names_receiver = |path: &Path| {
         targeted.iter().all(|(message, receiver)| {
-            shape::at(&message.args, path).is_some_and(|value| membership.identities[*receiver].is_named(value))
+            shape::at(&message.args, path)
+                .is_some_and(|value| membership.identities[*receiver].is_named(value))
         })
     };
     let mut paths = common_paths(&messages);
@@ -338,7 +382,12 @@ fn target(trace: &Trace, membership: &Membership, variant: &Variant) -> Option<P
 }
 
 /// Returns the template of a delivered signal, and the values that it cannot express.
-fn template(trace: &Trace, membership: &Membership, timeline: &Timeline, pairs: &[Pair]) -> (Vec<Template>, Vec<Gap>) {
+fn template(
+    trace: &Trace,
+    membership: &Membership,
+    timeline: &Timeline,
+    pairs: &[Pair],
+) -> (Vec<Template>, Vec<Gap>) {
     let room = membership.room.as_str();
     let samples: Vec<Sample<'_>> = pairs
         .iter()
@@ -358,7 +407,9 @@ fn template(trace: &Trace, membership: &Membership, timeline: &Timeline, pairs: 
         .collect();
     let mut gaps = Vec::new();
     let args = unify(&samples, &mut gaps);
-    if !gaps.is_empty() && pairs.iter().all(|(sent, received, _)| is_data(membership, trace, *sent, *received)) {
+    if !gaps.is_empty()
+        && pairs.iter().all(|(sent, received, _)| is_data(membership, trace, *sent, *received))
+    {
         return (vec![Template::Variable("$data".to_owned())], Vec::new());
     }
     (args, gaps)
@@ -366,13 +417,23 @@ fn template(trace: &Trace, membership: &Membership, timeline: &Timeline, pairs: 
 
 /// Returns whether a delivered object is the sender's, changed only in the sender's ids.
 fn is_data(membership: &Membership, trace: &Trace, sent: usize, received: usize) -> bool {
-    const SET: [&str; 9] =
-        ["from", "userId", "socketId", "roomId", "fromId", "senderId", "fromSocketId", "senderSocketId", "fromUserId"];
+    const SET: [&str; 9] = [
+        "from",
+        "userId",
+        "socketId",
+        "roomId",
+        "fromId",
+        "senderId",
+        "fromSocketId",
+        "senderSocketId",
+        "fromUserId",
+    ];
     let [Value::Object(received)] = message(trace, received).args.as_slice() else { return false };
     let Some(Value::Object(given)) = message(trace, sent).args.first() else { return false };
     let sender = &membership.identities[trace.entries[sent].client];
     received.iter().all(|(key, value)| {
-        let is_set = SET.contains(&key.as_str()) && (sender.is_named(value) || membership.is_room(value));
+        let is_set =
+            SET.contains(&key.as_str()) && (sender.is_named(value) || membership.is_room(value));
         is_set || given.get(key) == Some(value)
     })
 }

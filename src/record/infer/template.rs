@@ -37,7 +37,8 @@ pub(super) struct Context<'t> {
     pub(super) other: Option<usize>,
     /// The variable of that peer: `peer` or `from`.
     pub(super) other_name: &'static str,
-    /// The members of the room, the receiver included, in join order; `None` where rules know no list.
+    /// The members of the room, the receiver included, in join order; `None` where rules know no
+    /// list.
     pub(super) members: Option<&'t [usize]>,
     /// The description or candidate.
     pub(super) body: Option<&'t Value>,
@@ -67,7 +68,8 @@ pub(super) fn unify(samples: &[Sample<'_>], gaps: &mut Vec<Gap>) -> Vec<Template
     let length = samples.iter().map(|(args, _)| args.len()).max().unwrap_or_default();
     (0..length)
         .map(|index| {
-            let values: Vec<_> = samples.iter().map(|(args, context)| (args.get(index), context)).collect();
+            let values: Vec<_> =
+                samples.iter().map(|(args, context)| (args.get(index), context)).collect();
             let mut path = vec![Step::Index(index)];
             // An argument that cannot be expressed keeps its position.
             value(&values, &mut path, gaps).unwrap_or_else(null)
@@ -98,8 +100,11 @@ fn value(samples: &Values<'_, '_>, path: &mut Path, gaps: &mut Vec<Gap>) -> Opti
     let is_object = present.iter().all(|(value, _)| value.is_object());
     if is_object || present.iter().all(|(value, _)| value.is_array()) {
         let mut inner = Vec::new();
-        let template =
-            if is_object { Some(object(&present, path, &mut inner)) } else { list(&present, path, &mut inner) };
+        let template = if is_object {
+            Some(object(&present, path, &mut inner))
+        } else {
+            list(&present, path, &mut inner)
+        };
         if !inner.is_empty()
             && let Some(key) = copied(&present)
         {
@@ -111,13 +116,19 @@ fn value(samples: &Values<'_, '_>, path: &mut Path, gaps: &mut Vec<Gap>) -> Opti
     if present.iter().all(|(value, _)| value.is_null()) {
         return Some(null());
     }
-    let is_missing = present.len() < samples.len() || present.iter().any(|(value, _)| value.is_null());
+    let is_missing =
+        present.len() < samples.len() || present.iter().any(|(value, _)| value.is_null());
     let filled: Vec<_> = present.iter().copied().filter(|(value, _)| !value.is_null()).collect();
     if let Some(variable) = variable(&filled, shape::last_key(path)) {
-        return Some(Template::Variable(if is_missing { format!("{variable}?") } else { variable }));
+        return Some(Template::Variable(if is_missing {
+            format!("{variable}?")
+        } else {
+            variable
+        }));
     }
     let is_constant = present.iter().all(|(value, _)| *value == first);
-    let is_fixed = is_constant && !is_missing && !shape::is_epoch_time(first) && !shape::is_iso_time(first);
+    let is_fixed =
+        is_constant && !is_missing && !shape::is_epoch_time(first) && !shape::is_iso_time(first);
     // One occurrence of a long text says nothing about the next.
     let is_plain = present.len() > 1 || first.as_str().is_none_or(|text| text.len() <= MAX_LITERAL);
     // The id of a recorded client means nothing to the next.
@@ -141,25 +152,38 @@ fn gap(path: &Path, reason: &str, value: &Value, gaps: &mut Vec<Gap>) {
 /// Returns the key of the sender's object whose value is passed on as it is.
 fn copied<'s>(present: &[(&Value, &Context<'s>)]) -> Option<&'s String> {
     let (first, context) = present.first()?;
-    let mut keys = context.data?.as_object()?.iter().filter(|(key, value)| value == first && is_plain_key(key));
+    let mut keys = context
+        .data?
+        .as_object()?
+        .iter()
+        .filter(|(key, value)| value == first && is_plain_key(key));
     let is_copied = |key: &String| {
-        present.iter().all(|(value, context)| context.data.and_then(|data| data.get(key)) == Some(*value))
+        present
+            .iter()
+            .all(|(value, context)| context.data.and_then(|data| data.get(key)) == Some(*value))
     };
     keys.find(|(key, _)| is_copied(key)).map(|(key, _)| key)
 }
 
 /// Returns whether a key can be written in the name of a variable.
 fn is_plain_key(key: &str) -> bool {
-    !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-')
+    !key.is_empty()
+        && key
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-')
 }
 
 fn object(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Gap>) -> Template {
-    let keys: BTreeSet<&String> =
-        present.iter().filter_map(|(value, _)| value.as_object()).flat_map(|it| it.keys()).collect();
+    let keys: BTreeSet<&String> = present
+        .iter()
+        .filter_map(|(value, _)| value.as_object())
+        .flat_map(|it| it.keys())
+        .collect();
     let mut members = BTreeMap::new();
     for key in keys {
         path.push(Step::Key(key.clone()));
-        let values: Vec<_> = present.iter().map(|(value, context)| (value.get(key), *context)).collect();
+        let values: Vec<_> =
+            present.iter().map(|(value, context)| (value.get(key), *context)).collect();
         if let Some(template) = value(&values, path, gaps) {
             members.insert(key.clone(), template);
         }
@@ -205,10 +229,15 @@ fn is_count_key(key: &str) -> bool {
 fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     let membership = context.membership;
-    let parties = context.other.map(|other| (context.other_name, other)).into_iter().chain([("me", context.me)]);
+    let parties = context
+        .other
+        .map(|other| (context.other_name, other))
+        .into_iter()
+        .chain([("me", context.me)]);
     for (name, client) in parties {
         let identity = &membership.identities[client];
-        let is_socket = value.as_str().is_some_and(|text| !text.is_empty() && text == identity.socket_id);
+        let is_socket =
+            value.as_str().is_some_and(|text| !text.is_empty() && text == identity.socket_id);
         if is_socket {
             found.push(format!("${name}.socketId"));
         }
@@ -235,7 +264,8 @@ fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<Str
         }
     }
     for (name, sent) in context.data.and_then(Value::as_object).into_iter().flatten() {
-        let is_telling = (value.is_string() && value.as_str() != Some("")) || Some(name.as_str()) == key;
+        let is_telling =
+            (value.is_string() && value.as_str() != Some("")) || Some(name.as_str()) == key;
         if sent == value && is_telling && is_plain_key(name) {
             found.push(format!("$data.{name}"));
         }
@@ -247,15 +277,22 @@ fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<Str
 }
 
 /// Returns a list of peers, or an array whose elements are expressed one by one.
-fn list(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Gap>) -> Option<Template> {
+fn list(
+    present: &[(&Value, &Context<'_>)],
+    path: &mut Path,
+    gaps: &mut Vec<Gap>,
+) -> Option<Template> {
     let all = |variable: &str, matches: &dyn Fn(&[Value], &Context<'_>) -> bool| {
-        let is_match =
-            present.iter().all(|(value, context)| value.as_array().is_some_and(|list| matches(list, context)));
+        let is_match = present
+            .iter()
+            .all(|(value, context)| value.as_array().is_some_and(|list| matches(list, context)));
         is_match.then(|| Template::Variable(variable.to_owned()))
     };
-    let has_elements = present.iter().any(|(value, _)| value.as_array().is_some_and(|list| !list.is_empty()));
+    let has_elements =
+        present.iter().any(|(value, _)| value.as_array().is_some_and(|list| !list.is_empty()));
     if !has_elements {
-        // No list had an element: the first joiner's empty list, rather than a list that is always empty.
+        // No list had an element: the first joiner's empty list, rather than a list that is always
+        // empty.
         return present[0]
             .1
             .members
@@ -266,13 +303,17 @@ fn list(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Gap>
         all(variable, &|list, context| {
             let others = others(context);
             list.len() == others.len()
-                && others.iter().all(|other| id(context.membership, *other).is_some_and(|id| list.contains(&id)))
+                && others.iter().all(|other| {
+                    id(context.membership, *other).is_some_and(|id| list.contains(&id))
+                })
         })
     };
     let ids = by_id("$peers.socketIds", &|membership, client| {
         Some(Value::from(membership.identities[client].socket_id.as_str()))
     })
-    .or_else(|| by_id("$peers.userIds", &|membership, client| membership.identities[client].user.clone()));
+    .or_else(|| {
+        by_id("$peers.userIds", &|membership, client| membership.identities[client].user.clone())
+    });
     if ids.is_some() {
         return ids;
     }
@@ -313,14 +354,20 @@ fn lists(list: &[Value], context: &Context<'_>, includes_me: bool) -> bool {
         let identity = &context.membership.identities[client];
         let mut values = values.filter(|value| !context.membership.is_room(value));
         values.any(|value| {
-            identity.is_named(value) || identity.meta.values().any(|meta| meta == value && value.is_string())
+            identity.is_named(value)
+                || identity.meta.values().any(|meta| meta == value && value.is_string())
         })
     };
-    list.len() == wanted.len() && wanted.iter().all(|client| list.iter().any(|element| is_of(element, *client)))
+    list.len() == wanted.len()
+        && wanted.iter().all(|client| list.iter().any(|element| is_of(element, *client)))
 }
 
 /// Returns the keys of an element that the peer object does not have with that value.
-fn unsaid_keys<'v>(element: &'v Value, context: &Context<'_>, missing: &mut BTreeMap<String, &'v Value>) {
+fn unsaid_keys<'v>(
+    element: &'v Value,
+    context: &Context<'_>,
+    missing: &mut BTreeMap<String, &'v Value>,
+) {
     let Some(members) = element.as_object() else { return };
     let clients = context.members.unwrap_or_default();
     let client = members.values().find_map(|value| context.membership.named_among(value, clients));
@@ -331,7 +378,9 @@ fn unsaid_keys<'v>(element: &'v Value, context: &Context<'_>, missing: &mut BTre
         };
         let is_expressed = match key.as_str() {
             "id" | "userId" => identity.is_some_and(|identity| id(identity) == *value),
-            "socketId" => identity.is_some_and(|identity| value.as_str() == Some(identity.socket_id.as_str())),
+            "socketId" => {
+                identity.is_some_and(|identity| value.as_str() == Some(identity.socket_id.as_str()))
+            }
             "roomId" => context.membership.is_room(value),
             "joinedAt" => shape::is_iso_time(value),
             key => identity.is_some_and(|identity| identity.meta.get(key) == Some(value)),

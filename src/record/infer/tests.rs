@@ -10,8 +10,9 @@ use crate::record::trace::{Entry, Message, RecordedClient, Trace, What};
 const OFFER: &str = r#"{"type":"offer","sdp":"v=0 offer"}"#;
 const ANSWER: &str = r#"{"type":"answer","sdp":"v=0 answer"}"#;
 
-/// Reads a script, an entry a line: `A +` connects client A, whose id is `id-a`; `A -` disconnects it; `A > event [args]` is
-/// sent by it and `A < event [args]` received. `OFFER`, `ANSWER` and `CANDIDATE` stand for bodies.
+/// Reads a script, an entry a line: `A +` connects client A, whose id is `id-a`; `A -` disconnects
+/// it; `A > event [args]` is sent by it and `A < event [args]` received. `OFFER`, `ANSWER` and
+/// `CANDIDATE` stand for bodies.
 fn trace(script: &str) -> Trace {
     let mut trace = Trace::default();
     let mut names: Vec<char> = Vec::new();
@@ -30,11 +31,19 @@ fn trace(script: &str) -> Trace {
             names.len() - 1
         });
         let message = |rest: &str| {
-            let (event, args) =
-                rest.split_once(" [").map_or((rest, String::new()), |(event, args)| (event, format!("[{args}")));
+            let (event, args) = rest
+                .split_once(" [")
+                .map_or((rest, String::new()), |(event, args)| (event, format!("[{args}")));
             let candidate = format!(r#"{{"candidate":"candidate:{index} 1 udp","sdpMid":"0"}}"#);
-            let args = args.replace("OFFER", OFFER).replace("ANSWER", ANSWER).replace("CANDIDATE", &candidate);
-            let args: Vec<Value> = if args.is_empty() { Vec::new() } else { serde_json::from_str(&args).expect(&args) };
+            let args = args
+                .replace("OFFER", OFFER)
+                .replace("ANSWER", ANSWER)
+                .replace("CANDIDATE", &candidate);
+            let args: Vec<Value> = if args.is_empty() {
+                Vec::new()
+            } else {
+                serde_json::from_str(&args).expect(&args)
+            };
             Message { event: event.trim().to_owned(), args, ..Message::default() }
         };
         let what = match line[1..].trim_start().split_at(1) {
@@ -60,7 +69,11 @@ fn inferred(script: &str) -> (Inferred, String) {
 /// Writes one candidate into both lines of a delivery.
 fn delivery(sent: &str, received: &str) -> String {
     let candidate = r#"{"candidate":"candidate:1 1 udp","sdpMid":"0"}"#;
-    format!("{}\n{}\n", sent.replace("CANDIDATE", candidate), received.replace("CANDIDATE", candidate))
+    format!(
+        "{}\n{}\n",
+        sent.replace("CANDIDATE", candidate),
+        received.replace("CANDIDATE", candidate)
+    )
 }
 
 #[test]
@@ -317,7 +330,10 @@ fn text_descriptions_are_distinguished_by_their_type() {
     );
     // The whole object is a description.
     assert!(rules.contains("event = \"signal\"\ndoes = \"signal\"\nargs = [\"$body\"]"), "{rules}");
-    assert!(rules.contains("on = \"full\"\nevent = \"ready\"\nsize = 2\nargs = [\"$room\"]"), "{rules}");
+    assert!(
+        rules.contains("on = \"full\"\nevent = \"ready\"\nsize = 2\nargs = [\"$room\"]"),
+        "{rules}"
+    );
 }
 
 #[test]
@@ -335,10 +351,17 @@ fn clients_that_name_no_room_share_one() {
         "#,
     );
     assert!(
-        rules.contains("event = \"register\"\ndoes = \"join\"\nroom = \"everyone\"\nargs = [\"$user\"]"),
+        rules.contains(
+            "event = \"register\"\ndoes = \"join\"\nroom = \"everyone\"\nargs = [\"$user\"]"
+        ),
         "{rules}"
     );
     assert!(rules.contains("args = [{ callee = \"$target\", rtc = \"$body\" }]"), "{rules}");
-    assert!(rules.contains("event = \"newCall\"\nargs = [{ caller = \"$from.userId\", rtc = \"$body\" }]"), "{rules}");
+    assert!(
+        rules.contains(
+            "event = \"newCall\"\nargs = [{ caller = \"$from.userId\", rtc = \"$body\" }]"
+        ),
+        "{rules}"
+    );
     assert_eq!(inferred.unexplained, []);
 }

@@ -45,7 +45,11 @@ pub(super) struct Timeline {
 
 impl Timeline {
     /// Follows the clients through their rooms.
-    pub(super) fn follow(trace: &Trace, membership: &Membership, signals: &BTreeSet<String>) -> Self {
+    pub(super) fn follow(
+        trace: &Trace,
+        membership: &Membership,
+        signals: &BTreeSet<String>,
+    ) -> Self {
         let mut rooms: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut room_of: HashMap<usize, String> = HashMap::new();
         let mut causes = Vec::new();
@@ -65,10 +69,14 @@ impl Timeline {
                         room_of.insert(client, room);
                         Action::Join
                     }
-                    None if membership.leaves.contains(&message.event) && room_of.contains_key(&client) => {
+                    None if membership.leaves.contains(&message.event)
+                        && room_of.contains_key(&client) =>
+                    {
                         Action::Leave
                     }
-                    None if signals.contains(&message.event) => Action::Signal(message.event.clone()),
+                    None if signals.contains(&message.event) => {
+                        Action::Signal(message.event.clone())
+                    }
                     None => Action::Application(message.event.clone()),
                 },
             };
@@ -76,7 +84,8 @@ impl Timeline {
             if action == Action::Leave {
                 leave(&mut rooms, &mut room_of, client);
             }
-            let members = room.as_ref().and_then(|room| rooms.get(room)).cloned().unwrap_or_default();
+            let members =
+                room.as_ref().and_then(|room| rooms.get(room)).cloned().unwrap_or_default();
             let has_company = members.iter().any(|member| *member != client);
             causes.push(Cause { index, client, action, room, members, has_company });
         }
@@ -85,11 +94,18 @@ impl Timeline {
 
     /// Returns the action at a position of the trace.
     pub(super) fn at(&self, index: usize) -> Option<&Cause> {
-        self.causes.binary_search_by_key(&index, |cause| cause.index).ok().map(|found| &self.causes[found])
+        self.causes
+            .binary_search_by_key(&index, |cause| cause.index)
+            .ok()
+            .map(|found| &self.causes[found])
     }
 }
 
-fn leave(rooms: &mut BTreeMap<String, Vec<usize>>, room_of: &mut HashMap<usize, String>, client: usize) {
+fn leave(
+    rooms: &mut BTreeMap<String, Vec<usize>>,
+    room_of: &mut HashMap<usize, String>,
+    client: usize,
+) {
     if let Some(members) = room_of.remove(&client).and_then(|room| rooms.get_mut(&room)) {
         members.retain(|member| *member != client);
     }

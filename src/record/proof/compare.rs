@@ -12,7 +12,9 @@ pub(super) type Ids = HashMap<String, String>;
 /// Replaces the ids of the recorded server.
 pub(super) fn translate(value: &Value, ids: &Ids) -> Value {
     match value {
-        Value::String(text) => ids.get(text).map_or_else(|| value.clone(), |id| Value::from(id.as_str())),
+        Value::String(text) => {
+            ids.get(text).map_or_else(|| value.clone(), |id| Value::from(id.as_str()))
+        }
         Value::Array(values) => values.iter().map(|value| translate(value, ids)).collect(),
         Value::Object(members) => members
             .iter()
@@ -23,17 +25,20 @@ pub(super) fn translate(value: &Value, ids: &Ids) -> Value {
     }
 }
 
-/// Returns whether the arguments say what is expected. More arguments and more keys do no harm; lists may be in another order, and
-/// times differ.
+/// Returns whether the arguments say what is expected. More arguments and more keys do no harm;
+/// lists may be in another order, and times differ.
 pub(super) fn are_alike(expected: &[Value], actual: &[Value]) -> bool {
-    expected.iter().enumerate().all(|(index, value)| is_alike(value, actual.get(index).unwrap_or(&Value::Null)))
+    expected
+        .iter()
+        .enumerate()
+        .all(|(index, value)| is_alike(value, actual.get(index).unwrap_or(&Value::Null)))
 }
 
 fn is_alike(expected: &Value, actual: &Value) -> bool {
     match (expected, actual) {
-        (Value::Object(expected), Value::Object(actual)) => {
-            expected.iter().all(|(key, value)| is_alike(value, actual.get(key).unwrap_or(&Value::Null)))
-        }
+        (Value::Object(expected), Value::Object(actual)) => expected
+            .iter()
+            .all(|(key, value)| is_alike(value, actual.get(key).unwrap_or(&Value::Null))),
         (Value::Array(expected), Value::Array(actual)) => {
             let mut left: Vec<&Value> = actual.iter().collect();
             expected.len() == actual.len()
@@ -60,9 +65,13 @@ mod tests {
 
     #[test]
     fn events_with_additional_values_match() {
-        let alike = |expected: Value, actual: Value| are_alike(&[expected], &[actual, json!("more")]);
+        let alike =
+            |expected: Value, actual: Value| are_alike(&[expected], &[actual, json!("more")]);
         assert!(alike(json!({ "a": 1, "none": null }), json!({ "a": 1.0, "b": 2 })));
-        assert!(alike(json!([{ "id": "x" }, { "id": "y" }]), json!([{ "id": "y", "n": 1 }, { "id": "x" }])));
+        assert!(alike(
+            json!([{ "id": "x" }, { "id": "y" }]),
+            json!([{ "id": "y", "n": 1 }, { "id": "x" }])
+        ));
         assert!(alike(json!("2020-01-01T00:00:00Z"), json!("2026-05-05T05:05:05.000Z")));
         assert!(!alike(json!({ "a": 1 }), json!({})));
         assert!(!alike(json!(["x", "x"]), json!(["x", "y"])));

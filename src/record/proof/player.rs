@@ -39,7 +39,8 @@ impl Player {
     pub(super) async fn connect(address: SocketAddr, client: &RecordedClient) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         let url = format!("ws://{address}/socket.io/?EIO={}&transport=websocket", client.revision);
-        let (socket, _) = tokio_tungstenite::client_async(url, stream).await.map_err(io::Error::other)?;
+        let (socket, _) =
+            tokio_tungstenite::client_async(url, stream).await.map_err(io::Error::other)?;
         let mut player = Self {
             socket,
             namespace: client.namespace.clone(),
@@ -60,15 +61,18 @@ impl Player {
         Ok(player)
     }
 
-    /// Sends an event and waits for its acknowledgement, after which everything that it causes is queued.
+    /// Sends an event and waits for its acknowledgement, after which everything that it causes is
+    /// queued.
     pub(super) async fn emit(&mut self, message: &Message) -> io::Result<Vec<Value>> {
         let ack = self.next_ack;
         self.next_ack += 1;
         let mut packet = String::new();
-        let kind = if message.attachments > 0 { PacketKind::BinaryEvent } else { PacketKind::Event };
+        let kind =
+            if message.attachments > 0 { PacketKind::BinaryEvent } else { PacketKind::Event };
         push_head(&mut packet, kind, &self.namespace, Some(ack));
         if message.attachments > 0 {
-            // The number of attachments follows the type, which is two characters with that of Engine.IO.
+            // The number of attachments follows the type, which is two characters with that of
+            // Engine.IO.
             packet.insert_str(2, &format!("{}-", message.attachments));
         }
         let mut array = vec![Value::from(message.event.as_str())];
@@ -93,7 +97,11 @@ impl Player {
 
     /// Reads everything that is queued for the client.
     pub(super) async fn drain(&mut self) -> io::Result<()> {
-        let refused = Message { event: REFUSED_EVENT.to_owned(), args: vec![json!({})], ..Message::default() };
+        let refused = Message {
+            event: REFUSED_EVENT.to_owned(),
+            args: vec![json!({})],
+            ..Message::default()
+        };
         self.emit(&refused).await.map(drop)
     }
 
@@ -113,7 +121,9 @@ impl Player {
     }
 
     async fn read(&mut self) -> io::Result<()> {
-        let frame = timeout(LIMIT, self.socket.next()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+        let frame = timeout(LIMIT, self.socket.next())
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         let frame = frame.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
         let Frame::Text(text) = frame else { return Ok(()) };
         let text = text.as_str();
@@ -145,7 +155,8 @@ impl Player {
                 self.received.push(Message { event, args, ..Message::default() });
             }
             PacketKind::Ack => {
-                self.acknowledged.insert(packet.id.unwrap_or_default(), serde_json::from_str(packet.data)?);
+                self.acknowledged
+                    .insert(packet.id.unwrap_or_default(), serde_json::from_str(packet.data)?);
             }
             _ => {}
         }

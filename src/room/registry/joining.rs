@@ -1,4 +1,5 @@
-//! Joining: the checks of a join, the limits on rooms of a connection, and the creation of the room.
+//! Joining: the checks of a join, the limits on rooms of a connection, and the creation of the
+//! room.
 
 use std::sync::atomic::Ordering;
 
@@ -76,7 +77,11 @@ impl Rooms {
             Change::Added => _ = self.peer_count.fetch_add(1, Ordering::Relaxed),
             Change::Replaced(older) => self.remove_membership(older, id),
         }
-        Ok(Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept })
+        Ok(Applied {
+            deliveries: joined.deliveries,
+            answer: Answer::Joined(joined.snapshot),
+            room: kept,
+        })
     }
 
     /// Checks a join that the cluster is to admit, as far as this node alone can. Returns whether
@@ -117,14 +122,21 @@ impl Rooms {
             return Err(RoomError::MetadataTooLarge { max });
         }
         let claimed = peer.and_then(|peer| ConnectionId::parse(peer.as_str()));
-        if claimed.is_some_and(|claimed| claimed != connection && self.memberships.contains_key(&claimed)) {
+        if claimed
+            .is_some_and(|claimed| claimed != connection && self.memberships.contains_key(&claimed))
+        {
             return Err(RoomError::ForeignConnectionId);
         }
         Ok(())
     }
 
     /// Adds the room to those of the connection, if that is still open and within its limit.
-    fn reserve(&self, connection: ConnectionId, other_rooms: usize, room: &Room) -> Result<(), RoomError> {
+    fn reserve(
+        &self,
+        connection: ConnectionId,
+        other_rooms: usize,
+        room: &Room,
+    ) -> Result<(), RoomError> {
         let mut rooms = self.memberships.get_mut(&connection).ok_or(RoomError::ConnectionEnded)?;
         if room.contains(connection) {
             return Ok(());

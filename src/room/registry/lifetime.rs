@@ -19,8 +19,14 @@ use crate::shrink;
 
 impl Rooms {
     /// Creates a room in advance of its first peer; without an id, one that cannot be guessed.
-    pub fn create(&self, now: Moment, id: Option<RoomId>, capacity: Option<usize>) -> Result<Summary, RoomError> {
-        let capacity = Capacity { peers: capacity.unwrap_or(self.limits.room_size), is_chosen: true };
+    pub fn create(
+        &self,
+        now: Moment,
+        id: Option<RoomId>,
+        capacity: Option<usize>,
+    ) -> Result<Summary, RoomError> {
+        let capacity =
+            Capacity { peers: capacity.unwrap_or(self.limits.room_size), is_chosen: true };
         let id = id.unwrap_or_else(RoomId::random);
         let keep = Keep::Until(now.instant + self.limits.empty_room_ttl);
         let (listed, is_new) = self.insert(now, id.clone(), capacity, RoomKind::Group, keep)?;
@@ -121,11 +127,15 @@ impl Rooms {
             Entry::Occupied(entry) => Ok((entry.get().clone(), false)),
             Entry::Vacant(entry) => {
                 self.room_count
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+                        (count < max).then_some(count + 1)
+                    })
                     .map_err(|_| RoomError::TooManyRooms { max })?;
-                let room = Room::new(entry.key().clone(), created_at, capacity, kind != RoomKind::Group);
+                let room =
+                    Room::new(entry.key().clone(), created_at, capacity, kind != RoomKind::Group);
                 let serial = self.order.lock().push(entry.key().clone(), keep.until());
-                let listed = Listed { serial, room: Arc::new(Mutex::new(Kept { room, serial, keep })) };
+                let listed =
+                    Listed { serial, room: Arc::new(Mutex::new(Kept { room, serial, keep })) };
                 entry.insert(listed.clone());
                 Ok((listed, true))
             }

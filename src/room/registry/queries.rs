@@ -16,7 +16,8 @@ impl Rooms {
         self.lock(id).map(|kept| Summary::from(&kept.room))
     }
 
-    /// Returns the peers of a room, in the order in which they joined; none if there is no such room.
+    /// Returns the peers of a room, in the order in which they joined; none if there is no such
+    /// room.
     pub fn peers(&self, id: &RoomId) -> Vec<Arc<Peer>> {
         self.lock(id).map(|kept| kept.room.peers().cloned().collect()).unwrap_or_default()
     }
@@ -41,7 +42,8 @@ impl Rooms {
 
     /// Returns the number of rooms and peers.
     pub fn counts(&self) -> Counts {
-        let (all, remote) = (self.peer_count.load(Ordering::Relaxed), self.remote_count.load(Ordering::Relaxed));
+        let (all, remote) =
+            (self.peer_count.load(Ordering::Relaxed), self.remote_count.load(Ordering::Relaxed));
         Counts { rooms: self.room_count.load(Ordering::Relaxed), peers: all.saturating_sub(remote) }
     }
 
@@ -52,7 +54,9 @@ impl Rooms {
 
     /// Returns the connections in a room, in the order in which they joined.
     pub fn connections_in(&self, id: &RoomId) -> Vec<ConnectionId> {
-        self.lock(id).map(|kept| kept.room.peers().map(|peer| peer.connection).collect()).unwrap_or_default()
+        self.lock(id)
+            .map(|kept| kept.room.peers().map(|peer| peer.connection).collect())
+            .unwrap_or_default()
     }
 
     /// Returns the number of bytes queued in a room; `None` if there is no such room.
@@ -70,7 +74,10 @@ impl Rooms {
     /// if any.
     pub fn capacity(&self, chosen: Option<usize>) -> Capacity {
         let max = self.limits.room_size;
-        Capacity { peers: chosen.map_or(max, |chosen| chosen.min(max)), is_chosen: chosen.is_some() }
+        Capacity {
+            peers: chosen.map_or(max, |chosen| chosen.min(max)),
+            is_chosen: chosen.is_some(),
+        }
     }
 
     /// Returns the peer id of a connection in a room; `None` if it is not in it.
@@ -86,7 +93,11 @@ impl Rooms {
     }
 
     /// Returns the room that a command means.
-    pub fn resolve(&self, connection: ConnectionId, named: Option<RoomId>) -> Result<RoomId, RoomError> {
+    pub fn resolve(
+        &self,
+        connection: ConnectionId,
+        named: Option<RoomId>,
+    ) -> Result<RoomId, RoomError> {
         if let Some(room) = named {
             return Ok(room);
         }

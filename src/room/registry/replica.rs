@@ -43,7 +43,11 @@ impl Rooms {
         let remote = kept.room.remote_count();
         let joined = self.admit_to(now, &mut kept, admitted);
         self.note_remote(remote, &kept.room);
-        Applied { deliveries: joined.deliveries, answer: Answer::Joined(joined.snapshot), room: kept }
+        Applied {
+            deliveries: joined.deliveries,
+            answer: Answer::Joined(joined.snapshot),
+            room: kept,
+        }
     }
 
     /// Changes a shared room to another state: removes peers, then admits others. A room that is
@@ -86,14 +90,21 @@ impl Rooms {
         let kept = self.lock(room)?;
         let from = kept.room.peer(from)?.clone();
         let to = to.iter().copied().filter(|to| kept.room.contains(*to)).collect();
-        let event = Event::SignalRelayed { room: room.clone(), from, found_by, signal: signal.into() };
+        let event =
+            Event::SignalRelayed { room: room.clone(), from, found_by, signal: signal.into() };
         let deliveries = vec![Delivery { to: Recipients::Many(to), event }];
         Some(Applied { deliveries, answer: Answer::Relayed, room: kept })
     }
 
-    /// Notes that the session of a peer of a shared room is on this node now, after [`Rooms::connect`]. The deliveries are what
-    /// the peer missed of the room. Returns `None` if it is not in the room.
-    pub fn moved_here(&self, connection: ConnectionId, room: &RoomId, deliveries: Vec<Delivery>) -> Option<Applied> {
+    /// Notes that the session of a peer of a shared room is on this node now, after
+    /// [`Rooms::connect`]. The deliveries are what the peer missed of the room. Returns `None` if
+    /// it is not in the room.
+    pub fn moved_here(
+        &self,
+        connection: ConnectionId,
+        room: &RoomId,
+        deliveries: Vec<Delivery>,
+    ) -> Option<Applied> {
         let mut kept = self.lock(room)?;
         kept.room.peer(connection)?;
         let mut rooms = self.memberships.get_mut(&connection)?;
@@ -107,8 +118,8 @@ impl Rooms {
         Some(Applied { deliveries, answer: Answer::Left, room: kept })
     }
 
-    /// Notes that the session of a connection is moving to another node: its peers stay in their rooms, as those of another
-    /// node. Returns once no delivery to the session is under way.
+    /// Notes that the session of a connection is moving to another node: its peers stay in their
+    /// rooms, as those of another node. Returns once no delivery to the session is under way.
     pub fn moved_away(&self, connection: ConnectionId) {
         for room in self.disconnect(connection) {
             let Some(mut kept) = self.lock(&room) else { continue };
@@ -120,14 +131,20 @@ impl Rooms {
         }
     }
 
-    fn admit_to(&self, now: Moment, kept: &mut RoomGuard, Admitted { peer, is_paired }: Admitted) -> Joined {
+    fn admit_to(
+        &self,
+        now: Moment,
+        kept: &mut RoomGuard,
+        Admitted { peer, is_paired }: Admitted,
+    ) -> Joined {
         let connection = peer.connection;
         if let Some(me) = kept.room.peer(connection) {
             return kept.room.welcome_again(me.clone());
         }
         let id = kept.room.id().clone();
         // This node has no membership list for connections of other nodes.
-        let is_local = self.memberships.get_mut(&connection).map(|mut rooms| rooms.push(id.clone())).is_some();
+        let is_local =
+            self.memberships.get_mut(&connection).map(|mut rooms| rooms.push(id.clone())).is_some();
         let joined = kept.room.admit(now.instant, peer, is_paired, &self.limits.session);
         if !is_local {
             kept.room.set_remote(connection);
@@ -141,11 +158,15 @@ impl Rooms {
         joined
     }
 
-    fn lock_or_create(&self, RoomSpec { room, created_at, capacity, is_pair }: &RoomSpec) -> RoomGuard {
+    fn lock_or_create(
+        &self,
+        RoomSpec { room, created_at, capacity, is_pair }: &RoomSpec,
+    ) -> RoomGuard {
         let kind = if *is_pair { RoomKind::Pair } else { RoomKind::Group };
         self.ended.lock().shift_remove(room);
         loop {
-            let listed = self.list(*created_at, room.clone(), *capacity, kind, Keep::WhileInUse, usize::MAX);
+            let listed =
+                self.list(*created_at, room.clone(), *capacity, kind, Keep::WhileInUse, usize::MAX);
             let kept = listed.expect("there is no limit").0.room.lock_arc();
             if kept.keep != Keep::Removed {
                 return kept;

@@ -20,7 +20,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use super::entry::{CLASSES, Cause, Class, Credit, Entry, EntryId, Holdings, Kind, Opening, PROXIES};
+use super::entry::{
+    CLASSES, Cause, Class, Credit, Entry, EntryId, Holdings, Kind, Opening, PROXIES,
+};
 use super::{AdmissionError, AdmissionLimits};
 
 /// Maximum number of HTTP connections that count as part of one polling session.
@@ -73,7 +75,10 @@ impl Table {
     pub(super) fn end_request(&mut self, id: EntryId, is_from_proxy: bool) {
         self.change(id, |entry| {
             entry.requests = entry.requests.saturating_sub(1);
-            if is_from_proxy && entry.requests == 0 && matches!(entry.kind, Kind::Http { .. } | Kind::Part(_)) {
+            if is_from_proxy
+                && entry.requests == 0
+                && matches!(entry.kind, Kind::Http { .. } | Kind::Part(_))
+            {
                 entry.network = PROXIES;
             }
         });
@@ -89,7 +94,9 @@ impl Table {
             None => true,
             Some(_) if self.is_over_address(network, 1) || self.is_over_total(1) => false,
             Some(_) => {
-                self.change(id, |entry| (entry.network, entry.kind) = (network, Kind::Http { is_admitted: true }));
+                self.change(id, |entry| {
+                    (entry.network, entry.kind) = (network, Kind::Http { is_admitted: true });
+                });
                 true
             }
         }
@@ -98,13 +105,18 @@ impl Table {
     /// Admits a request that names no session, from a client's network.
     pub(super) fn admit(&mut self, id: EntryId, network: IpAddr) -> Result<(), AdmissionError> {
         match self.entries.get(&id).map(|entry| (entry.kind, entry.network)) {
-            Some((Kind::Http { is_admitted }, counts_for)) if !is_admitted || counts_for != network => {}
+            Some((Kind::Http { is_admitted }, counts_for))
+                if !is_admitted || counts_for != network => {}
             // The connection already counts, or was evicted and is closing.
             _ => return Ok(()),
         }
-        self.change(id, |entry| (entry.network, entry.kind) = (network, Kind::Http { is_admitted: false }));
+        self.change(id, |entry| {
+            (entry.network, entry.kind) = (network, Kind::Http { is_admitted: false });
+        });
         let credit = self.make_room(network)?;
-        self.change(id, |entry| (entry.kind, entry.credit) = (Kind::Http { is_admitted: true }, credit));
+        self.change(id, |entry| {
+            (entry.kind, entry.credit) = (Kind::Http { is_admitted: true }, credit);
+        });
         // An HTTP connection does not resume a session.
         self.settle(id);
         Ok(())
@@ -155,8 +167,10 @@ impl Table {
     /// Counts an HTTP connection as part of the session that its request names. Returns false if
     /// the session is gone or has too many parts.
     pub(super) fn join(&mut self, connection: EntryId, session: EntryId) -> bool {
-        let is_session =
-            self.entries.get(&session).is_some_and(|entry| matches!(entry.kind, Kind::Live | Kind::Unconnected));
+        let is_session = self
+            .entries
+            .get(&session)
+            .is_some_and(|entry| matches!(entry.kind, Kind::Live | Kind::Unconnected));
         let kind = self.entries.get(&connection).map(|entry| entry.kind);
         if !is_session || kind == Some(Kind::Part(session)) {
             return is_session;
@@ -221,7 +235,8 @@ impl Table {
     /// Evicts an HTTP connection to free a file descriptor: an idle one, or else one without a
     /// request, of the network with most of them. Returns false if there is none.
     pub(super) fn evict_connection(&mut self) -> bool {
-        self.evict_largest(Class::Idle, Cause::Descriptors) || self.evict_largest(Class::Pending, Cause::Descriptors)
+        self.evict_largest(Class::Idle, Cause::Descriptors)
+            || self.evict_largest(Class::Pending, Cause::Descriptors)
     }
 
     /// Shrinks the maps after a connection spike.
@@ -298,7 +313,8 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.position = position;
         let is_unconnected = entry.is_unconnected();
-        let (network, class, counts, credit) = (entry.network, entry.class(), entry.counts(), entry.credit);
+        let (network, class, counts, credit) =
+            (entry.network, entry.class(), entry.counts(), entry.credit);
         let holdings = self.networks.entry(network).or_default();
         holdings.entries += 1;
         holdings.counted += usize::from(counts);
@@ -315,7 +331,8 @@ impl Table {
     /// Reverts [`Self::list`].
     fn unlist(&mut self, id: EntryId) {
         let Some(entry) = self.entries.get(&id) else { return };
-        let (network, class, counts, credit) = (entry.network, entry.class(), entry.counts(), entry.credit);
+        let (network, class, counts, credit) =
+            (entry.network, entry.class(), entry.counts(), entry.credit);
         let (position, is_unconnected) = (entry.position, entry.is_unconnected());
         if let Some(class) = class {
             self.change_queue(network, class, |queue| queue.remove(&(position, id)));
@@ -323,7 +340,8 @@ impl Table {
         self.counted -= usize::from(counts);
         self.on_credit -= usize::from(credit.of_all);
         self.away -= usize::from(class == Some(Class::Away));
-        let holdings = self.networks.get_mut(&network).expect("an entry is listed under its network");
+        let holdings =
+            self.networks.get_mut(&network).expect("an entry is listed under its network");
         holdings.entries -= 1;
         holdings.counted -= usize::from(counts);
         holdings.on_credit -= usize::from(credit.of_network);

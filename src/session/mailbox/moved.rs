@@ -1,4 +1,5 @@
-//! A mailbox on its way to another node: the frames that the client has missed, and what its framing remembers.
+//! A mailbox on its way to another node: the frames that the client has missed, and what its
+//! framing remembers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,8 @@ use crate::session::replay_buffer::{ReplayBuffer, ResumeLimits};
 use crate::session::timers::Timers;
 
 /// Takes no frame any more.
-const CLOSED: ResumeLimits = ResumeLimits { time: std::time::Duration::ZERO, messages: 0, bytes: 0 };
+const CLOSED: ResumeLimits =
+    ResumeLimits { time: std::time::Duration::ZERO, messages: 0, bytes: 0 };
 
 const TEXT: u64 = 0;
 const WITH_ATTACHMENTS: u64 = 1;
@@ -68,7 +70,8 @@ impl Mailbox {
             timers.start_pruning(id, now);
         }
         let replay_buffer = ReplayBuffer::restored(limits, next, seen, now, frames);
-        let state = State { next, replay_buffer: Some(replay_buffer), sink: None, is_closing: false };
+        let state =
+            State { next, replay_buffer: Some(replay_buffer), sink: None, is_closing: false };
         Some(Arc::new(Self { id, timers, framing, state: Mutex::new(state) }))
     }
 }
@@ -86,7 +89,13 @@ fn read_frame(reader: &mut Reader<'_>) -> Option<(usize, Kept)> {
                 length += data.len();
                 attachments.push(Bytes::copy_from_slice(data));
             }
-            (length, Kept::WithAttachments(Box::new((Bytes::copy_from_slice(text.as_bytes()), attachments))))
+            (
+                length,
+                Kept::WithAttachments(Box::new((
+                    Bytes::copy_from_slice(text.as_bytes()),
+                    attachments,
+                ))),
+            )
         }
         WITH_TOKEN => {
             let (token, after) = (reader.text()?, reader.text()?);
@@ -115,24 +124,35 @@ mod tests {
         let mut empty = Writer::default();
         empty.bytes(b"").number(1).number(0);
         let (id, empty) = (ConnectionId::random(), empty.finish());
-        Mailbox::restored(id, Arc::clone(timers), Box::new(Sequence), &mut Reader::new(&empty)).unwrap()
+        Mailbox::restored(id, Arc::clone(timers), Box::new(Sequence), &mut Reader::new(&empty))
+            .unwrap()
     }
 
     #[test]
     fn released_mailbox_is_restored_and_takes_no_more() {
         let timers = timers();
         let mailbox = away(&timers);
-        let message = |before: &str| TokenMessage { before: before.into(), token: "t".into(), after: "\"}".into() };
+        let message = |before: &str| TokenMessage {
+            before: before.into(),
+            token: "t".into(),
+            after: "\"}".into(),
+        };
         mailbox.send(Frame::Text("{\"type\":\"a\"}".into())).unwrap();
         mailbox.send(Frame::WithToken(message("{\"type\":\"b\",\"x\":\""))).unwrap();
-        mailbox.send(Frame::WithAttachments("{\"type\":\"c\"}".into(), vec![Bytes::from_static(b"data")])).unwrap();
+        mailbox
+            .send(Frame::WithAttachments(
+                "{\"type\":\"c\"}".into(),
+                vec![Bytes::from_static(b"data")],
+            ))
+            .unwrap();
         let mut writer = Writer::default();
         mailbox.release(1, &mut writer);
         let written = writer.finish();
         assert!(mailbox.send(Frame::Text("{\"type\":\"d\"}".into())).is_err(), "it would be lost");
         let id = ConnectionId::random();
-        let read =
-            |input: &[u8]| Mailbox::restored(id, Arc::clone(&timers), Box::new(Sequence), &mut Reader::new(input));
+        let read = |input: &[u8]| {
+            Mailbox::restored(id, Arc::clone(&timers), Box::new(Sequence), &mut Reader::new(input))
+        };
         let restored = read(&written).unwrap();
         assert!(restored.has_sent_since(2) && !restored.has_sent_since(3));
         restored.send(Frame::Text("{\"type\":\"e\"}".into())).unwrap();

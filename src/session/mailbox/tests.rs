@@ -50,7 +50,12 @@ fn unread(frames: usize) -> Arc<Unread> {
 fn mailbox(sink: &Arc<Unread>) -> Arc<Mailbox> {
     let limits = ResumeLimits { time: Duration::from_secs(10), messages: 100, bytes: 10_000 };
     let timers = Arc::new(Timers { limits: Some(limits), ..Timers::default() });
-    Mailbox::new(ConnectionId::random(), timers, Box::new(Offsets), Arc::clone(sink) as Arc<dyn Sink>)
+    Mailbox::new(
+        ConnectionId::random(),
+        timers,
+        Box::new(Offsets),
+        Arc::clone(sink) as Arc<dyn Sink>,
+    )
 }
 
 fn several(count: usize) -> Frame {
@@ -78,7 +83,8 @@ fn messages_of_one_event_are_replayed_one_by_one() {
     let second = unread(10);
     let resumed: Arc<dyn Sink> = Arc::clone(&second) as Arc<dyn Sink>;
     assert_eq!(mailbox.attach(&resumed, None, 1, None), Ok(()));
-    let expected = [("message 2", "offset 2"), ("message 3", "offset 3"), ("message 1", "offset 4")];
+    let expected =
+        [("message 2", "offset 2"), ("message 3", "offset 3"), ("message 1", "offset 4")];
     let expected = expected.map(|(text, offset)| Outgoing::Pair(text.into(), offset.into()));
     assert_eq!(*second.queued.lock(), expected);
 }

@@ -35,7 +35,12 @@ impl Outlet for Recorder {
         !self.is_full
     }
 
-    fn request_keyframe(&mut self, transport: TransportId, _: Mid, (ssrc, _): (Option<u32>, Option<Rid>)) {
+    fn request_keyframe(
+        &mut self,
+        transport: TransportId,
+        _: Mid,
+        (ssrc, _): (Option<u32>, Option<Rid>),
+    ) {
         self.keyframes.push((transport, ssrc));
     }
 
@@ -73,13 +78,16 @@ impl Bench {
             TrackKind::Audio => ("audio/opus", 48_000, 111),
             TrackKind::Video => ("video/VP8", 90_000, 96),
         };
-        let mut codec = json!({ "mimeType": mime_type, "clockRate": clock_rate, "payloadType": number });
+        let mut codec =
+            json!({ "mimeType": mime_type, "clockRate": clock_rate, "payloadType": number });
         if kind == TrackKind::Audio {
             codec["channels"] = 2.into();
         }
         let encodings: Vec<_> = ssrcs.iter().map(|ssrc| json!({ "ssrc": ssrc })).collect();
-        let parameters = json!({ "mid": ssrcs[0].to_string(), "codecs": [codec], "encodings": encodings });
-        let description = TrackDescription::check(kind, &serde_json::from_value(parameters).unwrap()).unwrap();
+        let parameters =
+            json!({ "mid": ssrcs[0].to_string(), "codecs": [codec], "encodings": encodings });
+        let description =
+            TrackDescription::check(kind, &serde_json::from_value(parameters).unwrap()).unwrap();
         let producer = Producer {
             id: ProducerId::random(),
             owner: owner.clone(),
@@ -101,7 +109,8 @@ impl Bench {
         let streams = Streams { mid: "0".into(), ssrc: self.streams.into(), rtx: None };
         let of = &self.router.producers[&producer];
         let (codec, layers) = (of.description.codec, of.description.layers.len());
-        let mut consumer = Consumer::new(owner.clone(), producer, TransportId::random(), codec, layers, streams);
+        let mut consumer =
+            Consumer::new(owner.clone(), producer, TransportId::random(), codec, layers, streams);
         consumer.is_paused = false;
         let id = consumer.id;
         self.router.add_consumer(consumer, &mut self.outlet);
@@ -164,7 +173,11 @@ fn video_begins_with_a_keyframe_which_is_requested() {
     let transport = bench.router.producers[&producer].transport;
     bench.send(producer, 0, 1, &FRAME);
     bench.send(producer, 0, 2, &FRAME);
-    assert_eq!((bench.sent_to(consumer), &bench.outlet.keyframes), (0, &vec![(transport, Some(10))]), "requested once");
+    assert_eq!(
+        (bench.sent_to(consumer), &bench.outlet.keyframes),
+        (0, &vec![(transport, Some(10))]),
+        "requested once"
+    );
     bench.send(producer, 0, 3, &KEYFRAME);
     bench.send(producer, 0, 4, &FRAME);
     assert_eq!(bench.sent_to(consumer), 2);
@@ -198,8 +211,10 @@ fn consumer_gets_one_layer_and_its_client_is_notified_of_a_change() {
         bench.send(producer, layer, number, &KEYFRAME);
     }
     assert_eq!(bench.sent_to(consumer), 3);
-    let changed =
-        |layer| Notice { to: NoticeTarget::One(ben.connection), event: MediaEvent::LayersChanged(consumer, layer) };
+    let changed = |layer| Notice {
+        to: NoticeTarget::One(ben.connection),
+        event: MediaEvent::LayersChanged(consumer, layer),
+    };
     assert_eq!(bench.outlet.notices, [changed(0), changed(1)]);
 }
 
@@ -211,7 +226,10 @@ fn active_speaker_is_announced_to_the_room() {
     bench.outlet.notices.clear();
     (0..30).for_each(|number| _ = bench.send(producer, 0, number, &[7]));
     let event = MediaEvent::ActiveSpeaker { peer: ann.peer.clone(), producer, level: -20 };
-    assert_eq!(bench.outlet.notices, [Notice { to: NoticeTarget::Room(bench.router.room.clone(), None), event }]);
+    assert_eq!(
+        bench.outlet.notices,
+        [Notice { to: NoticeTarget::Room(bench.router.room.clone(), None), event }]
+    );
 }
 
 #[test]
@@ -233,7 +251,9 @@ fn packets_over_the_limit_and_with_undeclared_payload_types_are_counted_and_drop
     };
     assert!(!bench.router.forward(bench.now, (producer, 0), &undeclared, &mut bench.outlet));
     let known = Packet { payload_type: 111, ..undeclared };
-    (0..1000).for_each(|_| _ = bench.router.forward(bench.now, (producer, 0), &known, &mut bench.outlet));
+    (0..1000).for_each(|_| {
+        _ = bench.router.forward(bench.now, (producer, 0), &known, &mut bench.outlet);
+    });
     let MediaStats { undeclared_payload_types, over_limit, forwarded, .. } = bench.outlet.counted;
     assert_eq!((undeclared_payload_types, over_limit + forwarded), (1, 1000));
     assert!(over_limit > 500 && bench.sent_to(consumer) as u64 == forwarded, "{over_limit}");
@@ -245,10 +265,17 @@ fn removed_producers_and_consumers_leave_nothing() {
     let [ann, ben] = ["ann", "ben"].map(|peer| bench.member(peer));
     let producers = [10, 20].map(|ssrc| bench.produce(&ann, TrackKind::Audio, &[ssrc]));
     let consumer = bench.consume(&ben, producers[0]);
-    assert_eq!(bench.router.list().iter().map(|info| info.id).collect::<Vec<_>>(), producers, "oldest first");
+    assert_eq!(
+        bench.router.list().iter().map(|info| info.id).collect::<Vec<_>>(),
+        producers,
+        "oldest first"
+    );
     assert_eq!((bench.outlet.counted.producers, bench.outlet.counted.consumers), (2, 1));
     let Bench { router, outlet, .. } = &mut bench;
-    assert!(router.remove_consumer(consumer, outlet).is_some() && router.remove_consumer(consumer, outlet).is_none());
+    assert!(
+        router.remove_consumer(consumer, outlet).is_some()
+            && router.remove_consumer(consumer, outlet).is_none()
+    );
     assert!(router.producers[&producers[0]].consumers.is_empty());
     assert!(producers.map(|id| router.remove_producer(id, outlet)).iter().all(Option::is_some));
     assert!(router.list().is_empty() && router.producers.is_empty() && router.consumers.is_empty());

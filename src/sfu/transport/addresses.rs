@@ -1,14 +1,15 @@
 //! The addresses of a client: where its datagrams come from, and where to send datagrams for it.
 //!
-//! A binding request proves that its sender knows the transport's password, but not that its source address is genuine:
-//! a forged one would direct media at a third party. An address is validated by a datagram that was encrypted with the
-//! client's keys. Until then the previous validated address gets everything, and the new one gets copies up to three
-//! times the bytes received from it, as in QUIC (RFC 9000, section 8.1).
+//! A binding request proves that its sender knows the transport's password, but not that its source
+//! address is genuine: a forged one would direct media at a third party. An address is validated by
+//! a datagram that was encrypted with the client's keys. Until then the previous validated address
+//! gets everything, and the new one gets copies up to three times the bytes received from it, as in
+//! QUIC (RFC 9000, section 8.1).
 //!
-//! Invariant: a replayed packet validates nothing. str0m drops replayed RTP but not SRTCP, so its index must exceed all
-//! earlier ones here. Feedback that is skipped while bandwidth is not estimated is not authenticated either, and may be
-//! replayed later: its index is kept as well. A forged one with a high index only delays validation until the client
-//! sends anything else.
+//! Invariant: a replayed packet validates nothing. str0m drops replayed RTP but not SRTCP, so its
+//! index must exceed all earlier ones here. Feedback that is skipped while bandwidth is not
+//! estimated is not authenticated either, and may be replayed later: its index is kept as well. A
+//! forged one with a high index only delays validation until the client sends anything else.
 
 use std::net::SocketAddr;
 
@@ -99,11 +100,14 @@ impl Addresses {
         Route { main: self.current, copy }
     }
 
-    /// Handles an ICE restart: removes and returns all addresses but the one in use, or the latest if none is
-    /// validated.
+    /// Handles an ICE restart: removes and returns all addresses but the one in use, or the latest
+    /// if none is validated.
     pub(in crate::sfu) fn restart(&mut self) -> Vec<SocketAddr> {
         let kept = self.current.or_else(|| self.all.last().map(|address| address.at));
-        self.all.extract_if(.., |address| Some(address.at) != kept).map(|address| address.at).collect()
+        self.all
+            .extract_if(.., |address| Some(address.at) != kept)
+            .map(|address| address.at)
+            .collect()
     }
 
     /// Removes an address that another transport has taken over.
@@ -150,7 +154,11 @@ mod tests {
         assert_eq!(addresses.route(new, 30), route(Some(old), None));
         addresses.encrypted_datagram_arrived(new, None);
         assert_eq!(addresses.route(new, 1200), route(Some(new), None));
-        assert_eq!(addresses.route(address(3), 30), route(Some(new), None), "address was never accepted");
+        assert_eq!(
+            addresses.route(address(3), 30),
+            route(Some(new), None),
+            "address was never accepted"
+        );
     }
 
     #[test]
@@ -172,8 +180,12 @@ mod tests {
         assert!(!addresses.may_have_been_skipped(Some(7)));
         addresses.feedback_skipped(Some(7));
         addresses.feedback_skipped(Some(6));
-        assert!(addresses.may_have_been_skipped(Some(7)) && addresses.may_have_been_skipped(Some(1)));
-        assert!(!addresses.may_have_been_skipped(Some(8)) && !addresses.may_have_been_skipped(None));
+        assert!(
+            addresses.may_have_been_skipped(Some(7)) && addresses.may_have_been_skipped(Some(1))
+        );
+        assert!(
+            !addresses.may_have_been_skipped(Some(8)) && !addresses.may_have_been_skipped(None)
+        );
     }
 
     #[test]

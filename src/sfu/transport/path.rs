@@ -1,7 +1,7 @@
 //! ICE, and the DTLS handshake over it.
 //!
-//! ICE is lite (RFC 8445, section 2.5): the client runs the connectivity checks, and the server responds. The client's
-//! ufrag is not signaled; it is taken from a verified binding request.
+//! ICE is lite (RFC 8445, section 2.5): the client runs the connectivity checks, and the server
+//! responds. The client's ufrag is not signaled; it is taken from a verified binding request.
 //!
 //! Invariant: unverified requests change nothing. Callers verify a request before they call here.
 
@@ -18,8 +18,14 @@ use crate::sfu::request::SfuErrorKind;
 
 impl Transport {
     /// Returns whether a binding request was made with this transport's password.
-    pub(in crate::sfu) fn verifies(&self, request: &StunMessage<'_>, crypto: &CryptoProvider) -> bool {
-        request.verify(self.credentials.pass.as_bytes(), |key, parts| crypto.sha1_hmac_provider.sha1_hmac(key, parts))
+    pub(in crate::sfu) fn verifies(
+        &self,
+        request: &StunMessage<'_>,
+        crypto: &CryptoProvider,
+    ) -> bool {
+        request.verify(self.credentials.pass.as_bytes(), |key, parts| {
+            crypto.sha1_hmac_provider.sha1_hmac(key, parts)
+        })
     }
 
     /// Accepts the client's ufrag from a verified binding request.
@@ -50,13 +56,18 @@ impl Transport {
         if self.is_connecting() {
             return Err(SfuErrorKind::ConnectedAlready);
         }
-        let sha256 = dtls.fingerprints.iter().find(|one| one.algorithm.eq_ignore_ascii_case("sha-256"));
-        let bytes =
-            parse_fingerprint(&sha256.ok_or(SfuErrorKind::NoSha256)?.value).ok_or(SfuErrorKind::BadFingerprint)?;
+        let sha256 =
+            dtls.fingerprints.iter().find(|one| one.algorithm.eq_ignore_ascii_case("sha-256"));
+        let bytes = parse_fingerprint(&sha256.ok_or(SfuErrorKind::NoSha256)?.value)
+            .ok_or(SfuErrorKind::BadFingerprint)?;
         let fingerprint = Fingerprint { hash_func: "sha-256".to_owned(), bytes };
         // A client that leaves the role open starts the handshake.
         self.dtls = Some((fingerprint, dtls.role == DtlsRole::Server));
-        if !self.has_started() || self.start_dtls(output) { Ok(()) } else { Err(SfuErrorKind::Internal) }
+        if !self.has_started() || self.start_dtls(output) {
+            Ok(())
+        } else {
+            Err(SfuErrorKind::Internal)
+        }
     }
 
     /// Returns whether the client has asked to connect the transport.
@@ -79,11 +90,15 @@ impl Transport {
         old.ufrag
     }
 
-    /// Processes the nomination of a path from `from`. If the address is new since the last ICE restart, the paths from
-    /// before are invalidated: str0m would keep to them as long as they work. It learns the new path from the
-    /// nominating request, which must be passed to it next.
+    /// Processes the nomination of a path from `from`. If the address is new since the last ICE
+    /// restart, the paths from before are invalidated: str0m would keep to them as long as they
+    /// work. It learns the new path from the nominating request, which must be passed to it next.
     pub(in crate::sfu) fn abandon_old_paths(&mut self, from: SocketAddr) {
-        let Some(rtc) = self.rtc.as_mut().filter(|_| !self.addresses_before_restart.contains(&from)) else { return };
+        let Some(rtc) =
+            self.rtc.as_mut().filter(|_| !self.addresses_before_restart.contains(&from))
+        else {
+            return;
+        };
         for old in std::mem::take(&mut self.addresses_before_restart) {
             let text = format!("candidate:0 1 udp 1 {} {} typ prflx", old.ip(), old.port());
             if let Ok(candidate) = Candidate::from_sdp_string(&text) {
@@ -95,7 +110,8 @@ impl Transport {
 
 /// Parses 32 pairs of hexadecimal digits separated by colons.
 fn parse_fingerprint(text: &str) -> Option<Vec<u8>> {
-    let is_pair = |pair: &&str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_pair =
+        |pair: &&str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
     let bytes: Option<Vec<u8>> = text
         .split(':')
         .map(|pair| Some(pair).filter(is_pair).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
@@ -118,9 +134,14 @@ mod tests {
         let good = ["0A"; 32].join(":");
         assert_eq!(parse_fingerprint(&good), Some(vec![10; 32]));
         assert_eq!(write_fingerprint(&[10; 32]), good);
-        for bad in
-            ["", "0A", &good[..93], &format!("{good}:0A"), &good.replacen("0A", "+A", 1), &good.replacen("0A", "é", 1)]
-        {
+        for bad in [
+            "",
+            "0A",
+            &good[..93],
+            &format!("{good}:0A"),
+            &good.replacen("0A", "+A", 1),
+            &good.replacen("0A", "é", 1),
+        ] {
             assert_eq!(parse_fingerprint(bad), None, "{bad}");
         }
     }

@@ -1,7 +1,7 @@
 //! Incoming streams of a client: which streams are accepted, and feedback on them.
 //!
-//! Invariant: an undeclared stream belongs to no producer until one of its packets was authenticated (see
-//! [`undeclared`](crate::sfu::undeclared)).
+//! Invariant: an undeclared stream belongs to no producer until one of its packets was
+//! authenticated (see [`undeclared`](crate::sfu::undeclared)).
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -19,8 +19,8 @@ use crate::sfu::producer::{Layer, TrackDescription};
 use crate::sfu::srtp::Decrypted;
 use crate::sfu::undeclared::StreamName;
 
-/// Maximum number of undeclared streams over the lifetime of a transport: str0m keeps some state of each authenticated
-/// one forever. Switching on a camera creates six.
+/// Maximum number of undeclared streams over the lifetime of a transport: str0m keeps some state of
+/// each authenticated one forever. Switching on a camera creates six.
 const MAX_UNDECLARED: usize = 16_384;
 
 impl Transport {
@@ -53,7 +53,8 @@ impl Transport {
         if new_ssrc.is_some_and(|ssrc| !self.may_accept_undeclared(ssrc, name, datagram)) {
             return false;
         }
-        let extensions = known.or(named.map(|(_, formats)| formats.extensions)).unwrap_or(self.extensions);
+        let extensions =
+            known.or(named.map(|(_, formats)| formats.extensions)).unwrap_or(self.extensions);
         self.extension_selector.select(extensions);
         if let (Some(ssrc), Some(name)) = (new_ssrc, name)
             && !self.expect_rtx(ssrc, name, output)
@@ -78,7 +79,8 @@ impl Transport {
             self.addresses.encrypted_datagram_arrived(from, None);
         }
         if let Some(ssrc) = new_ssrc {
-            let is_authentic = |(_, event): &(_, TransportEvent)| matches!(event, TransportEvent::Packet(_));
+            let is_authentic =
+                |(_, event): &(_, TransportEvent)| matches!(event, TransportEvent::Packet(_));
             if output.events.range(events_before..).any(is_authentic) {
                 self.undeclared.insert(ssrc, (name.map(|name| name.mid), extensions));
                 self.undeclared_total += 1;
@@ -112,25 +114,33 @@ impl Transport {
         self.declared.get(&ssrc).copied().or_else(undeclared)
     }
 
-    /// Prepares str0m for an RTX stream that is recognized by its payload type, since str0m does not know payload
-    /// types. Returns `false` if its main stream is unknown.
+    /// Prepares str0m for an RTX stream that is recognized by its payload type, since str0m does
+    /// not know payload types. Returns `false` if its main stream is unknown.
     fn expect_rtx(&mut self, ssrc: u32, name: StreamName, output: &mut TransportOutput) -> bool {
         if !name.is_rtx || name.rid.is_some() {
             return true;
         }
         let is_expected = self.update_rtc(output, |rtc| {
             let mut api = rtc.direct_api();
-            let Some(main) = api.stream_rx_by_mid(name.mid, None).map(|main| main.ssrc()) else { return false };
+            let Some(main) = api.stream_rx_by_mid(name.mid, None).map(|main| main.ssrc()) else {
+                return false;
+            };
             api.expect_stream_rx(main, Some(ssrc.into()), name.mid, None);
             true
         });
         is_expected == Some(true)
     }
 
-    /// Returns whether to pass on a packet of an unknown stream. Anyone can forge one, so only authenticated ones count
-    /// towards the limit, and padding up to as many streams.
-    fn may_accept_undeclared(&mut self, ssrc: u32, name: Option<StreamName>, datagram: &[u8]) -> bool {
-        // Streams without an unbound name are not accepted, except SSRC 0, on which clients probe bandwidth.
+    /// Returns whether to pass on a packet of an unknown stream. Anyone can forge one, so only
+    /// authenticated ones count towards the limit, and padding up to as many streams.
+    fn may_accept_undeclared(
+        &mut self,
+        ssrc: u32,
+        name: Option<StreamName>,
+        datagram: &[u8],
+    ) -> bool {
+        // Streams without an unbound name are not accepted, except SSRC 0, on which clients probe
+        // bandwidth.
         if ssrc != 0 && name.is_none() || self.undeclared_total >= MAX_UNDECLARED {
             return false;
         }
@@ -142,11 +152,17 @@ impl Transport {
     }
 
     /// Declares a producer's streams.
-    pub(in crate::sfu) fn declare_streams(&mut self, description: &TrackDescription, output: &mut TransportOutput) {
+    pub(in crate::sfu) fn declare_streams(
+        &mut self,
+        description: &TrackDescription,
+        output: &mut TransportOutput,
+    ) {
         let kind = media_kind(description.codec.kind());
         let mid = description.mid;
         let extensions = description.formats.extensions;
-        self.declared.extend(description.layers.iter().flat_map(Layer::ssrcs).map(|ssrc| (ssrc, extensions)));
+        self.declared.extend(
+            description.layers.iter().flat_map(Layer::ssrcs).map(|ssrc| (ssrc, extensions)),
+        );
         self.extensions = extensions.or(self.extensions);
         self.unbound_names.add(description);
         self.update_rtc(output, |rtc| {
@@ -157,7 +173,12 @@ impl Transport {
             }
             for layer in &description.layers {
                 if let Some(ssrc) = layer.ssrc {
-                    let stream = api.expect_stream_rx(ssrc.into(), layer.rtx.map(Into::into), mid, layer.rid);
+                    let stream = api.expect_stream_rx(
+                        ssrc.into(),
+                        layer.rtx.map(Into::into),
+                        mid,
+                        layer.rid,
+                    );
                     // Without RTX, lost packets are not requested again.
                     stream.suppress_nack(description.formats.rtx.is_none());
                 }
@@ -166,7 +187,11 @@ impl Transport {
     }
 
     /// Removes a producer's streams.
-    pub(in crate::sfu) fn remove_streams(&mut self, description: &TrackDescription, output: &mut TransportOutput) {
+    pub(in crate::sfu) fn remove_streams(
+        &mut self,
+        description: &TrackDescription,
+        output: &mut TransportOutput,
+    ) {
         for ssrc in description.layers.iter().flat_map(Layer::ssrcs) {
             self.declared.remove(&ssrc);
         }
@@ -177,8 +202,14 @@ impl Transport {
     }
 
     /// Returns the MID and RID of a stream that packets arrive on.
-    pub(in crate::sfu) fn identify(&mut self, ssrc: Ssrc, output: &mut TransportOutput) -> Option<(Mid, Option<Rid>)> {
-        self.update_rtc(output, |rtc| rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid())))?
+    pub(in crate::sfu) fn identify(
+        &mut self,
+        ssrc: Ssrc,
+        output: &mut TransportOutput,
+    ) -> Option<(Mid, Option<Rid>)> {
+        self.update_rtc(output, |rtc| {
+            rtc.direct_api().stream_rx(&ssrc).map(|stream| (stream.mid(), stream.rid()))
+        })?
     }
 
     /// Requests a keyframe of a stream (PLI).
@@ -188,11 +219,13 @@ impl Transport {
         layer: (Option<u32>, Option<Rid>),
         output: &mut TransportOutput,
     ) {
-        self.on_stream(mid, layer, output, |stream| stream.request_keyframe(KeyframeRequestKind::Pli));
+        self.on_stream(mid, layer, output, |stream| {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        });
     }
 
-    /// Announces the maximum bitrate of all the client's streams together, in bits per second. REMB applies to the
-    /// transport, whatever stream it is sent on.
+    /// Announces the maximum bitrate of all the client's streams together, in bits per second. REMB
+    /// applies to the transport, whatever stream it is sent on.
     pub(in crate::sfu) fn send_remb(
         &mut self,
         bits: u64,
@@ -249,7 +282,10 @@ mod tests {
         let mut sfu = Sfu::new(settings).unwrap();
         let (now, member) = (Instant::now(), member());
         let request = MediaRequest::CreateTransport { direction: Direction::Send };
-        let Ok(MediaResponse::TransportCreated { id, .. }) = sfu.handle(now, &member, request) else { panic!() };
+        let Ok(MediaResponse::TransportCreated { id, .. }) = sfu.handle(now, &member, request)
+        else {
+            panic!()
+        };
         let mut produce = |undeclared_total: usize, mid: &str, encodings: serde_json::Value| {
             sfu.transports.get_mut(&id).unwrap().undeclared_total = undeclared_total;
             let codec = json!({ "mimeType": "video/VP8", "payloadType": 101, "clockRate": 90000 });
@@ -265,8 +301,12 @@ mod tests {
             });
             let parameters = serde_json::from_value(parameters).unwrap();
             let transport = id.to_string();
-            let request =
-                MediaRequest::Produce { transport, kind: TrackKind::Video, parameters, app_data: "{}".into() };
+            let request = MediaRequest::Produce {
+                transport,
+                kind: TrackKind::Video,
+                parameters,
+                app_data: "{}".into(),
+            };
             sfu.handle(now, &member, request).map(|_| ())
         };
         let layers = json!([{ "rid": "a" }, { "rid": "b" }, { "rid": "c" }]);

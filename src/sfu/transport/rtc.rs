@@ -1,8 +1,9 @@
 //! The wrapper around str0m's `Rtc`: changes to it, its time, and its output.
 //!
-//! Invariant: after each change to an `Rtc`, its output is drained before the next change. So changes go through
-//! [`Transport::update_rtc`], which also catches str0m's panics. Written packets are the exception: they have no effect
-//! before time advances, so all that were written until [`Transport::send_written`] leave together.
+//! Invariant: after each change to an `Rtc`, its output is drained before the next change. So
+//! changes go through [`Transport::update_rtc`], which also catches str0m's panics. Written packets
+//! are the exception: they have no effect before time advances, so all that were written until
+//! [`Transport::send_written`] leave together.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,17 +21,19 @@ use crate::sfu::output::{Datagram, TransportEvent, TransportOutput};
 /// Maximum number of str0m timeouts that one transport handles in a row.
 const MAX_TIMEOUTS: usize = 64;
 
-/// Timeouts that are due this soon are handled at once. str0m spaces packets by a microsecond; on a busy machine timers
-/// run milliseconds late, and audio would leave no time for video.
+/// Timeouts that are due this soon are handled at once. str0m spaces packets by a microsecond; on a
+/// busy machine timers run milliseconds late, and audio would leave no time for video.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
-/// Interval of timeouts that serve only pacing and bandwidth estimation, when bandwidth is not estimated. str0m asks for
-/// one every 25 ms, which adds up with hundreds of receivers of which few get packets. Anything received makes the timer
-/// due sooner; reports, which are due later, are late by less than this.
+/// Interval of timeouts that serve only pacing and bandwidth estimation, when bandwidth is not
+/// estimated. str0m asks for one every 25 ms, which adds up with hundreds of receivers of which few
+/// get packets. Anything received makes the timer due sooner; reports, which are due later, are
+/// late by less than this.
 const IDLE_PACING: Duration = Duration::from_millis(500);
 
-/// Minimum share of retransmissions that indicates heavy loss, in percent of the packets written, and the minimum number
-/// of those. Retransmissions are lost as well and requested again, so this is a loss of a quarter.
+/// Minimum share of retransmissions that indicates heavy loss, in percent of the packets written,
+/// and the minimum number of those. Retransmissions are lost as well and requested again, so this
+/// is a loss of a quarter.
 const HEAVY_LOSS: (u64, u64) = (35, 10);
 
 /// Number of stats in a row by which a loss is heavy, so that a short outage does not count.
@@ -48,7 +51,8 @@ enum Polled {
 }
 
 impl Transport {
-    /// Changes the `Rtc` and drains its output. Returns `None` if that panicked, or if there is no `Rtc`.
+    /// Changes the `Rtc` and drains its output. Returns `None` if that panicked, or if there is no
+    /// `Rtc`.
     pub(super) fn update_rtc<T>(
         &mut self,
         output: &mut TransportOutput,
@@ -88,7 +92,8 @@ impl Transport {
             Ok(Output::Timeout(due)) => {
                 let is_waiting = !self.has_connected && !self.is_connecting();
                 self.due = if is_waiting { due + IDLE_TIMER } else { due };
-                self.has_backlog = !self.written.is_empty() || !is_idle_reason(rtc.last_timeout_reason());
+                self.has_backlog =
+                    !self.written.is_empty() || !is_idle_reason(rtc.last_timeout_reason());
                 return Polled::Drained;
             }
             Ok(Output::Transmit(Transmit { destination, contents, .. })) => {
@@ -96,7 +101,8 @@ impl Transport {
                 if !ssrc.is_some_and(|ssrc| self.is_withheld(ssrc)) {
                     self.dispatch(destination, contents, output);
                 }
-                let written = ssrc.and_then(|ssrc| self.written.iter().position(|written| *written == ssrc));
+                let written =
+                    ssrc.and_then(|ssrc| self.written.iter().position(|written| *written == ssrc));
                 return match written {
                     Some(index) => {
                         self.written.swap_remove(index);
@@ -117,8 +123,14 @@ impl Transport {
     }
 
     /// Queues a datagram for the client's validated addresses.
-    fn dispatch(&mut self, destination: SocketAddr, contents: DatagramSend, output: &mut TransportOutput) {
-        // A response to a binding request is no longer than the request, and its sender waits for it.
+    fn dispatch(
+        &mut self,
+        destination: SocketAddr,
+        contents: DatagramSend,
+        output: &mut TransportOutput,
+    ) {
+        // A response to a binding request is no longer than the request, and its sender waits for
+        // it.
         if is_stun(&contents) {
             output.datagrams.push(Datagram { to: destination, contents });
             return;
@@ -141,7 +153,9 @@ impl Transport {
                 let was_connected = std::mem::replace(&mut self.is_connected, false);
                 was_connected.then_some(TransportEvent::Disconnected)
             }
-            Event::IceConnectionStateChange(IceConnectionState::Connected | IceConnectionState::Completed) => {
+            Event::IceConnectionStateChange(
+                IceConnectionState::Connected | IceConnectionState::Completed,
+            ) => {
                 let is_back = rtc.is_connected() && !self.is_connected;
                 self.is_connected |= is_back;
                 is_back.then_some(TransportEvent::Reconnected)
@@ -177,13 +191,15 @@ impl Transport {
         }
     }
 
-    /// Advances time. str0m sends one packet per timeout, so this handles timeouts while they are due, up to
-    /// [`MAX_TIMEOUTS`].
+    /// Advances time. str0m sends one packet per timeout, so this handles timeouts while they are
+    /// due, up to [`MAX_TIMEOUTS`].
     pub(in crate::sfu) fn advance(&mut self, now: Instant, output: &mut TransportOutput) {
         let mut at = now;
         for _ in 0..MAX_TIMEOUTS {
             self.due = at + IDLE_TIMER;
-            if self.update_rtc(output, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok()) == Some(false) {
+            if self.update_rtc(output, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok())
+                == Some(false)
+            {
                 self.fail(output);
             }
             if self.due > now + TIMER_GRANULARITY {
@@ -198,9 +214,10 @@ impl Transport {
 
     /// Sends the packets written since the last call.
     ///
-    /// After each packet str0m asks for another timeout, which would find that nothing is left to send, and costs as
-    /// much as the packet. It is left out when bandwidth is not estimated and nothing else is queued; the timer set
-    /// before stays. Another timeout follows with the next packet, or when the timer is due.
+    /// After each packet str0m asks for another timeout, which would find that nothing is left to
+    /// send, and costs as much as the packet. It is left out when bandwidth is not estimated and
+    /// nothing else is queued; the timer set before stays. Another timeout follows with the next
+    /// packet, or when the timer is due.
     pub(in crate::sfu) fn send_written(&mut self, now: Instant, output: &mut TransportOutput) {
         if self.is_estimating || self.has_backlog {
             return self.advance(now, output);
@@ -228,9 +245,10 @@ impl Transport {
 }
 
 impl VideoStream {
-    /// Counts what was sent since the last stats, of `total` packets until now with retransmissions. Returns whether
-    /// the loss has been heavy for [`HEAVY_LOSSES`] stats. Clients request lost packets again within a round trip,
-    /// whereas their receiver reports take up to five seconds.
+    /// Counts what was sent since the last stats, of `total` packets until now with
+    /// retransmissions. Returns whether the loss has been heavy for [`HEAVY_LOSSES`] stats. Clients
+    /// request lost packets again within a round trip, whereas their receiver reports take up to
+    /// five seconds.
     fn is_lost(&mut self, total: u64) -> bool {
         let (written, sent) = (self.written, total.saturating_sub(self.sent));
         (self.written, self.sent) = (0, total);
@@ -241,7 +259,8 @@ impl VideoStream {
     }
 }
 
-/// Returns whether a timeout serves nothing but pacing and bandwidth estimation, with no packet queued.
+/// Returns whether a timeout serves nothing but pacing and bandwidth estimation, with no packet
+/// queued.
 fn is_idle_reason(reason: Reason) -> bool {
     matches!(
         reason,

@@ -17,8 +17,8 @@ use crate::sfu::parameters::TrackKind;
 /// Bandwidth assumed until there is an estimate, in bits per second.
 pub(in crate::sfu) const FIRST_ESTIMATE: u64 = 800_000;
 
-/// How long bandwidth is still estimated when no consumer can choose between layers: cameras are often switched on
-/// again, and a client that has just joined will soon consume one.
+/// How long bandwidth is still estimated when no consumer can choose between layers: cameras are
+/// often switched on again, and a client that has just joined will soon consume one.
 const ESTIMATION_LINGER: Duration = Duration::from_secs(2);
 
 /// Minimum time between two raises of the estimate.
@@ -30,8 +30,8 @@ const MAX_QUEUED: usize = 512;
 /// Size of a stream's retransmission cache: packets, and their maximum age.
 const RTX_CACHE: (usize, Duration) = (1024, Duration::from_secs(3));
 
-/// Maximum share of retransmissions in what a stream sends. str0m's default of 15 % is exceeded by a single keyframe on
-/// a narrow path; the video would freeze until the client gives up.
+/// Maximum share of retransmissions in what a stream sends. str0m's default of 15 % is exceeded by
+/// a single keyframe on a narrow path; the video would freeze until the client gives up.
 const RTX_RATIO: f32 = 0.5;
 
 impl Transport {
@@ -59,7 +59,13 @@ impl Transport {
             (ssrc, rtx)
         })?;
         if kind == TrackKind::Video {
-            self.video_streams.push(VideoStream { mid, ssrc, written: 0, sent: 0, heavy_losses: 0 });
+            self.video_streams.push(VideoStream {
+                mid,
+                ssrc,
+                written: 0,
+                sent: 0,
+                heavy_losses: 0,
+            });
         }
         let streams = Streams { mid, ssrc, rtx };
         self.set_withheld(streams, true);
@@ -89,9 +95,14 @@ impl Transport {
         self.update_rtc(output, |rtc| rtc.direct_api().remove_media(mid));
     }
 
-    /// Queues a packet until [`Transport::send_written`]. Returns `false` if it was dropped, since the queue is full or
-    /// the transport is not connected.
-    pub(in crate::sfu) fn send(&mut self, ssrc: Ssrc, write: RtpWrite, output: &mut TransportOutput) -> bool {
+    /// Queues a packet until [`Transport::send_written`]. Returns `false` if it was dropped, since
+    /// the queue is full or the transport is not connected.
+    pub(in crate::sfu) fn send(
+        &mut self,
+        ssrc: Ssrc,
+        write: RtpWrite,
+        output: &mut TransportOutput,
+    ) -> bool {
         if !self.is_connected {
             return false;
         }
@@ -112,9 +123,9 @@ impl Transport {
         is_written
     }
 
-    /// Starts or stops bandwidth estimation, and returns whether it is active: while consumers can choose between
-    /// layers, and a little longer. Estimation is expensive, and pacing would only delay packets that are sent in any
-    /// case.
+    /// Starts or stops bandwidth estimation, and returns whether it is active: while consumers can
+    /// choose between layers, and a little longer. Estimation is expensive, and pacing would only
+    /// delay packets that are sent in any case.
     pub(in crate::sfu) fn update_estimation(
         &mut self,
         now: Instant,
@@ -128,7 +139,8 @@ impl Transport {
         let is_wanted = self.last_choice_at.is_some_and(lingers);
         if is_wanted != self.is_estimating {
             self.is_estimating = is_wanted;
-            // With an estimate of zero, str0m neither probes nor pads. It would send no paced packet either.
+            // With an estimate of zero, str0m neither probes nor pads. It would send no paced
+            // packet either.
             let bits = if is_wanted { FIRST_ESTIMATE } else { 0 };
             self.estimate = BandwidthEstimate::restart(bits, now);
             self.bitrates = (0, 0);
@@ -148,10 +160,17 @@ impl Transport {
         is_wanted
     }
 
-    /// Raises the estimate to the bitrate that is sent in any case, in bits per second. str0m sends no faster than its
-    /// estimate, audio first: with a lower one, video would never leave the queue, and the estimate would never rise.
-    pub(in crate::sfu) fn raise_estimate(&mut self, now: Instant, minimum: u64, output: &mut TransportOutput) {
-        let is_too_soon = self.raised_at.is_some_and(|last| now.saturating_duration_since(last) < RAISE_INTERVAL);
+    /// Raises the estimate to the bitrate that is sent in any case, in bits per second. str0m sends
+    /// no faster than its estimate, audio first: with a lower one, video would never leave the
+    /// queue, and the estimate would never rise.
+    pub(in crate::sfu) fn raise_estimate(
+        &mut self,
+        now: Instant,
+        minimum: u64,
+        output: &mut TransportOutput,
+    ) {
+        let is_too_soon =
+            self.raised_at.is_some_and(|last| now.saturating_duration_since(last) < RAISE_INTERVAL);
         if self.estimate.bits(now) >= minimum || is_too_soon || !self.is_connected {
             return;
         }
@@ -165,9 +184,15 @@ impl Transport {
         });
     }
 
-    /// Sets the bitrates to probe for, in bits per second: padding is sent up to `next`, and `desired` is the maximum.
-    /// A small `desired` would slow down everything while str0m probes.
-    pub(in crate::sfu) fn set_bitrates(&mut self, now: Instant, next: u64, desired: u64, output: &mut TransportOutput) {
+    /// Sets the bitrates to probe for, in bits per second: padding is sent up to `next`, and
+    /// `desired` is the maximum. A small `desired` would slow down everything while str0m probes.
+    pub(in crate::sfu) fn set_bitrates(
+        &mut self,
+        now: Instant,
+        next: u64,
+        desired: u64,
+        output: &mut TransportOutput,
+    ) {
         let is_near = |old: u64, new: u64| old.abs_diff(new) <= old / 10;
         if is_near(self.bitrates.0, next) && is_near(self.bitrates.1, desired) {
             return;
@@ -178,6 +203,8 @@ impl Transport {
             self.estimate = BandwidthEstimate::new(FIRST_ESTIMATE);
             self.update_rtc(output, |rtc| rtc.bwe().reset(Bitrate::from(FIRST_ESTIMATE)));
         }
-        self.update_rtc(output, |rtc| rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired)));
+        self.update_rtc(output, |rtc| {
+            rtc.bwe().set_bitrate(Bitrate::from(next), Bitrate::from(desired));
+        });
     }
 }

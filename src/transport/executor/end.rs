@@ -19,7 +19,8 @@ impl End {
     /// Closed by the server, after the queued frames are written.
     pub(in crate::transport) const CLOSED: Self = Self::closing(1008, "closed by the server");
     /// Closed by the server at once.
-    pub(in crate::transport) const KICKED: Self = Self { reason: LeaveReason::Kicked, is_lost: false, close: None };
+    pub(in crate::transport) const KICKED: Self =
+        Self { reason: LeaveReason::Kicked, is_lost: false, close: None };
 
     pub(in crate::transport) const fn lost(reason: LeaveReason) -> Self {
         Self { reason, is_lost: true, close: None }
@@ -34,7 +35,9 @@ impl From<Ending> for End {
     fn from(ending: Ending) -> Self {
         let (is_lost, close) = match ending {
             Ending::Closed => (true, Some((1000, ""))),
-            Ending::Violation | Ending::TooManyConnects => (false, Some((1002, "protocol violation"))),
+            Ending::Violation | Ending::TooManyConnects => {
+                (false, Some((1002, "protocol violation")))
+            }
         };
         Self { reason: LeaveReason::Disconnected, is_lost, close }
     }

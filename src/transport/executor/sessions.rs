@@ -31,7 +31,13 @@ impl Executor {
         grant: Option<Grant>,
     ) {
         let dialect = self.conversation.dialect();
-        let session = self.hub.open(id, dialect, Arc::clone(&mailbox), resume_token, Some(Arc::clone(&self.permit)));
+        let session = self.hub.open(
+            id,
+            dialect,
+            Arc::clone(&mailbox),
+            resume_token,
+            Some(Arc::clone(&self.permit)),
+        );
         if let Some(grant) = grant {
             session.accept(grant).expect("a new session accepts any grant");
         }
@@ -49,7 +55,11 @@ impl Executor {
 
     /// Opens or resumes a session in the current channel, and confirms it before any other frame of
     /// the session.
-    pub(super) fn connect(&mut self, token: Option<&str>, resume: Option<(String, u64)>) -> Result<(), End> {
+    pub(super) fn connect(
+        &mut self,
+        token: Option<&str>,
+        resume: Option<(String, u64)>,
+    ) -> Result<(), End> {
         let grant = match self.hub.identify(self.permit.address(), token) {
             Ok(grant) => grant,
             // A rate-limited client reconnects by itself after a lost transport, but would treat a
@@ -75,7 +85,8 @@ impl Executor {
             // Evicted in the meantime.
             return Err(End::KICKED);
         }
-        let resume = resume.and_then(|(resume_token, seen)| Some((ResumeToken::parse(&resume_token)?, seen)));
+        let resume = resume
+            .and_then(|(resume_token, seen)| Some((ResumeToken::parse(&resume_token)?, seen)));
         if let Some((resume_token, seen)) = &resume {
             if self.hub.is_kept_for_others(resume_token) {
                 // The client tries again, and reaches another node.
@@ -143,8 +154,11 @@ impl Executor {
         mailbox: &Mailbox,
     ) -> Result<(), End> {
         let (resume_token, framing) = (resume_token.map(ResumeToken::expose), mailbox.framing());
-        let reply =
-            self.conversation.connected(Ok(Connected { connection, resume_token: resume_token.as_deref(), framing }));
+        let reply = self.conversation.connected(Ok(Connected {
+            connection,
+            resume_token: resume_token.as_deref(),
+            framing,
+        }));
         self.answer(reply)
     }
 
@@ -158,9 +172,11 @@ impl Executor {
     /// Resumes the session of a lost connection if the client has its resume token and the replay
     /// buffer still holds all frames that it missed.
     pub(super) fn resume(&mut self, resume_token: &str, seen: u64) -> Option<Step> {
-        let (own, grant) = self.current_session().map(|open| (open.session.id(), open.session.grant()))?;
+        let (own, grant) =
+            self.current_session().map(|open| (open.session.id(), open.session.grant()))?;
         // A client cannot resume the session that it is in.
-        let Some(resume_token) = ResumeToken::parse(resume_token).filter(|resume_token| resume_token.id() != own)
+        let Some(resume_token) =
+            ResumeToken::parse(resume_token).filter(|resume_token| resume_token.id() != own)
         else {
             return Some(Step::Tell(self.conversation.resumed(None, SystemTime::now())));
         };
@@ -175,15 +191,19 @@ impl Executor {
         let now = SystemTime::now();
         let grant = self.current_session().map(|open| open.session.grant())?;
         let subject = grant.as_ref().map(|grant| &grant.subject);
-        let Some((session, mailbox)) = self.hub.resume(used, seen, subject, Some(&self.permit)) else {
+        let Some((session, mailbox)) = self.hub.resume(used, seen, subject, Some(&self.permit))
+        else {
             return Some(Step::Tell(self.conversation.resumed(None, now)));
         };
         // The grant of the new connection's token replaces the old one.
         if let Some(grant) = grant {
-            session.accept(Grant::clone(&grant)).expect("only the session's own subject resumes it");
+            session
+                .accept(Grant::clone(&grant))
+                .expect("only the session's own subject resumes it");
         }
         // Each resume token works once.
-        let resume_token = session.renew_token(used.clone()).map(|resume_token| resume_token.expose());
+        let resume_token =
+            session.renew_token(used.clone()).map(|resume_token| resume_token.expose());
         self.conversation.keep(resume_token.clone());
         let dialect = self.conversation.current_dialect();
         session.set_dialect(dialect);
@@ -203,7 +223,9 @@ impl Executor {
         self.set_session(ChannelSession { session, mailbox, dialect });
         match attached {
             Ok(()) => None,
-            Err(QueueFull) => Some(Step::Tell(Frame::Close(1008, "missed frames exceed the send queue"))),
+            Err(QueueFull) => {
+                Some(Step::Tell(Frame::Close(1008, "missed frames exceed the send queue")))
+            }
         }
     }
 }

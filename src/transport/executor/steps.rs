@@ -30,7 +30,10 @@ impl Executor {
                 Step::Disconnect => self.disconnect(),
                 Step::End(ending) => {
                     if ending == Ending::TooManyConnects {
-                        self.hub.limit_hit(Limit::ConnectPackets, "too many CONNECT packets, closing the connection");
+                        self.hub.limit_hit(
+                            Limit::ConnectPackets,
+                            "too many CONNECT packets, closing the connection",
+                        );
                     }
                     return Err(ending.into());
                 }
@@ -68,16 +71,22 @@ impl Executor {
                     } else {
                         0
                     };
-                    let Some(open) = self.sessions.get_mut(channel).and_then(Option::as_mut) else { continue };
+                    let Some(open) = self.sessions.get_mut(channel).and_then(Option::as_mut) else {
+                        continue;
+                    };
                     let conversation = &self.conversation;
                     let dialect = conversation.current_dialect();
                     open.set_dialect(dialect);
                     let Handled { result, congested, welcome_bytes, .. } =
-                        open.session
-                            .handle(received, command, other_rooms, |snapshot| conversation.welcome(snapshot, now));
+                        open.session.handle(received, command, other_rooms, |snapshot| {
+                            conversation.welcome(snapshot, now)
+                        });
                     self.limiter.charge(welcome_bytes);
                     if let Some(depth) = congested {
-                        self.pause = Some(Box::pin(below_high_water(depth, open.session.backpressure_limit())));
+                        self.pause = Some(Box::pin(below_high_water(
+                            depth,
+                            open.session.backpressure_limit(),
+                        )));
                     }
                     if let Err(error) = &result {
                         self.count(error);
@@ -91,7 +100,12 @@ impl Executor {
 
     /// Forwards a request to the media server. The connection is not read until the response, so
     /// that responses keep the order of their requests.
-    fn request_media(&mut self, room: Option<RoomId>, request: sfu::MediaRequest, now: SystemTime) -> Option<Step> {
+    fn request_media(
+        &mut self,
+        room: Option<RoomId>,
+        request: sfu::MediaRequest,
+        now: SystemTime,
+    ) -> Option<Step> {
         let write = self.conversation.media()?;
         match self.current_session()?.session.media(room, request, write) {
             Ok(answered) => {
@@ -140,7 +154,10 @@ impl Executor {
         }
         let depth = self.queue.depth();
         if depth.is_high() {
-            self.pause = Some(Box::pin(below_high_water(Arc::clone(depth), self.hub.timeouts().write_stall)));
+            self.pause = Some(Box::pin(below_high_water(
+                Arc::clone(depth),
+                self.hub.timeouts().write_stall,
+            )));
         }
         Ok(())
     }

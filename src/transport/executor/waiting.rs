@@ -1,5 +1,6 @@
-//! Requests that the cluster answers: joins, and resumptions of sessions that another node has. Until then nothing more is
-//! read of the client; what a polling client has sent already waits here.
+//! Requests that the cluster answers: joins, and resumptions of sessions that another node has.
+//! Until then nothing more is read of the client; what a polling client has sent already waits
+//! here.
 
 use std::sync::Arc;
 
@@ -63,9 +64,9 @@ impl Executor {
         let open = self.sessions.get_mut(conversation.channel()).and_then(Option::as_mut)?;
         open.set_dialect(dialect);
         let welcome = conversation.welcome_later();
-        let joining = open
-            .session
-            .join(received, command, other_rooms, welcome, |snapshot| conversation.welcome(snapshot, received.time));
+        let joining = open.session.join(received, command, other_rooms, welcome, |snapshot| {
+            conversation.welcome(snapshot, received.time)
+        });
         match joining {
             Joining::Now(handled) => self.joined(received, handled),
             Joining::Later(answer) => {
@@ -81,8 +82,14 @@ impl Executor {
         }
     }
 
-    /// Asks the node that has a session for it, for a CONNECT packet. Returns `false` if no other node is to be asked.
-    pub(super) fn claim_for_connect(&mut self, grant: Option<&Grant>, token: &ResumeToken, seen: u64) -> bool {
+    /// Asks the node that has a session for it, for a CONNECT packet. Returns `false` if no other
+    /// node is to be asked.
+    pub(super) fn claim_for_connect(
+        &mut self,
+        grant: Option<&Grant>,
+        token: &ResumeToken,
+        seen: u64,
+    ) -> bool {
         let is_claimed = self.claim(grant.cloned(), token, seen);
         if is_claimed {
             let request = Request::Connect(Box::new((grant.cloned(), token.clone(), seen)));
@@ -92,7 +99,12 @@ impl Executor {
     }
 
     /// Asks the node that has a session for it. Returns `false` if no other node is to be asked.
-    pub(super) fn claim_for_resume(&mut self, grant: Option<Grant>, token: &ResumeToken, seen: u64) -> bool {
+    pub(super) fn claim_for_resume(
+        &mut self,
+        grant: Option<Grant>,
+        token: &ResumeToken,
+        seen: u64,
+    ) -> bool {
         let is_claimed = self.claim(grant, token, seen);
         if is_claimed {
             self.wait_for(Moment::now(), Request::Resume(token.clone(), seen));
@@ -104,8 +116,10 @@ impl Executor {
         if self.hub.cluster().is_none() {
             return false;
         }
-        let (dialect, framing) = (self.conversation.dialect(), self.conversation.framing(token.id()));
-        let claimed = self.hub.claim(Claimant { dialect, framing, grant, token: token.clone(), seen });
+        let (dialect, framing) =
+            (self.conversation.dialect(), self.conversation.framing(token.id()));
+        let claimed =
+            self.hub.claim(Claimant { dialect, framing, grant, token: token.clone(), seen });
         let Some(decided) = claimed else { return false };
         self.pause = Some(Box::pin(async move {
             // The sender is dropped, whatever the outcome.
@@ -150,7 +164,8 @@ impl Executor {
         }
     }
 
-    /// Returns whether a resume token is for another node than this one, which has taken its session over.
+    /// Returns whether a resume token is for another node than this one, which has taken its
+    /// session over.
     pub(super) fn has_moved(&self, token: &ResumeToken) -> bool {
         self.hub.cluster().is_some() && self.hub.is_foreign(token)
     }

@@ -91,7 +91,10 @@ impl Limited {
     }
 
     /// Returns the next chunk of the body, with its packets counted.
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, axum::Error>>> {
+    fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, axum::Error>>> {
         if self.session.poll_pause(context).is_pending() {
             self.deadline = None;
             return Poll::Pending;
@@ -120,7 +123,9 @@ impl Limited {
                 // The client is closing and is not read any more, but may fetch its queued frames.
                 return Poll::Ready(None);
             }
-            self.session.act(|_| Err(End { reason: LeaveReason::Disconnected, is_lost: false, close: None }));
+            self.session.act(|_| {
+                Err(End { reason: LeaveReason::Disconnected, is_lost: false, close: None })
+            });
             let problem = "a packet ends within a character";
             return Poll::Ready(Some(Err(axum::Error::new(std::io::Error::other(problem)))));
         }

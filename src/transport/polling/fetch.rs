@@ -25,7 +25,11 @@ pub(super) enum Fetched {
 
 impl PollingSession {
     /// Completes when a poll should be responseed.
-    pub(super) fn poll_fetch(&self, context: &mut Context<'_>, release: &mut Option<Pin<Box<Sleep>>>) -> Poll<Fetched> {
+    pub(super) fn poll_fetch(
+        &self,
+        context: &mut Context<'_>,
+        release: &mut Option<Pin<Box<Sleep>>>,
+    ) -> Poll<Fetched> {
         self.poller.register(context.waker());
         // Under the lock, because the queue wakes only one task, which after an upgrade is the
         // WebSocket's.
@@ -47,7 +51,12 @@ impl PollingSession {
     }
 
     /// Takes frames into a response, and the close packet if the connection is closing.
-    pub(super) fn take_frames(&self, response: &mut PollResponse, max_packets: usize, enough_bytes: usize) {
+    pub(super) fn take_frames(
+        &self,
+        response: &mut PollResponse,
+        max_packets: usize,
+        enough_bytes: usize,
+    ) {
         let mut state = self.state.lock();
         if matches!(*state, State::Moved | State::Gone) {
             return;

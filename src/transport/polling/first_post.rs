@@ -22,7 +22,12 @@ impl PollingSession {
     /// Records that the first POST request is being handled, until the returned value is dropped
     /// with its response. Returns `None` for later requests.
     pub(super) fn begin_post(self: &Arc<Self>) -> Option<FirstPost> {
-        let begun = self.first_post.0.compare_exchange(NONE, IN_PROGRESS, Ordering::AcqRel, Ordering::Acquire);
+        let begun = self.first_post.0.compare_exchange(
+            NONE,
+            IN_PROGRESS,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
         begun.is_ok().then(|| FirstPost(Arc::new(FirstPostGuard(Arc::clone(self)))))
     }
 
@@ -36,7 +41,9 @@ impl PollingSession {
 
 /// Travels with the response to the first POST request until that is written.
 #[derive(Clone)]
-pub(super) struct FirstPost(#[expect(dead_code, reason = "held for its destructor")] Arc<FirstPostGuard>);
+pub(super) struct FirstPost(
+    #[expect(dead_code, reason = "held for its destructor")] Arc<FirstPostGuard>,
+);
 
 struct FirstPostGuard(Arc<PollingSession>);
 

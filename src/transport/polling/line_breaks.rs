@@ -143,7 +143,10 @@ impl Lengths {
         self.length.push(byte);
         if byte == b':' {
             let digits = &self.length[..self.length.len() - 1];
-            self.left = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+            self.left = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| digits.parse().ok())
+                .unwrap_or(0);
         }
         if (byte == b':' && self.left == 0) || self.length.len() > MAX_LENGTH_DIGITS {
             out.append(&mut self.length);
@@ -179,12 +182,16 @@ mod tests {
     #[test]
     fn line_breaks_are_removed_from_binary_packets_only() {
         for chunk in [1, 2, 3, 100] {
-            let separated = stripped(Format::Separated, b"bAQ\r\nID\n\x1e42[\"a\nb\"]\x1ebAA\n==", chunk);
+            let separated =
+                stripped(Format::Separated, b"bAQ\r\nID\n\x1e42[\"a\nb\"]\x1ebAA\n==", chunk);
             assert_eq!(separated, b"bAQID\x1e42[\"a\nb\"]\x1ebAA==", "chunks of {chunk}");
             let payload = "9:b4AQ\r\nID\n9:42[\"a\nb\"]1:24:4\u{1f3a5}\u{e9}7:b4AA\n==".as_bytes();
             let expected = "6:b4AQID9:42[\"a\nb\"]1:24:4\u{1f3a5}\u{e9}6:b4AA==".as_bytes();
             assert_eq!(stripped(Format::Lengths, payload, chunk), expected, "chunks of {chunk}");
-            assert_eq!(stripped(Format::Bytes, b"\x01\x03\xff\x04\n\n", chunk), b"\x01\x03\xff\x04\n\n");
+            assert_eq!(
+                stripped(Format::Bytes, b"\x01\x03\xff\x04\n\n", chunk),
+                b"\x01\x03\xff\x04\n\n"
+            );
         }
     }
 

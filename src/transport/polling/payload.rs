@@ -32,7 +32,8 @@ impl PollResponse {
         Self { revision, payload: Vec::new(), packets: 0 }
     }
 
-    /// Returns the response that opens a session, as the library has written it, with another session id.
+    /// Returns the response that opens a session, as the library has written it, with another
+    /// session id.
     pub(super) fn opening(revision: Revision, body: &[u8], sid: &str, other: &str) -> Self {
         let text = String::from_utf8_lossy(body);
         let packet = match revision {
@@ -50,7 +51,8 @@ impl PollResponse {
             Revision::V4 if self.packets > 0 => self.payload.push(SEPARATOR),
             Revision::V4 => {}
             Revision::V3 => {
-                let length: usize = String::from_utf8_lossy(packet).chars().map(char::len_utf16).sum();
+                let length: usize =
+                    String::from_utf8_lossy(packet).chars().map(char::len_utf16).sum();
                 self.payload.extend_from_slice(format!("{length}:").as_bytes());
             }
         }
@@ -106,7 +108,9 @@ impl Format {
     pub(super) fn of(revision: Revision, content_type: Option<&HeaderValue>) -> Self {
         match revision {
             Revision::V4 => Self::Separated,
-            Revision::V3 if content_type.is_some_and(|kind| kind == "application/octet-stream") => Self::Bytes,
+            Revision::V3 if content_type.is_some_and(|kind| kind == "application/octet-stream") => {
+                Self::Bytes
+            }
             Revision::V3 => Self::Lengths,
         }
     }
@@ -135,7 +139,11 @@ impl PacketReader {
 
     /// Parses bytes of the payload and reports each packet to `accept`. Returns false if a packet
     /// is not accepted or ends within a character.
-    pub(super) fn parse(&mut self, bytes: &[u8], mut accept: impl FnMut(Packet<'_>) -> bool) -> bool {
+    pub(super) fn parse(
+        &mut self,
+        bytes: &[u8],
+        mut accept: impl FnMut(Packet<'_>) -> bool,
+    ) -> bool {
         bytes.iter().all(|byte| match self.format {
             Format::Separated => self.step_separated(*byte, &mut accept),
             Format::Lengths => self.step_lengths(*byte, &mut accept),
@@ -192,7 +200,8 @@ impl PacketReader {
             (_, b':') => self.begin(self.length),
             (_, b'0'..=b'9') => {
                 self.left = None;
-                self.length = self.length.saturating_mul(10).saturating_add(usize::from(byte - b'0'));
+                self.length =
+                    self.length.saturating_mul(10).saturating_add(usize::from(byte - b'0'));
             }
             _ => {}
         }
@@ -203,14 +212,18 @@ impl PacketReader {
         match (self.left, byte) {
             (Some(left), _) => {
                 self.left = Some(left - 1).filter(|left| *left > 0);
-                return self.read_byte(byte, accept) && (self.left.is_some() || self.report(accept));
+                return self.read_byte(byte, accept)
+                    && (self.left.is_some() || self.report(accept));
             }
             (None, LENGTH_END) => {
                 self.begin(self.length);
                 self.has_kind = false;
             }
             (None, kind) if !self.has_kind => (self.has_kind, self.is_binary) = (true, kind == 1),
-            (None, digit) => self.length = self.length.saturating_mul(10).saturating_add(usize::from(digit % 10)),
+            (None, digit) => {
+                self.length =
+                    self.length.saturating_mul(10).saturating_add(usize::from(digit % 10));
+            }
         }
         true
     }
@@ -236,11 +249,17 @@ mod tests {
     #[test]
     fn packets_are_found_in_every_format() {
         for chunk in [1, 2, 3, 100] {
-            let separated = packets(Format::Separated, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", chunk);
+            let separated =
+                packets(Format::Separated, b"40\x1e3\x1e458-[\"x\"]\x1ebAAAA\x1e42[1]", chunk);
             assert_eq!(separated.unwrap(), ["4", "3", "4", "attachment", "4"], "{chunk}");
-            let lengths = packets(Format::Lengths, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), chunk);
+            let lengths =
+                packets(Format::Lengths, "2:401:26:42[\"\u{e9}\"]6:b4AAAA".as_bytes(), chunk);
             assert_eq!(lengths.unwrap(), ["4", "2", "4", "attachment"], "{chunk}");
-            let bytes = packets(Format::Bytes, b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab", chunk);
+            let bytes = packets(
+                Format::Bytes,
+                b"\x00\x02\xff40\x00\x01\x00\xff42[\"aaaaaa\x01\x03\xff\x04ab",
+                chunk,
+            );
             assert_eq!(bytes.unwrap(), ["4", "4", "attachment"], "{chunk}");
         }
     }

@@ -67,7 +67,11 @@ pub(super) enum State {
 
 impl PollingSession {
     /// Creates a connection that the library has yet to open.
-    pub(super) fn new(revision: Revision, queue: Arc<SendQueue>, sessions: Weak<Sessions>) -> Arc<Self> {
+    pub(super) fn new(
+        revision: Revision,
+        queue: Arc<SendQueue>,
+        sessions: Weak<Sessions>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             revision,
             queue,
@@ -227,7 +231,12 @@ impl PollingSession {
 
     /// Ends the connection when it is closing, or when its client does not connect to a namespace
     /// within `first`, or does not complete a message within `later`.
-    pub(super) async fn supervise(self: Arc<Self>, lifecycle: Lifecycle, first: Duration, later: Duration) {
+    pub(super) async fn supervise(
+        self: Arc<Self>,
+        lifecycle: Lifecycle,
+        first: Duration,
+        later: Duration,
+    ) {
         tokio::select! {
             () = self.gone() => return,
             () = std::future::poll_fn(|context| self.queue.poll_close_requested(context)) => {}
@@ -250,7 +259,9 @@ impl PollingSession {
             let mut state = self.state.lock();
             self.end(&mut state, &End::CLOSED);
             match &*state {
-                State::Live(executor) | State::Ending(executor) => executor.hub().timeouts().last_poll,
+                State::Live(executor) | State::Ending(executor) => {
+                    executor.hub().timeouts().last_poll
+                }
                 State::Moved | State::Gone => return,
             }
         };

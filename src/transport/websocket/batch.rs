@@ -45,7 +45,11 @@ pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize)
                 push(&mut buffer, TEXT, &first);
                 push(&mut buffer, TEXT, &second);
             }
-            Outgoing::Several(messages) => messages.iter().for_each(|text| push(&mut buffer, TEXT, text)),
+            Outgoing::Several(messages) => {
+                for text in &messages {
+                    push(&mut buffer, TEXT, text);
+                }
+            }
             Outgoing::Attached(attached) => {
                 push(&mut buffer, TEXT, &attached.text);
                 for data in &attached.attachments {
@@ -81,7 +85,11 @@ pub(super) fn text(text: &str) -> Vec<u8> {
 pub(super) fn end_of(frames: &VecDeque<Outgoing>) -> Option<End> {
     frames.iter().find_map(|frame| match frame {
         Outgoing::Close(code, reason) => Some(End::closing(*code, reason)),
-        Outgoing::Text(_) | Outgoing::Pair(..) | Outgoing::Several(_) | Outgoing::Attached(_) | Outgoing::Ping => None,
+        Outgoing::Text(_)
+        | Outgoing::Pair(..)
+        | Outgoing::Several(_)
+        | Outgoing::Attached(_)
+        | Outgoing::Ping => None,
     })
 }
 
@@ -132,7 +140,8 @@ mod tests {
         assert_eq!((count, bytes), (10, 110));
         assert_eq!(buffer.len(), 110 + 20 * 2);
         assert!(frames.is_empty());
-        let mut frames: VecDeque<Outgoing> = (0..3).map(|_| Outgoing::Text(Bytes::from(vec![0; 60_000]))).collect();
+        let mut frames: VecDeque<Outgoing> =
+            (0..3).map(|_| Outgoing::Text(Bytes::from(vec![0; 60_000]))).collect();
         assert_eq!(encode(&mut frames).1, 1);
         assert_eq!(frames.len(), 2);
     }

@@ -76,7 +76,11 @@ enum Wake {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, executor: Box<Executor>, settings: &WebSocketSettings) -> Self {
+    pub(super) fn new(
+        socket: Socket,
+        executor: Box<Executor>,
+        settings: &WebSocketSettings,
+    ) -> Self {
         let heartbeat = HeartbeatTimer::new(executor.heartbeat(), settings.heartbeat);
         let queue = Arc::clone(executor.queue());
         Self { socket, executor, queue, heartbeat, deadline: None }
@@ -122,14 +126,22 @@ impl Connection {
     }
 
     /// Serves the connection until it ends. The client has `settle_timeout` to join or connect.
-    pub(super) async fn serve(&mut self, mut settle_timeout: Duration, settings: &WebSocketSettings) -> End {
+    pub(super) async fn serve(
+        &mut self,
+        mut settle_timeout: Duration,
+        settings: &WebSocketSettings,
+    ) -> End {
         let mut unsettled: Option<Pin<Box<Sleep>>> = None;
         loop {
-            let wake = poll_fn(|context| self.poll_wake(context, &mut unsettled, &mut settle_timeout, settings)).await;
+            let wake = poll_fn(|context| {
+                self.poll_wake(context, &mut unsettled, &mut settle_timeout, settings)
+            })
+            .await;
             let done = match wake {
                 Wake::Write(mut frames) => self.write(&mut frames).await,
                 Wake::Read(message) => {
-                    let is_answered = matches!(message, Some(Ok(Message::Ping(_) | Message::Close(_))));
+                    let is_answered =
+                        matches!(message, Some(Ok(Message::Ping(_) | Message::Close(_))));
                     match self.read(message) {
                         // Answered by the library, whose own queue has no bound.
                         Ok(()) if is_answered => self.flush().await,
@@ -172,7 +184,8 @@ impl Connection {
             // Completing a message may take longer than sending the first one.
             *settle_timeout = settings.handshake_timeout;
         } else {
-            let timer = unsettled.get_or_insert_with(|| Box::pin(tokio::time::sleep(*settle_timeout)));
+            let timer =
+                unsettled.get_or_insert_with(|| Box::pin(tokio::time::sleep(*settle_timeout)));
             if timer.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Unsettled);
             }
@@ -213,7 +226,9 @@ impl Connection {
                 debug!(connection = %self.executor.id(), %problem, "WebSocket protocol violation");
                 Err(End::lost(LeaveReason::Disconnected))
             }
-            Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::QuotaExceeded => Err(End::FLOOD),
+            Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::QuotaExceeded => {
+                Err(End::FLOOD)
+            }
             Some(Err(Error::Io(error))) if error.kind() == std::io::ErrorKind::TimedOut => {
                 Err(End::lost(LeaveReason::TimedOut))
             }
@@ -255,7 +270,10 @@ impl Connection {
 
     /// Runs a write that may take as long as the peer makes progress, but no longer than the limit
     /// for the last write once the connection is closing.
-    async fn write_bounded(&mut self, write: impl AsyncFnOnce(&mut Socket) -> Result<(), Error>) -> Result<(), End> {
+    async fn write_bounded(
+        &mut self,
+        write: impl AsyncFnOnce(&mut Socket) -> Result<(), Error>,
+    ) -> Result<(), End> {
         let Self { executor, queue, deadline, socket, .. } = self;
         let mut write = pin!(write(socket));
         // Usually the write completes at once and needs no timer. The slow path is boxed, so that
@@ -266,7 +284,9 @@ impl Connection {
         };
         match outcome {
             // The library reports an error for anything after a close frame.
-            Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => Ok(()),
+            Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => {
+                Ok(())
+            }
             // No progress for too long: see [`crate::transport::tcp`].
             Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
                 executor.hub().metrics().limit(Limit::WriteTime);

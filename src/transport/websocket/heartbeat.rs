@@ -42,7 +42,13 @@ impl HeartbeatTimer {
             Heartbeat::Server { interval, .. } => interval,
             Heartbeat::Client { limit } => limit,
         };
-        Self { kind, interval, timer: Box::pin(sleep(first)), missed: 0, last_received: Instant::now() }
+        Self {
+            kind,
+            interval,
+            timer: Box::pin(sleep(first)),
+            missed: 0,
+            last_received: Instant::now(),
+        }
     }
 
     /// Records that a frame was received from the client.
@@ -70,7 +76,9 @@ impl HeartbeatTimer {
                 Heartbeat::Frames if self.missed >= MAX_MISSED => return Poll::Ready(Beat::Dead),
                 Heartbeat::Frames => (Instant::now() + self.interval, Some(Beat::Ping)),
                 Heartbeat::Server { .. } if self.missed > 0 => return Poll::Ready(Beat::Dead),
-                Heartbeat::Server { ping, timeout, .. } => (Instant::now() + timeout, Some(Beat::Message(ping))),
+                Heartbeat::Server { ping, timeout, .. } => {
+                    (Instant::now() + timeout, Some(Beat::Message(ping)))
+                }
                 Heartbeat::Client { limit } if self.last_received + limit <= Instant::now() => {
                     return Poll::Ready(Beat::Dead);
                 }
@@ -99,7 +107,11 @@ mod tests {
     async fn beat(heartbeat: &mut HeartbeatTimer, after: Duration) -> Beat {
         let began = Instant::now();
         let beat = poll_fn(|context| heartbeat.poll_beat(context)).await;
-        assert!(began.elapsed() + Duration::from_millis(2) >= after, "{beat:?} after {:?}", began.elapsed());
+        assert!(
+            began.elapsed() + Duration::from_millis(2) >= after,
+            "{beat:?} after {:?}",
+            began.elapsed()
+        );
         beat
     }
 
@@ -115,7 +127,8 @@ mod tests {
 
     #[tokio::test]
     async fn client_that_pings_by_itself_is_dead_after_the_limit() {
-        let mut heartbeat = HeartbeatTimer::new(Heartbeat::Client { limit: INTERVAL }, Duration::ZERO);
+        let mut heartbeat =
+            HeartbeatTimer::new(Heartbeat::Client { limit: INTERVAL }, Duration::ZERO);
         heartbeat.note_received();
         assert_eq!(beat(&mut heartbeat, INTERVAL).await, Beat::Dead);
     }

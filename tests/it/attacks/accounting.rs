@@ -44,38 +44,47 @@ async fn flood(mut raw: Raw, kind: &str, bytes: &[u8]) -> Duration {
 #[test]
 fn flood_of_every_kind_of_frame_is_counted_and_ended() {
     // Long enough that no connection is closed for lack of a first message.
-    besieged(&["--handshake-timeout-seconds=60"], async |server: &TestServer, bystander: &mut Bystander| {
-        let before = Scrape::of(server).await;
-        let control = r#"parlor_messages_received_total{dialect="socketio",kind="control"}"#;
-        let packets = ["2", "3", "431[]", r#"42/a,["x"]"#];
-        let packets = packets.map(|packet| (SOCKET_IO, packet, frame(TEXT, packet)));
-        let frames = ENDPOINTS.map(|path| [(path, "ping", frame(PING, "x")), (path, "pong", frame(PONG, "x"))]);
-        // A message in many frames is one message, and many frames.
-        let cut = (SOCKET_IO, "cut", [frame(0x01, "4"), frame(0x00, "").repeat(50), frame(0x80, "31[]")].concat());
-        // One that is never finished is none.
-        let plain = ENDPOINTS.into_iter().filter(|path| *path != SOCKET_IO);
-        let endless = plain.map(|path| (path, "endless", frame(0x00, "")));
-        let floods = packets.into_iter().chain(frames.into_iter().flatten()).chain(endless).chain([cut]);
-        let floods = floods.map(async |(path, kind, bytes)| {
-            let mut raw = Raw::websocket(server.address(), path).await;
-            if path == SOCKET_IO {
-                raw.send(frame(TEXT, "40")).await;
-                while !raw.text().await.expect("connected").starts_with("40") {}
-            }
-            if kind == "endless" {
-                raw.send(frame(0x01, "")).await;
-            }
-            // Further frames count less.
-            let count = if kind == "endless" { 2_000 } else { 20 };
-            let lasted = flood(raw, &format!("{path} {kind}"), &bytes.repeat(count)).await;
-            assert!(lasted >= short().flood, "{path} {kind}: ended after {lasted:?}");
-        });
-        tokio::join!(join_all(floods), bystander.round());
-        let after = Scrape::of(server).await;
-        assert!(after.count(control) > before.count(control) + 1_000);
-        let floods = r#"parlor_limits_hit_total{limit="flood"}"#;
-        assert!(after.count(floods) >= 16, "{}", after.count(floods));
-    });
+    besieged(
+        &["--handshake-timeout-seconds=60"],
+        async |server: &TestServer, bystander: &mut Bystander| {
+            let before = Scrape::of(server).await;
+            let control = r#"parlor_messages_received_total{dialect="socketio",kind="control"}"#;
+            let packets = ["2", "3", "431[]", r#"42/a,["x"]"#];
+            let packets = packets.map(|packet| (SOCKET_IO, packet, frame(TEXT, packet)));
+            let frames = ENDPOINTS
+                .map(|path| [(path, "ping", frame(PING, "x")), (path, "pong", frame(PONG, "x"))]);
+            // A message in many frames is one message, and many frames.
+            let cut = (
+                SOCKET_IO,
+                "cut",
+                [frame(0x01, "4"), frame(0x00, "").repeat(50), frame(0x80, "31[]")].concat(),
+            );
+            // One that is never finished is none.
+            let plain = ENDPOINTS.into_iter().filter(|path| *path != SOCKET_IO);
+            let endless = plain.map(|path| (path, "endless", frame(0x00, "")));
+            let floods =
+                packets.into_iter().chain(frames.into_iter().flatten()).chain(endless).chain([cut]);
+            let floods = floods.map(async |(path, kind, bytes)| {
+                let mut raw = Raw::websocket(server.address(), path).await;
+                if path == SOCKET_IO {
+                    raw.send(frame(TEXT, "40")).await;
+                    while !raw.text().await.expect("connected").starts_with("40") {}
+                }
+                if kind == "endless" {
+                    raw.send(frame(0x01, "")).await;
+                }
+                // Further frames count less.
+                let count = if kind == "endless" { 2_000 } else { 20 };
+                let lasted = flood(raw, &format!("{path} {kind}"), &bytes.repeat(count)).await;
+                assert!(lasted >= short().flood, "{path} {kind}: ended after {lasted:?}");
+            });
+            tokio::join!(join_all(floods), bystander.round());
+            let after = Scrape::of(server).await;
+            assert!(after.count(control) > before.count(control) + 1_000);
+            let floods = r#"parlor_limits_hit_total{limit="flood"}"#;
+            assert!(after.count(floods) >= 16, "{}", after.count(floods));
+        },
+    );
 }
 
 #[test]
@@ -96,7 +105,11 @@ fn repeated_connect_packets_end_the_connection() {
                 }
             }
             while engine.next_event().await.is_some() {}
-            assert_eq!(Scrape::of(server).await.count(limit), before + 1, "{transport:?}, revision {revision}");
+            assert_eq!(
+                Scrape::of(server).await.count(limit),
+                before + 1,
+                "{transport:?}, revision {revision}"
+            );
         }
         bystander.round().await;
     });
@@ -109,7 +122,8 @@ fn connect_packets_are_limited() {
             let mut engine = Engine::open(server.address(), (transport, 4)).await;
             for index in 0..8 {
                 engine.send(format!("40/n{index},")).await;
-                let answer = if index < 4 { format!("40/n{index},{{") } else { format!("44/n{index},") };
+                let answer =
+                    if index < 4 { format!("40/n{index},{{") } else { format!("44/n{index},") };
                 assert!(engine.expect_event(&answer).await.is_some(), "{transport:?} {index}");
             }
             for _ in 0..16 {
@@ -155,24 +169,27 @@ fn fragments_do_not_hide_a_connect_packet() {
 
 #[test]
 fn missing_attachments_end_the_connection() {
-    besieged(&["--handshake-timeout-seconds=1"], async |server: &TestServer, bystander: &mut Bystander| {
-        let head = r#"452-["offer",{"offer":{"_placeholder":true,"num":0}}]"#;
-        let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;
-        raw.send(frame(TEXT, "40")).await;
-        raw.send(frame(TEXT, head)).await;
-        raw.send(frame(0x82, [0; 100])).await;
-        raw.close_code().await;
+    besieged(
+        &["--handshake-timeout-seconds=1"],
+        async |server: &TestServer, bystander: &mut Bystander| {
+            let head = r#"452-["offer",{"offer":{"_placeholder":true,"num":0}}]"#;
+            let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;
+            raw.send(frame(TEXT, "40")).await;
+            raw.send(frame(TEXT, head)).await;
+            raw.send(frame(0x82, [0; 100])).await;
+            raw.close_code().await;
 
-        // A polling client is found when it posts again, a heartbeat at the latest.
-        let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
-        engine.send(head).await;
-        let began = Instant::now();
-        while engine.send("3").await {
-            assert!(began.elapsed() < IN_TIME, "still there");
-            tokio::time::sleep(PACE).await;
-        }
-        bystander.round().await;
-    });
+            // A polling client is found when it posts again, a heartbeat at the latest.
+            let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
+            engine.send(head).await;
+            let began = Instant::now();
+            while engine.send("3").await {
+                assert!(began.elapsed() < IN_TIME, "still there");
+                tokio::time::sleep(PACE).await;
+            }
+            bystander.round().await;
+        },
+    );
 }
 
 #[tokio::test]
@@ -181,7 +198,8 @@ async fn repeated_join_is_charged_for_its_reply() {
     let mut peers = Vec::new();
     for index in 0..20 {
         let mut peer = Client::connect(&server).await;
-        let join = json!({ "roomId": "r", "userId": format!("peer-{index}"), "note": "x".repeat(4_000) });
+        let join =
+            json!({ "roomId": "r", "userId": format!("peer-{index}"), "note": "x".repeat(4_000) });
         assert_eq!(peer.ask("join-room", join).await["ok"], true);
         peers.push(peer);
     }

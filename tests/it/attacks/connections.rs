@@ -57,7 +57,8 @@ async fn websocket(server: &TestServer, from: &str, path: &str) -> Result<Raw, u
 /// A peer on `/ws` that has joined a room.
 async fn envelope(server: &TestServer, from: &str, room: &str, name: &str) -> (Raw, Value) {
     let mut raw = websocket(server, from, "/ws").await.expect("the handshake is accepted");
-    let join = json!({ "type": "room:join", "payload": { "roomId": room, "user": { "id": name } } });
+    let join =
+        json!({ "type": "room:join", "payload": { "roomId": room, "user": { "id": name } } });
     raw.send(frame(TEXT, join.to_string())).await;
     loop {
         let received: Value = serde_json::from_str(&raw.text().await.expect("an answer")).unwrap();
@@ -79,7 +80,9 @@ async fn idle_http_connections_make_room() {
             let mut idle = join_all((0..3).map(|_| idle(&server, attacker()))).await;
             // At the limit in total it is the attacker's connection that goes, not the new one.
             let from = if others { "127.0.0.1" } else { ATTACKER };
-            let socket = websocket(&server, from, path).await.unwrap_or_else(|status| panic!("{path}: {status}"));
+            let socket = websocket(&server, from, path)
+                .await
+                .unwrap_or_else(|status| panic!("{path}: {status}"));
             let mut open = 0;
             for raw in &mut idle {
                 raw.send(get("/healthz", "")).await;
@@ -98,7 +101,9 @@ async fn idle_http2_connections_make_room() {
     let identity = authority.issue(&folder("connections-http2"));
     let server = TestServer::secure(&authority, &identity, &["--max-connections-per-ip=2"]);
     let connect = async || {
-        let https = Https::connect(server.address(), authority.client(&[&rustls::version::TLS13]), true).await;
+        let https =
+            Https::connect(server.address(), authority.client(&[&rustls::version::TLS13]), true)
+                .await;
         (https.get(&server.url("/api/rooms")).await.0, https)
     };
     let (mut kept, mut statuses) = (Vec::new(), Vec::new());
@@ -120,7 +125,9 @@ async fn idle_http_connections_free_descriptors() {
     let mut command = std::process::Command::new("sh");
     let program = parlor();
     let program = program.get_program().to_str().unwrap();
-    command.arg("-c").arg(format!("ulimit -n 100; exec {program} --host=127.0.0.1 --port=0 --sfu=off"));
+    command
+        .arg("-c")
+        .arg(format!("ulimit -n 100; exec {program} --host=127.0.0.1 --port=0 --sfu=off"));
     command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
     let running = Program::start(command);
     let address = running.address();
@@ -135,7 +142,8 @@ async fn idle_http_connections_free_descriptors() {
 #[tokio::test]
 async fn silent_connections_make_room() {
     let server = TestServer::with(&["--max-connections-per-ip=2"]);
-    let mut silent = join_all((0..6).map(|_| Raw::connect_from(attacker(), server.address()))).await;
+    let mut silent =
+        join_all((0..6).map(|_| Raw::connect_from(attacker(), server.address()))).await;
     // Half a head is no request.
     for raw in &mut silent {
         raw.send("GET /healthz HTTP/1.1\r\nHost:").await;
@@ -155,14 +163,20 @@ async fn health_is_answered_at_any_limit() {
         for path in ["/healthz", "/health", "/metrics"] {
             let mut raw = Raw::connect(server.address()).await;
             let response = ask(&mut raw, path, "").await;
-            assert_eq!((response.status, response.header("connection")), (200, Some("close")), "{limit} {path}");
+            assert_eq!(
+                (response.status, response.header("connection")),
+                (200, Some("close")),
+                "{limit} {path}"
+            );
             assert!(raw.rest().await.is_empty(), "the connection is closed");
         }
         let mut raw = Raw::connect(server.address()).await;
         let refused = ask(&mut raw, "/api/rooms", "").await;
         let status = if limit.contains("per-ip") { 429 } else { 503 };
         assert_eq!((refused.status, refused.header("connection")), (status, Some("close")));
-        assert!(refused.text().contains("LIMIT_REACHED") && refused.header("retry-after").is_some());
+        assert!(
+            refused.text().contains("LIMIT_REACHED") && refused.header("retry-after").is_some()
+        );
         assert!(raw.rest().await.is_empty(), "the connection is closed");
         drop(held);
         server.finish().await;
@@ -201,15 +215,25 @@ async fn polling_sessions_without_connect_are_limited_per_address() {
             assert_eq!(response.status, 200, "{number}");
             continue;
         }
-        assert_eq!((response.status, response.header("connection")), (429, Some("close")), "{number}");
-        assert!(response.text().contains("LIMIT_REACHED") && response.header("retry-after").is_some());
+        assert_eq!(
+            (response.status, response.header("connection")),
+            (429, Some("close")),
+            "{number}"
+        );
+        assert!(
+            response.text().contains("LIMIT_REACHED") && response.header("retry-after").is_some()
+        );
         raw = Raw::connect(server.address()).await;
     }
     // Others are not concerned, nor are WebSockets.
     let mut other = Raw::connect_from(attacker(), server.address()).await;
     assert_eq!(ask(&mut other, POLLING, "").await.status, 200);
     for path in ENDPOINTS {
-        drop(websocket(&server, "127.0.0.1", path).await.unwrap_or_else(|status| panic!("{path}: {status}")));
+        drop(
+            websocket(&server, "127.0.0.1", path)
+                .await
+                .unwrap_or_else(|status| panic!("{path}: {status}")),
+        );
     }
     assert_eq!(hits(&Scrape::of(&server).await, "unconnected_per_ip"), 3);
     server.until("they have timed out", |held| held.polling == 5).await;
@@ -232,7 +256,10 @@ async fn connections_of_a_polling_session_count_as_part_of_it() {
         for _ in 0..7 {
             let mut raw = Raw::connect(server.address()).await;
             let (path, body) = (engine.path(Transport::Polling), payload(revision, &[heartbeat]));
-            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             raw.send([head.as_bytes(), &body].concat()).await;
             parts.push(raw);
         }
@@ -255,7 +282,8 @@ async fn away_sessions_count_towards_the_limit() {
     for limit in ["--max-connections-per-ip=2", "--max-connections=2"] {
         let server = TestServer::with(&[limit, "--max-room-size=4", RESUME]);
         for number in 0..8 {
-            let (ghost, received) = envelope(&server, ATTACKER, "r", &format!("ghost{number}")).await;
+            let (ghost, received) =
+                envelope(&server, ATTACKER, "r", &format!("ghost{number}")).await;
             assert_eq!(received["type"], "room:state", "{limit}: {received}");
             ghost.reset();
             server.until("it is away", |held| held.sessions == 0).await;
@@ -270,7 +298,8 @@ async fn away_sessions_count_towards_the_limit() {
 #[tokio::test]
 async fn resuming_takes_over_the_permit() {
     for kind in CLIENT_KINDS {
-        let server = TestServer::with(&["--max-connections-per-ip=1", "--max-connections=1", RESUME]);
+        let server =
+            TestServer::with(&["--max-connections-per-ip=1", "--max-connections=1", RESUME]);
         let mut ann = ResumingClient::joined(&server, kind, "ann").await;
         for _ in 0..3 {
             let resume_point = ann.drop_connection().await;
@@ -290,14 +319,17 @@ async fn resuming_takes_over_the_permit() {
 async fn session_that_resumes_nothing_evicts_the_away_one() {
     for kind in CLIENT_KINDS {
         let server = TestServer::with(&["--max-connections-per-ip=1", RESUME]);
-        let resume_point = ResumingClient::joined(&server, kind, "ann").await.drop_connection().await;
+        let resume_point =
+            ResumingClient::joined(&server, kind, "ann").await.drop_connection().await;
         server.until("it is away", |held| held.away == 1).await;
         let mut other = ResumingClient::connect(&server, kind, None, None).await.unwrap();
         other.join("elsewhere", "bob").await;
         server.until("it is evicted", |held| held.away == 0 && held.rooms == 1).await;
         other.close().await;
         server
-            .until("all permits are released", |held| held.sessions == 0 && held.polling == 0 && held.tasks == 0)
+            .until("all permits are released", |held| {
+                held.sessions == 0 && held.polling == 0 && held.tasks == 0
+            })
             .await;
         let late = ResumingClient::resume(&server, kind, &resume_point).await;
         assert!(!late.is_resumed, "{kind:?}");
@@ -306,7 +338,8 @@ async fn session_that_resumes_nothing_evicts_the_away_one() {
     }
 }
 
-/// More than the total limit, all from one address, while clients of other addresses drop and resume.
+/// More than the total limit, all from one address, while clients of other addresses drop and
+/// resume.
 #[tokio::test]
 async fn away_sessions_of_one_address_do_not_evict_others() {
     let server = TestServer::with(&[RESUME, "--messages-per-second=0"]);
@@ -316,10 +349,13 @@ async fn away_sessions_of_one_address_do_not_evict_others() {
         other
     }))
     .await;
-    let tickets = join_all(others.into_iter().map(async |other| (other.kind, other.drop_connection().await))).await;
+    let tickets =
+        join_all(others.into_iter().map(async |other| (other.kind, other.drop_connection().await)))
+            .await;
     server.until("they are away", |held| held.away == CLIENT_KINDS.len()).await;
     for number in 0..1_050 {
-        let (ghost, received) = envelope(&server, ATTACKER, &format!("flood{number}"), "ghost").await;
+        let (ghost, received) =
+            envelope(&server, ATTACKER, &format!("flood{number}"), "ghost").await;
         assert_eq!(received["type"], "room:state", "{received}");
         ghost.reset();
     }
@@ -331,7 +367,11 @@ async fn away_sessions_of_one_address_do_not_evict_others() {
         back.reset().await;
     }
     let scrape = Scrape::of(&server).await;
-    assert!((53..=60).contains(&hits(&scrape, "away_sessions")), "{}", hits(&scrape, "away_sessions"));
+    assert!(
+        (53..=60).contains(&hits(&scrape, "away_sessions")),
+        "{}",
+        hits(&scrape, "away_sessions")
+    );
     assert!(server.stop().await);
 }
 
@@ -343,7 +383,8 @@ async fn invalid_tokens_are_limited_per_address() {
         assert_eq!(websocket(&server, ATTACKER, "/ws?token=x.y.z").await.err(), Some(401));
     }
     let good = issuer.sign(&json!({ "sub": "ann", "exp": seconds_from_now(60.0) }));
-    for path in ["/ws?", "/ws/t?", "/signal?sessionId=s&", "/socket.io/?EIO=4&transport=websocket&"] {
+    for path in ["/ws?", "/ws/t?", "/signal?sessionId=s&", "/socket.io/?EIO=4&transport=websocket&"]
+    {
         let refused = websocket(&server, ATTACKER, &format!("{path}token={good}")).await;
         assert_eq!(refused.err(), Some(429), "{path}: not even a good one is looked at");
         let others = websocket(&server, "127.0.0.1", &format!("{path}token={good}")).await;
@@ -398,7 +439,13 @@ async fn two_hundred_clients_of_one_address_hit_no_default_limit() {
     }))
     .await;
     let scrape = Scrape::of(&server).await;
-    for limit in ["connections", "connections_per_ip", "unconnected_per_ip", "away_sessions", "invalid_tokens_per_ip"] {
+    for limit in [
+        "connections",
+        "connections_per_ip",
+        "unconnected_per_ip",
+        "away_sessions",
+        "invalid_tokens_per_ip",
+    ] {
         assert_eq!(hits(&scrape, limit), 0, "{limit}");
     }
     join_all(people.into_iter().map(ResumingClient::close)).await;

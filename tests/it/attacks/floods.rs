@@ -28,8 +28,12 @@ const PACE: Duration = Duration::from_millis(50);
 /// A message that reaches no other client.
 fn message(protocol: Protocol, room: &str) -> String {
     match protocol {
-        Protocol::SocketIo => format!("42{}", json!(["offer", { "targetId": "missing", "offer": 1 }])),
-        Protocol::Envelope => json!({ "type": "room:state", "payload": { "roomId": room } }).to_string(),
+        Protocol::SocketIo => {
+            format!("42{}", json!(["offer", { "targetId": "missing", "offer": 1 }]))
+        }
+        Protocol::Envelope => {
+            json!({ "type": "room:state", "payload": { "roomId": room } }).to_string()
+        }
         Protocol::Topic => json!({ "type": "offer", "to": "missing", "payload": 1 }).to_string(),
         Protocol::Session => json!({ "type": "leave", "sessionId": "elsewhere" }).to_string(),
     }
@@ -47,7 +51,8 @@ fn refused(protocol: Protocol, text: &str) -> Option<u64> {
     (error["code"] == code).then(|| error["retryAfterMs"].as_u64().expect("how long to wait"))
 }
 
-/// Floods and reads all answers, until the connection ends: how long that took, how often it was refused, and the code.
+/// Floods and reads all answers, until the connection ends: how long that took, how often it was
+/// refused, and the code.
 async fn flood(mut raw: Raw, protocol: Protocol, volley: &[u8]) -> (Duration, usize, u16) {
     let began = Instant::now();
     let mut refusals = 0;
@@ -70,7 +75,9 @@ async fn flooder_is_disconnected(server: &TestServer) {
         let room = format!("flooded-{protocol:?}");
         let raw = joined(server.address(), protocol, &room).await;
         let mut ann = Client::connect(server).await;
-        let to = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await["users"][0]["userId"].take();
+        let to = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await["users"][0]
+            ["userId"]
+            .take();
         let volley = frame(TEXT, message(protocol, &room)).repeat(VOLLEY);
         let (lasted, refusals, code) = flood(raw, protocol, &volley).await;
         assert!(refusals > 0, "{protocol:?}: no error");
@@ -110,7 +117,11 @@ async fn polling_flooder_is_disconnected(server: &TestServer) {
             }
         };
         let ((), refusals) = tokio::join!(posts, polls);
-        assert!(refusals > 0 && began.elapsed() >= short().flood, "{refusals} refusals, {:?}", began.elapsed());
+        assert!(
+            refusals > 0 && began.elapsed() >= short().flood,
+            "{refusals} refusals, {:?}",
+            began.elapsed()
+        );
     });
     join_all(floods).await;
 }
@@ -127,18 +138,30 @@ fn client_that_respects_retry_after_is_served_again() {
             let mut wait = None;
             let mut answers = 0;
             while answers < BURST {
-                let text = raw.text().await.unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
+                let text = raw
+                    .text()
+                    .await
+                    .unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
                 // A topic first sends `welcome` and `peer-list`; Socket.IO sends the list twice.
-                let is_first = ["selfId", "peer-list", "room-joined"].iter().any(|first| text.contains(first));
+                let is_first =
+                    ["selfId", "peer-list", "room-joined"].iter().any(|first| text.contains(first));
                 answers += usize::from(!is_first);
                 wait = refused(protocol, &text).or(wait);
             }
             let wait = wait.expect("so many are too many");
             assert!((1..5_000).contains(&wait), "{protocol:?}: {wait} ms");
-            // One that came after it may have passed: the next is due a hundredth of a second later.
+            // One that came after it may have passed: the next is due a hundredth of a second
+            // later.
             tokio::time::sleep(Duration::from_millis(wait + 10)).await;
-            raw.send(frame(TEXT, if protocol == Protocol::SocketIo { r#"428["leave-room","x"]"# } else { "{}" })).await;
-            let text = raw.text().await.unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
+            raw.send(frame(
+                TEXT,
+                if protocol == Protocol::SocketIo { r#"428["leave-room","x"]"# } else { "{}" },
+            ))
+            .await;
+            let text = raw
+                .text()
+                .await
+                .unwrap_or_else(|code| panic!("{protocol:?} was closed with {code}"));
             assert_eq!(refused(protocol, &text), None, "{protocol:?}: {text}");
         });
         tokio::join!(join_all(bursts), bystander.round());

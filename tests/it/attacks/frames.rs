@@ -6,7 +6,8 @@ use super::{ENDPOINTS, SOCKET_IO};
 use crate::support::raw::{CLOSE, PING, Raw, TEXT, frame, frame_head};
 use crate::support::{Bystander, TestServer, besieged};
 
-/// The first byte of a text message of which more follows, of a part in between, and of the last part.
+/// The first byte of a text message of which more follows, of a part in between, and of the last
+/// part.
 const FIRST_PART: u8 = 0x01;
 const NEXT_PART: u8 = 0x00;
 const LAST_PART: u8 = 0x80;
@@ -102,8 +103,8 @@ fn message_in_ten_thousand_fragments_is_answered() {
             let last = message.len() - 1;
             let mut bytes = Vec::new();
             for (index, byte) in message.bytes().enumerate() {
-                let first =
-                    [NEXT_PART, FIRST_PART, LAST_PART][usize::from(index == 0) + 2 * usize::from(index == last)];
+                let first = [NEXT_PART, FIRST_PART, LAST_PART]
+                    [usize::from(index == 0) + 2 * usize::from(index == last)];
                 bytes.extend(frame(first, [byte]));
                 if is_padded && index < last {
                     bytes.extend(frame(NEXT_PART, ""));
@@ -116,7 +117,11 @@ fn message_in_ten_thousand_fragments_is_answered() {
             assert!(raw.send(bytes).await, "{path}");
             expect_event(&mut raw, answer, path).await;
         };
-        bystander.repeat(async || drop(join_all(ENDPOINTS.map(async |path| attack(path, false).await)).await)).await;
+        bystander
+            .repeat(async || {
+                drop(join_all(ENDPOINTS.map(async |path| attack(path, false).await)).await);
+            })
+            .await;
         for path in ENDPOINTS {
             attack(path, true).await;
         }
@@ -132,9 +137,9 @@ fn reserved_bits_and_opcodes_close_the_connection() {
         let mut under_way = all.chunks(8).cycle();
         let mut attack = async || {
             let some = under_way.next().expect("a cycle has no end").iter();
-            join_all(
-                some.map(async |first| ends(server, &format!("{first:#04x}"), &frame(*first, "2"), &NO_PROTOCOL).await),
-            )
+            join_all(some.map(async |first| {
+                ends(server, &format!("{first:#04x}"), &frame(*first, "2"), &NO_PROTOCOL).await;
+            }))
             .await;
         };
         for _ in all.chunks(8) {
@@ -154,9 +159,22 @@ fn frames_that_violate_the_protocol_close_the_connection() {
             .repeat(async || {
                 ends(server, "an unmasked frame", &unmasked, &NO_PROTOCOL).await;
                 ends(server, "a compressed frame", &compressed, &NO_PROTOCOL).await;
-                ends(server, "a message within a message", &part_within_message, &NO_PROTOCOL).await;
-                ends(server, "a continuation without a message", &frame(NEXT_PART, "x"), &NO_PROTOCOL).await;
-                ends(server, "a final continuation without a message", &frame(LAST_PART, "x"), &NO_PROTOCOL).await;
+                ends(server, "a message within a message", &part_within_message, &NO_PROTOCOL)
+                    .await;
+                ends(
+                    server,
+                    "a continuation without a message",
+                    &frame(NEXT_PART, "x"),
+                    &NO_PROTOCOL,
+                )
+                .await;
+                ends(
+                    server,
+                    "a final continuation without a message",
+                    &frame(LAST_PART, "x"),
+                    &NO_PROTOCOL,
+                )
+                .await;
                 for (name, first) in [("close", CLOSE), ("ping", PING), ("pong", 0x8a)] {
                     let large = frame(first, [3; 126]);
                     ends(server, &format!("a large {name}"), &large, &NO_PROTOCOL).await;
@@ -171,8 +189,15 @@ fn frames_that_violate_the_protocol_close_the_connection() {
 
 #[test]
 fn invalid_utf8_closes_the_connection() {
-    const WRONG: [&[u8]; 7] =
-        [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"{\"\xc3\"}", b"\xf0\x9f\x8e", b"{}\x80"];
+    const WRONG: [&[u8]; 7] = [
+        b"\xff",
+        b"\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"{\"\xc3\"}",
+        b"\xf0\x9f\x8e",
+        b"{}\x80",
+    ];
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
@@ -186,7 +211,8 @@ fn invalid_utf8_closes_the_connection() {
             .await;
         // A fragment may end within a character.
         for path in ENDPOINTS {
-            let (message, answer) = answered(path, if path == SOCKET_IO { ",\"é🎥\"" } else { "\"é🎥\":1" });
+            let (message, answer) =
+                answered(path, if path == SOCKET_IO { ",\"é🎥\"" } else { "\"é🎥\":1" });
             let mut bytes = frame(FIRST_PART, "");
             for byte in message.bytes() {
                 bytes.extend(frame(NEXT_PART, [byte]));
@@ -210,7 +236,8 @@ fn unusual_close_frames_close_the_connection() {
                     ends(server, &format!("close {code}"), &with(code, b""), &NO_PROTOCOL).await;
                 }
                 ends(server, "half a code", &frame(CLOSE, [3]), &NO_PROTOCOL).await;
-                ends(server, "a reason that is no text", &with(1000, b"\xff"), &[1002, 1006, 1007]).await;
+                ends(server, "a reason that is no text", &with(1000, b"\xff"), &[1002, 1006, 1007])
+                    .await;
             })
             .await;
         for code in [1000, 1001, 1003, 3000, 4999] {

@@ -20,7 +20,10 @@ async fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> 
 async fn is_refused(server: &TestServer, what: &str, bytes: impl AsRef<[u8]>) {
     let answers = answers(server, bytes).await;
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert!(matches!(statuses[..], [] | [400 | 404 | 405 | 413 | 414 | 431 | 501 | 505]), "{what}: {statuses:?}");
+    assert!(
+        matches!(statuses[..], [] | [400 | 404 | 405 | 413 | 414 | 431 | 501 | 505]),
+        "{what}: {statuses:?}"
+    );
 }
 
 const GET: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
@@ -29,7 +32,9 @@ const FLAGS: [&str; 1] = ["--handshake-timeout-seconds=1"];
 #[test]
 fn oversized_heads_are_refused() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
-        let number = |count: usize| (0..count).map(|number| format!("X-{number}: x\r\n")).collect::<Vec<_>>().concat();
+        let number = |count: usize| {
+            (0..count).map(|number| format!("X-{number}: x\r\n")).collect::<Vec<_>>().concat()
+        };
         let floods = [
             format!("{GET}{}\r\n", number(100)),
             format!("{GET}{}\r\n", "a: b\r\n".repeat(3_000)),
@@ -44,7 +49,10 @@ fn oversized_heads_are_refused() {
         ];
         bystander
             .repeat(async || {
-                drop(join_all(floods.iter().map(|flood| is_refused(server, &flood[..30], flood))).await);
+                drop(
+                    join_all(floods.iter().map(|flood| is_refused(server, &flood[..30], flood)))
+                        .await,
+                );
             })
             .await;
         // As many as may be are no harm.
@@ -57,8 +65,9 @@ fn oversized_heads_are_refused() {
 #[test]
 fn smuggled_requests_are_not_answered() {
     const HIDDEN: &str = "GET /api/rooms/hidden HTTP/1.1\r\nHost: x\r\n\r\n";
-    let post =
-        |headers: &str, body: &str| format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}{HIDDEN}");
+    let post = |headers: &str, body: &str| {
+        format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}{HIDDEN}")
+    };
     let smuggled = [
         post("Content-Length: 0\r\nContent-Length: 44\r\n", ""),
         post("Content-Length: 44\r\nContent-Length: 0\r\n", ""),
@@ -70,7 +79,10 @@ fn smuggled_requests_are_not_answered() {
         post("Transfer-Encoding: identity\r\nContent-Length: 0\r\n", ""),
         post("Transfer-Encoding: xchunked\r\nContent-Length: 0\r\n", ""),
         post("Transfer-Encoding: chunked, gzip\r\nContent-Length: 0\r\n", ""),
-        post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\nContent-Length: 0\r\n", ""),
+        post(
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\nContent-Length: 0\r\n",
+            "",
+        ),
         post("Transfer-Encoding:\x0bchunked\r\nContent-Length: 0\r\n", ""),
         post("Transfer-Encoding : chunked\r\nContent-Length: 0\r\n", ""),
         post("Content-Length : 44\r\n", ""),
@@ -101,8 +113,11 @@ fn smuggled_requests_are_not_answered() {
                     let answers = answers(server, bytes).await;
                     assert!(answers.len() <= 1, "two answers to {bytes:?}: {answers:?}");
                     if let Some(Response { status: 201, head, .. }) = answers.first() {
-                        let room = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
-                        let close = format!("DELETE {room} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+                        let room =
+                            head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
+                        let close = format!(
+                            "DELETE {room} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                        );
                         let mut raw = Raw::sending(server.address(), close).await;
                         assert_eq!(raw.response().await.unwrap().status, 204);
                     }
@@ -113,20 +128,30 @@ fn smuggled_requests_are_not_answered() {
     });
 }
 
-/// Only the chunks count, and nothing after the request is read, so a proxy that used the length is not misled.
+/// Only the chunks count, and nothing after the request is read, so a proxy that used the length is
+/// not misled.
 #[tokio::test]
 async fn length_beside_chunks_closes_the_connection() {
     let server = TestServer::start();
-    for headers in
-        ["Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"]
-    {
-        let request = format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\n{headers}\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    for headers in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    ] {
+        let request =
+            format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\n{headers}\r\n2\r\n{{}}\r\n0\r\n\r\n");
         let mut raw = Raw::sending(server.address(), format!("{request}{request}")).await;
         let response = raw.response().await.expect("an answer");
-        assert_eq!((response.status, response.header("connection")), (201, Some("close")), "{headers}");
+        assert_eq!(
+            (response.status, response.header("connection")),
+            (201, Some("close")),
+            "{headers}"
+        );
         assert!(raw.rest().await.is_empty(), "the second request is not answered");
         let room = response.header("location").unwrap();
-        assert_eq!(reqwest::Client::new().delete(server.url(room)).send().await.unwrap().status(), 204);
+        assert_eq!(
+            reqwest::Client::new().delete(server.url(room)).send().await.unwrap().status(),
+            204
+        );
     }
     server.finish().await;
 }
@@ -163,7 +188,10 @@ fn invalid_requests_are_refused() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
-                drop(join_all(lines.iter().map(|(what, bytes)| is_refused(server, what, bytes))).await);
+                drop(
+                    join_all(lines.iter().map(|(what, bytes)| is_refused(server, what, bytes)))
+                        .await,
+                );
             })
             .await;
     });
@@ -187,8 +215,10 @@ fn unusual_methods_and_targets_are_answered_once() {
             "/docs/",
             "*",
         ];
-        let methods =
-            ["CONNECT", "TRACE", "TRACK", "PUT", "PATCH", "PROPFIND", "DELETE", "OPTIONS", "HEAD", "X", "get", "QUERY"];
+        let methods = [
+            "CONNECT", "TRACE", "TRACK", "PUT", "PATCH", "PROPFIND", "DELETE", "OPTIONS", "HEAD",
+            "X", "get", "QUERY",
+        ];
         bystander
             .repeat(async || {
                 for method in methods {
@@ -219,7 +249,9 @@ fn unusual_methods_and_targets_are_answered_once() {
             ("GET parlor".to_owned(), 404),
             ("OPTIONS *".to_owned(), 200),
         ] {
-            let answers = answers(server, format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+            let answers =
+                answers(server, format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+                    .await;
             let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
             assert!(statuses == [status] || statuses == [400], "{line}: {statuses:?}");
         }
@@ -227,7 +259,11 @@ fn unusual_methods_and_targets_are_answered_once() {
         let bare = answers(server, "GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n").await;
         assert!(bare.len() == 1 && [200, 400].contains(&bare[0].status), "{bare:?}");
         // Pipelined requests are answered in order, each once.
-        let many = answers(server, format!("{}{GET}Connection: close\r\n\r\n", format!("{GET}\r\n").repeat(200))).await;
+        let many = answers(
+            server,
+            format!("{}{GET}Connection: close\r\n\r\n", format!("{GET}\r\n").repeat(200)),
+        )
+        .await;
         assert_eq!(many.len(), 201);
     });
 }

@@ -13,7 +13,8 @@ use crate::support::{Bystander, Client, TestServer, besieged};
 /// JSON that is no id.
 fn bad() -> Vec<String> {
     let controls = (0..0x20).chain(0x7f..0xa0).map(|code| format!("\"a\\u{code:04x}b\""));
-    let texts = ["", " ", "\\t\\n", "\\u00a0", "\\u3000\\u2003", "\\ud800", "\\udc00\\ud800", "a\\udfffb"];
+    let texts =
+        ["", " ", "\\t\\n", "\\u00a0", "\\u3000\\u2003", "\\ud800", "\\udc00\\ud800", "a\\udfffb"];
     let long = ["x", "é", "🎥", "\\u0000"].map(|text| format!("\"{}\"", text.repeat(129)));
     let values = ["null", "true", "false", "[]", "{}", r#"["r"]"#, r#"{"id":"r"}"#, r#"[["r"]]"#];
     let number = "1".repeat(129);
@@ -73,7 +74,11 @@ fn good() -> Vec<(String, String)> {
     let long = ["x", "é", "🎥"].map(|text| (format!("\"{}\"", text.repeat(128)), text.repeat(128)));
     let numbers = ["-0", "1.0", "1e999", "1E+2", "123456789012345678901234567890", "-1.5"]
         .map(|text| (text.to_owned(), text.to_owned()));
-    let trimmed = [("\" trimmed \\n\"", "trimmed"), ("\"\\u0061\\u0061\"", "aa"), ("\"\\ud83c\\udfa5\"", "🎥")];
+    let trimmed = [
+        ("\" trimmed \\n\"", "trimmed"),
+        ("\"\\u0061\\u0061\"", "aa"),
+        ("\"\\ud83c\\udfa5\"", "🎥"),
+    ];
     let trimmed = trimmed.map(|(json, text)| (json.to_owned(), text.to_owned()));
     exact.into_iter().chain(long).chain(numbers).chain(trimmed).collect()
 }
@@ -90,7 +95,10 @@ fn encoded(id: &str) -> String {
 
 async fn post_room(server: &TestServer, id: &str) -> (u16, Value) {
     let body = format!(r#"{{"roomId":{id}}}"#);
-    let head = format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let head = format!(
+        "POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let response = Raw::sending(server.address(), head).await.response().await.expect("an answer");
     (response.status, serde_json::from_slice(&response.body).unwrap())
 }
@@ -130,30 +138,49 @@ fn invalid_ids_are_refused_on_every_protocol() {
                     assert_eq!(answer["payload"]["code"], "INVALID_MESSAGE", "{payload:.80}");
                 }
                 for kind in ["join", "leave", "hangup", "offer"] {
-                    let answer = ask(&mut session, format!(r#"{{"type":"{kind}","sessionId":{id},"sdp":"x"}}"#)).await;
+                    let answer = ask(
+                        &mut session,
+                        format!(r#"{{"type":"{kind}","sessionId":{id},"sdp":"x"}}"#),
+                    )
+                    .await;
                     assert_eq!(answer["code"], "INVALID_MESSAGE", "{kind} {id:.80}");
                 }
                 // Where null stands for nothing, the server makes an id.
                 if id != "null" {
                     let (status, error) = post_room(server, &id).await;
-                    assert_eq!((status, &error["code"]), (400, &json!("INVALID_MESSAGE")), "{id:.80}");
+                    assert_eq!(
+                        (status, &error["code"]),
+                        (400, &json!("INVALID_MESSAGE")),
+                        "{id:.80}"
+                    );
                 }
                 // Of those that a path can carry.
                 if let Ok(Value::String(id)) = serde_json::from_str(&id)
                     && id.len() < 2_000
                 {
                     let (id, empty) = (encoded(&id), id.is_empty());
-                    for path in [format!("/ws/{id}"), format!("/signal?sessionId={id}"), format!("/api/rooms/{id}")] {
+                    for path in [
+                        format!("/ws/{id}"),
+                        format!("/signal?sessionId={id}"),
+                        format!("/api/rooms/{id}"),
+                    ] {
                         let mut raw = Raw::sending(server.address(), handshake(&path, "")).await;
                         let status = raw.response().await.expect("an answer").status;
                         // Without a topic it is the endpoint of another protocol.
-                        assert!(status == 400 || (empty && [101, 404].contains(&status)), "{path:.80}: {status}");
+                        assert!(
+                            status == 400 || (empty && [101, 404].contains(&status)),
+                            "{path:.80}: {status}"
+                        );
                     }
                 }
             }
         };
         tokio::join!(attack(), bystander.round());
-        assert_eq!(ann.ask("offer", json!({ "roomId": "r", "offer": 1 })).await["ok"], true, "still in its room");
+        assert_eq!(
+            ann.ask("offer", json!({ "roomId": "r", "offer": 1 })).await["ok"],
+            true,
+            "still in its room"
+        );
         for mut socket in [envelope, session] {
             socket.close(None).await.ok();
             while message(&mut socket).await.is_ok() {}
@@ -178,12 +205,15 @@ fn rooms_that_look_alike_are_different_rooms() {
         }
         for (id, exact) in good() {
             let mut ann = Client::connect(server).await;
-            let answer = ann.ask_raw(&format!(r#"["join-room",{{"roomId":{id},"userId":"ann"}}]"#)).await;
+            let answer =
+                ann.ask_raw(&format!(r#"["join-room",{{"roomId":{id},"userId":"ann"}}]"#)).await;
             assert_eq!((&answer["roomId"], &answer["users"]), (&json!(exact), &json!([])), "{id}");
             // The same room over every other protocol.
             let mut bob = open(server, "/ws").await;
             next_json(&mut bob).await;
-            let state = ask(&mut bob, format!(r#"{{"type":"room:join","payload":{{"roomId":{id}}}}}"#)).await;
+            let state =
+                ask(&mut bob, format!(r#"{{"type":"room:join","payload":{{"roomId":{id}}}}}"#))
+                    .await;
             assert_eq!(state["payload"]["participants"].as_array().unwrap().len(), 2, "{id}");
             let mut cid = open(server, &format!("/ws/{}", encoded(&exact))).await;
             next_json(&mut cid).await;
@@ -202,33 +232,48 @@ fn rooms_that_look_alike_are_different_rooms() {
 
 #[test]
 fn peers_that_look_alike_are_different_peers() {
-    besieged(&["--max-room-size=100", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
-        let mut ann = Client::joined(server, "r", "ann").await;
-        ann.next_event("room-users").await;
-        let mut peers: Vec<(String, Client)> = Vec::new();
-        for (id, exact) in good() {
-            if peers.iter().any(|(other, _)| *other == exact) {
-                continue;
-            }
-            let mut peer = Client::connect(server).await;
-            let answer = peer.ask_raw(&format!(r#"["join-room",{{"roomId":"r","userId":{id}}}]"#)).await;
-            assert_eq!((&answer["ok"], &answer["userId"]), (&json!(true), &json!(exact)), "{id}");
-            assert_eq!(ann.next_event("user-joined").await[0]["userId"], exact.as_str(), "{id}");
-            peers.push((exact, peer));
-        }
-        bystander.round().await;
-        // A signal reaches the one that is meant.
-        for (exact, peer) in peers {
-            assert_eq!(ann.ask("offer", json!({ "targetId": exact, "offer": exact })).await["ok"], true);
-            let mut socket = peer.into_socket();
-            let offer = loop {
-                let text = text(&mut socket).await;
-                if text.starts_with(r#"42["offer""#) {
-                    break text;
+    besieged(
+        &["--max-room-size=100", UNLIMITED],
+        async |server: &TestServer, bystander: &mut Bystander| {
+            let mut ann = Client::joined(server, "r", "ann").await;
+            ann.next_event("room-users").await;
+            let mut peers: Vec<(String, Client)> = Vec::new();
+            for (id, exact) in good() {
+                if peers.iter().any(|(other, _)| *other == exact) {
+                    continue;
                 }
-            };
-            assert!(offer.contains(&json!(exact).to_string()), "{offer}");
-        }
-        ann.close().await;
-    });
+                let mut peer = Client::connect(server).await;
+                let answer =
+                    peer.ask_raw(&format!(r#"["join-room",{{"roomId":"r","userId":{id}}}]"#)).await;
+                assert_eq!(
+                    (&answer["ok"], &answer["userId"]),
+                    (&json!(true), &json!(exact)),
+                    "{id}"
+                );
+                assert_eq!(
+                    ann.next_event("user-joined").await[0]["userId"],
+                    exact.as_str(),
+                    "{id}"
+                );
+                peers.push((exact, peer));
+            }
+            bystander.round().await;
+            // A signal reaches the one that is meant.
+            for (exact, peer) in peers {
+                assert_eq!(
+                    ann.ask("offer", json!({ "targetId": exact, "offer": exact })).await["ok"],
+                    true
+                );
+                let mut socket = peer.into_socket();
+                let offer = loop {
+                    let text = text(&mut socket).await;
+                    if text.starts_with(r#"42["offer""#) {
+                        break text;
+                    }
+                };
+                assert!(offer.contains(&json!(exact).to_string()), "{offer}");
+            }
+            ann.close().await;
+        },
+    );
 }

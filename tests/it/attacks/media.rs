@@ -1,4 +1,5 @@
-//! Floods of the media port, and loops that open and close transports: media continues, and memory is bounded.
+//! Floods of the media port, and loops that open and close transports: media continues, and memory
+//! is bounded.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -79,7 +80,11 @@ fn media_continues_while_media_port_is_flooded() {
         let (began, before, mut sent) = (Instant::now(), receiver.packets_received(), 0);
         // The kernel drops some datagrams, including valid ones.
         while sent < SENT || receiver.packets_received() - before < FORWARDED {
-            assert!(began.elapsed() < LIMIT, "{} packets under {sent} datagrams", receiver.packets_received() - before);
+            assert!(
+                began.elapsed() < LIMIT,
+                "{} packets under {sent} datagrams",
+                receiver.packets_received() - before
+            );
             for datagram in &datagrams {
                 sent += usize::from(socket.send_to(datagram, sender.server).await.is_ok());
             }
@@ -101,7 +106,8 @@ pub(super) async fn ask(raw: &mut Raw, kind: &str, payload: Value) -> Value {
     let message = json!({ "type": kind, "payload": payload, "correlationId": id });
     raw.send(frame(TEXT, message.to_string())).await;
     loop {
-        let mut message: Value = serde_json::from_str(&raw.text().await.expect("the connection is open")).unwrap();
+        let mut message: Value =
+            serde_json::from_str(&raw.text().await.expect("the connection is open")).unwrap();
         if message["correlationId"] == json!(id) {
             return message["payload"].take();
         }
@@ -115,13 +121,16 @@ const ROUNDS: usize = 20;
 async fn open_and_close_transports(address: SocketAddr, number: usize) -> Raw {
     let mut raw = Raw::websocket(address, "/ws").await;
     ask(&mut raw, "room:join", json!({ "roomId": format!("looped-{number}") })).await;
-    let opus = json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2 });
+    let opus =
+        json!({ "mimeType": "audio/opus", "payloadType": 111, "clockRate": 48000, "channels": 2 });
     let parameters = json!({ "mid": "0", "codecs": [opus], "encodings": [{ "ssrc": 1 }] });
-    let capabilities = ask(&mut raw, "router:capabilities", json!({})).await["rtpCapabilities"].take();
+    let capabilities =
+        ask(&mut raw, "router:capabilities", json!({})).await["rtpCapabilities"].take();
     for _ in 0..ROUNDS {
         let sending = ask(&mut raw, "transport:create", json!({ "direction": "send" })).await;
         let receiving = ask(&mut raw, "transport:create", json!({ "direction": "recv" })).await;
-        let produce = json!({ "transportId": sending["id"], "kind": "audio", "rtpParameters": parameters });
+        let produce =
+            json!({ "transportId": sending["id"], "kind": "audio", "rtpParameters": parameters });
         let produced = ask(&mut raw, "produce", produce).await;
         let consume = json!({
             "transportId": receiving["id"], "producerId": produced["id"], "rtpCapabilities": capabilities,
@@ -138,6 +147,8 @@ async fn open_and_close_transports(address: SocketAddr, number: usize) -> Raw {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn closed_transports_release_memory() {
-    costs(async |address| join_all((0..CONNECTIONS).map(|number| open_and_close_transports(address, number))).await)
-        .await;
+    costs(async |address| {
+        join_all((0..CONNECTIONS).map(|number| open_and_close_transports(address, number))).await
+    })
+    .await;
 }

@@ -37,8 +37,8 @@ impl AudioCall {
         Self { peers: [ann, ben], sender, receiver }
     }
 
-    /// Asserts that audio arrives during an attack. Loss and delay are asserted with `PARLOR_TEST_LATENCY=1` only,
-    /// since they depend on the load of the machine.
+    /// Asserts that audio arrives during an attack. Loss and delay are asserted with
+    /// `PARLOR_TEST_LATENCY=1` only, since they depend on the load of the machine.
     async fn assert_media_continues(&self, attack: impl Future<Output = ()>) {
         let mut attack = pin!(attack);
         let (sent, first) = (self.sender.packets_sent(), self.receiver.packets_received());
@@ -51,7 +51,8 @@ impl AudioCall {
             };
             let silence = at.elapsed();
             if self.receiver.packets_received() > received || is_over {
-                (received, at, longest) = (self.receiver.packets_received(), Instant::now(), longest.max(silence));
+                (received, at, longest) =
+                    (self.receiver.packets_received(), Instant::now(), longest.max(silence));
             }
             if is_over {
                 break;
@@ -95,7 +96,8 @@ fn transport_creation_loop_does_not_disturb_media() {
             let (mut clock, mut creations) = (tokio::time::interval(Duration::from_millis(25)), 0);
             while began.elapsed() < LENGTH {
                 clock.tick().await;
-                let created = ask(&mut raw, "transport:create", json!({ "direction": "recv" })).await;
+                let created =
+                    ask(&mut raw, "transport:create", json!({ "direction": "recv" })).await;
                 if created["id"].is_string() {
                     creations += 1;
                     ask(&mut raw, "transport:close", json!({ "transportId": created["id"] })).await;
@@ -107,11 +109,14 @@ fn transport_creation_loop_does_not_disturb_media() {
         };
         let mut creations: Vec<u64> = Vec::new();
         let began = Instant::now();
-        audio.assert_media_continues(async { creations = join_all((0..20).map(loops)).await }).await;
+        audio
+            .assert_media_continues(async { creations = join_all((0..20).map(loops)).await })
+            .await;
         // A burst of 200, and 200 per second, shared by all connections.
         let (total, most) = (creations.iter().sum::<u64>(), 200 * (began.elapsed().as_secs() + 2));
         assert!(total > 100 && total <= most, "{total} of {most}");
-        let [least, greatest] = [creations.iter().min(), creations.iter().max()].map(|count| *count.unwrap());
+        let [least, greatest] =
+            [creations.iter().min(), creations.iter().max()].map(|count| *count.unwrap());
         assert!(greatest <= 2 * least + 5, "{creations:?}");
         bystander.round().await;
         audio.end().await;
@@ -151,7 +156,8 @@ fn flood_of_signed_stun_requests_does_not_disturb_media() {
         let mut eve = ResumingClient::joined(server, ClientKind::Envelope, "eve").await;
         let created = eve.ask("transport:create", json!({ "direction": "recv" })).await;
         let text = |key: &str| created["iceParameters"][key].as_str().unwrap().to_owned();
-        let request = nomination(&IceCreds { ufrag: text("usernameFragment"), pass: text("password") });
+        let request =
+            nomination(&IceCreds { ufrag: text("usernameFragment"), pass: text("password") });
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let flood = async {
             let began = Instant::now();

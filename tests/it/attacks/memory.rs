@@ -35,7 +35,8 @@ impl Program {
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let (_, address) = first.split_once("http://").expect("the first line says the address");
-        let address = address.split_whitespace().next().unwrap().trim_end_matches('/').parse().unwrap();
+        let address =
+            address.split_whitespace().next().unwrap().trim_end_matches('/').parse().unwrap();
         Self { child, address }
     }
 
@@ -48,7 +49,8 @@ impl Program {
 
     /// Ends it as a service manager does: a clean shutdown ends with 0.
     fn stop(mut self) {
-        let killed = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        let killed =
+            Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
         assert!(killed.success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
@@ -60,8 +62,8 @@ impl Drop for Program {
     }
 }
 
-/// Measures what an attack adds, at its height and when it is over. It is made once before, since the first of anything
-/// costs more: threads' heaps, buffers, pages of code.
+/// Measures what an attack adds, at its height and when it is over. It is made once before, since
+/// the first of anything costs more: threads' heaps, buffers, pages of code.
 pub(super) async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     costs_with(&[], attack).await;
 }
@@ -157,10 +159,14 @@ async fn endless_requests_are_not_buffered() {
     costs(async |address| {
         let head = format!("GET /health HTTP/1.1\r\nX-Large: {}", "x".repeat(1 << 20));
         let path = format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20));
-        let body =
-            format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", u32::MAX);
+        let body = format!(
+            "POST /api/rooms HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+            u32::MAX
+        );
         let body = format!("{body}{}", "x".repeat(8 << 20));
-        let claim = "POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 9007199254740991\r\n\r\n{".to_owned();
+        let claim =
+            "POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 9007199254740991\r\n\r\n{"
+                .to_owned();
         let mut open = Vec::new();
         for bytes in [head, path, body, claim].iter().cycle().take(40) {
             let mut raw = Raw::connect(address).await;
@@ -172,7 +178,8 @@ async fn endless_requests_are_not_buffered() {
     .await;
 }
 
-/// Even where the rate limiter is off, pongs that are not read are not queued: their sender is no longer read.
+/// Even where the rate limiter is off, pongs that are not read are not queued: their sender is no
+/// longer read.
 #[tokio::test]
 async fn unread_pongs_are_not_queued() {
     costs_with(&[UNLIMITED], async |address| {

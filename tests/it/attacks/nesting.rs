@@ -24,38 +24,58 @@ fn messages(protocol: Protocol, room: &str, to: &str, deep: &str) -> Vec<String>
     match protocol {
         Protocol::SocketIo => vec![
             format!(r#"42["offer",{{"targetId":"{to}","offer":{deep}}}]"#),
-            format!(r#"42["ice-candidate",{{"targetId":"{to}","candidate":{{"candidate":{deep}}}}}]"#),
-            format!(r#"42["answer",{{"targetId":"{to}","answer":{{"type":"answer","sdp":{deep}}}}}]"#),
+            format!(
+                r#"42["ice-candidate",{{"targetId":"{to}","candidate":{{"candidate":{deep}}}}}]"#
+            ),
+            format!(
+                r#"42["answer",{{"targetId":"{to}","answer":{{"type":"answer","sdp":{deep}}}}}]"#
+            ),
             format!(r#"42["join-room",{{"roomId":"{room}","about":{deep}}}]"#),
             format!(r#"42["join-room",{deep}]"#),
             format!(r#"42["join-room","{room}",null,{deep}]"#),
-            format!(r#"42["offer",{{"targetId":"{to}","offer":{{"type":"offer","sdp":"the last"}}}}]"#),
+            format!(
+                r#"42["offer",{{"targetId":"{to}","offer":{{"type":"offer","sdp":"the last"}}}}]"#
+            ),
         ],
         Protocol::Envelope => vec![
-            format!(r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":"x","more":{deep}}}}}"#),
+            format!(
+                r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":"x","more":{deep}}}}}"#
+            ),
             format!(r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":{deep}}}}}"#),
             format!(
                 r#"{{"type":"ice:candidate","payload":{{"targetUserId":"{to}","candidate":"x","sdpMid":{deep}}}}}"#
             ),
-            format!(r#"{{"type":"room:join","payload":{{"roomId":"{room}","metadata":{{"more":{deep}}}}}}}"#),
+            format!(
+                r#"{{"type":"room:join","payload":{{"roomId":"{room}","metadata":{{"more":{deep}}}}}}}"#
+            ),
             format!(r#"{{"type":"ping","payload":{deep}}}"#),
             format!(r#"{{"type":{deep}}}"#),
             deep.to_owned(),
-            format!(r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":"the last"}}}}"#),
+            format!(
+                r#"{{"type":"sdp:offer","payload":{{"targetUserId":"{to}","sdp":"the last"}}}}"#
+            ),
         ],
         Protocol::Topic => vec![
             format!(r#"{{"type":"offer","to":"{to}","payload":{deep},"msgId":1}}"#),
-            format!(r#"{{"type":"answer","to":"{to}","payload":{{"type":"answer","sdp":{deep}}}}}"#),
+            format!(
+                r#"{{"type":"answer","to":"{to}","payload":{{"type":"answer","sdp":{deep}}}}}"#
+            ),
             format!(r#"{{"type":"ice-candidate","to":"{to}","payload":{{"candidate":{deep}}}}}"#),
             format!(r#"{{"type":"offer","to":{deep}}}"#),
             format!(r#"{{"type":"no such","msgId":{deep}}}"#),
             deep.to_owned(),
-            format!(r#"{{"type":"offer","to":"{to}","payload":{{"type":"offer","sdp":"the last"}}}}"#),
+            format!(
+                r#"{{"type":"offer","to":"{to}","payload":{{"type":"offer","sdp":"the last"}}}}"#
+            ),
         ],
         Protocol::Session => vec![
             format!(r#"{{"type":"offer","sessionId":"{room}","sdp":"x","more":{deep}}}"#),
-            format!(r#"{{"type":"candidate","sessionId":"{room}","candidate":{{"candidate":{deep}}}}}"#),
-            format!(r#"{{"type":"answer","sessionId":"{room}","sdp":{{"type":"answer","sdp":"x","more":{deep}}}}}"#),
+            format!(
+                r#"{{"type":"candidate","sessionId":"{room}","candidate":{{"candidate":{deep}}}}}"#
+            ),
+            format!(
+                r#"{{"type":"answer","sessionId":"{room}","sdp":{{"type":"answer","sdp":"x","more":{deep}}}}}"#
+            ),
             format!(r#"{{"type":"offer","sessionId":{deep}}}"#),
             deep.to_owned(),
             format!(r#"{{"type":"offer","sessionId":"{room}","sdp":"the last"}}"#),
@@ -64,7 +84,12 @@ fn messages(protocol: Protocol, room: &str, to: &str, deep: &str) -> Vec<String>
 }
 
 /// Two in a room, and what the second calls the first.
-async fn pair(server: &TestServer, first: Protocol, second: Protocol, room: &str) -> (WebSocket, WebSocket, String) {
+async fn pair(
+    server: &TestServer,
+    first: Protocol,
+    second: Protocol,
+    room: &str,
+) -> (WebSocket, WebSocket, String) {
     let mut ann = Peer::join(server, first, room, "ann").await;
     // A client of `/signal` gets no event for that.
     while reqwest::get(server.url(&format!("/api/rooms/{room}"))).await.unwrap().status() != 200 {}
@@ -91,7 +116,9 @@ fn nested_messages_do_not_overflow_the_stack() {
                 for message in messages(second, &room, &to, &deep) {
                     bob.send(Message::text(message)).await.expect("the connection is open");
                 }
-                while !message(&mut ann).await.expect("the connection is open").contains("the last") {}
+                while !message(&mut ann).await.expect("the connection is open").contains("the last")
+                {
+                }
                 reading.abort();
             }
         }
@@ -112,10 +139,21 @@ fn nested_requests_do_not_overflow_the_stack() {
                     let status = raw.response().await.unwrap().status;
                     assert!([101, 400].contains(&status), "{status}");
                 }
-                for body in [arrays(30_000), "[".repeat(60_000), objects(10_000), r#"{"roomId":"#.repeat(6_000)] {
-                    for body in [format!(r#"{{"roomId":{body}}}"#), format!(r#"{{"capacity":{body}}}"#), body] {
-                        let head =
-                            format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+                for body in [
+                    arrays(30_000),
+                    "[".repeat(60_000),
+                    objects(10_000),
+                    r#"{"roomId":"#.repeat(6_000),
+                ] {
+                    for body in [
+                        format!(r#"{{"roomId":{body}}}"#),
+                        format!(r#"{{"capacity":{body}}}"#),
+                        body,
+                    ] {
+                        let head = format!(
+                            "POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+                            body.len()
+                        );
                         let mut raw = Raw::sending(server.address(), head).await;
                         raw.send(body).await;
                         assert_eq!(raw.response().await.unwrap().status, 400);

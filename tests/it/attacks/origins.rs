@@ -115,9 +115,18 @@ fn every_protocol_refuses_foreign_pages() {
             ] {
                 let header = format!("Origin: {good}\r\n");
                 assert_eq!(status(server, path, &header).await, opened, "{good} {path}");
-                // In whatever case the name of the header is written, and however often it stands there.
-                assert_eq!(status(server, path, &header.replace("Origin", "oRIGIN")).await, opened, "{good} {path}");
-                assert_eq!(status(server, path, &header.repeat(2)).await, opened, "{good} twice {path}");
+                // In whatever case the name of the header is written, and however often it stands
+                // there.
+                assert_eq!(
+                    status(server, path, &header.replace("Origin", "oRIGIN")).await,
+                    opened,
+                    "{good} {path}"
+                );
+                assert_eq!(
+                    status(server, path, &header.repeat(2)).await,
+                    opened,
+                    "{good} twice {path}"
+                );
                 let two = format!("{header}Origin: https://evil.example\r\n");
                 assert_eq!(status(server, path, &two).await, 403, "{good} and another {path}");
                 let two = format!("Origin: https://evil.example\r\n{header}");
@@ -138,10 +147,15 @@ fn foreign_pages_cannot_use_open_sessions() {
         let (poll, upgrade) = (engine.path(Transport::Polling), engine.path(Transport::WebSocket));
         for request in [
             format!("GET {poll} HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\n\r\n"),
-            format!("POST {poll} HTTP/1.1\r\nHost: x\r\nOrigin: null\r\nContent-Length: 1\r\n\r\n1"),
+            format!(
+                "POST {poll} HTTP/1.1\r\nHost: x\r\nOrigin: null\r\nContent-Length: 1\r\n\r\n1"
+            ),
             handshake(&upgrade, "Origin: https://evil.example\r\n"),
         ] {
-            assert_eq!(Raw::sending(server.address(), request).await.response().await.unwrap().status, 403);
+            assert_eq!(
+                Raw::sending(server.address(), request).await.response().await.unwrap().status,
+                403
+            );
         }
         bystander.round().await;
         let mut engine = engine;
@@ -157,9 +171,9 @@ fn cors_exposes_no_response_to_foreign_pages() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let ask = async |line: &str, origin: &str| {
             let host = server.address();
-            let preflight =
-                "Access-Control-Request-Method: DELETE\r\nAccess-Control-Request-Headers: authorization\r\n";
-            let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n{preflight}\r\n");
+            let preflight = "Access-Control-Request-Method: DELETE\r\nAccess-Control-Request-Headers: authorization\r\n";
+            let request =
+                format!("{line} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n{preflight}\r\n");
             Raw::sending(server.address(), request).await.response().await.expect("an answer")
         };
         let lines = [
@@ -185,7 +199,11 @@ fn cors_exposes_no_response_to_foreign_pages() {
         for line in &lines[..5] {
             let response = ask(line, "https://app.example.com").await;
             assert!(response.status == 200 || response.status == 204, "{line}: {response:?}");
-            assert_eq!(response.header("access-control-allow-origin"), Some("https://app.example.com"), "{line}");
+            assert_eq!(
+                response.header("access-control-allow-origin"),
+                Some("https://app.example.com"),
+                "{line}"
+            );
         }
     });
 }

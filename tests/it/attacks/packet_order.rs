@@ -26,9 +26,17 @@ fn packets_before_connect_reach_no_room() {
         bystander
             .repeat(async || {
                 for transport in [Transport::WebSocket, Transport::Polling] {
-                    for packet in
-                        [JOIN, OFFER, "41", "2", "3", r#"430["x"]"#, "40/nowhere,", r#"42/nowhere,["x"]"#, "bAQID"]
-                    {
+                    for packet in [
+                        JOIN,
+                        OFFER,
+                        "41",
+                        "2",
+                        "3",
+                        r#"430["x"]"#,
+                        "40/nowhere,",
+                        r#"42/nowhere,["x"]"#,
+                        "bAQID",
+                    ] {
                         let mut engine = Engine::open(server.address(), (transport, 4)).await;
                         engine.send(packet).await;
                         engine.send(OFFER).await;
@@ -52,7 +60,8 @@ fn connect_with_unusual_payloads_is_answered() {
         let deep = format!("40{}", "[".repeat(50_000));
         let long = format!(r#"40{{"token":"{}"}}"#, "x".repeat(60_000));
         let odd = [
-            "40[]", "40null", "40{", r#"40"x""#, "401", "40{}{}", "40,", "40/", "40/,", "40/é,{}", "40\0", &deep, &long,
+            "40[]", "40null", "40{", r#"40"x""#, "401", "40{}{}", "40,", "40/", "40/,", "40/é,{}",
+            "40\0", &deep, &long,
         ];
         bystander
             .repeat(async || {
@@ -120,7 +129,11 @@ fn packets_after_disconnect_reach_no_room() {
                         odd.send(packet).await;
                     }
                 }
-                assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd", "{which:?} {normal_close}");
+                assert_eq!(
+                    ann.next_event("user-left").await[0]["userId"],
+                    "odd",
+                    "{which:?} {normal_close}"
+                );
                 odd.close().await;
             }
         }
@@ -137,9 +150,12 @@ fn misplaced_acknowledgements_and_attachments_affect_no_peer() {
             .repeat(async || {
                 for which in ENGINES {
                     let mut odd = Engine::connect(server.address(), which).await;
-                    for packet in
-                        [r#"430["x"]"#, "439223372036854775807[]", "430[]", r#"461-0[{"_placeholder":true,"num":0}]"#]
-                    {
+                    for packet in [
+                        r#"430["x"]"#,
+                        "439223372036854775807[]",
+                        "430[]",
+                        r#"461-0[{"_placeholder":true,"num":0}]"#,
+                    ] {
                         odd.send(packet).await;
                     }
                     let attachment = if which.1 == 3 { "b4AQID" } else { "bAQID" };
@@ -195,7 +211,9 @@ fn signals_before_joining_and_after_leaving_are_refused() {
             ("connection:ack", json!({}), "INVALID_MESSAGE"),
             ("room:participant-joined", json!({}), "INVALID_MESSAGE"),
         ] {
-            odd.send(Message::text(json!({ "type": kind, "payload": payload }).to_string())).await.unwrap();
+            odd.send(Message::text(json!({ "type": kind, "payload": payload }).to_string()))
+                .await
+                .unwrap();
             let observed = next_json(&mut odd).await.to_string();
             assert!(observed.contains(answer), "{kind}: {observed}");
         }
@@ -222,7 +240,9 @@ fn signals_before_joining_and_after_leaving_are_refused() {
         let id: Value = next_json(&mut odd).await["selfId"].take();
         next_json(&mut odd).await;
         for kind in ["welcome", "peer-list", "peer-left", "error", "join", ""] {
-            odd.send(Message::text(json!({ "type": kind, "to": id, "peerId": id }).to_string())).await.unwrap();
+            odd.send(Message::text(json!({ "type": kind, "to": id, "peerId": id }).to_string()))
+                .await
+                .unwrap();
             assert_eq!(next_json(&mut odd).await["code"], "invalid_type", "{kind}");
         }
         odd.close(None).await.unwrap();

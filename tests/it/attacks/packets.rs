@@ -1,4 +1,5 @@
-//! Truncated and inconsistent Engine.IO and Socket.IO packets, over both transports and in both revisions.
+//! Truncated and inconsistent Engine.IO and Socket.IO packets, over both transports and in both
+//! revisions.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -57,18 +58,23 @@ fn payloads_truncated_at_every_byte_affect_only_their_connection() {
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         for revision in [3, 4] {
             let which = (Transport::Polling, revision);
-            let packets = ["2", r#"42["leave-room","é🎥"]"#, r#"421["leave-room"]"#].map(str::as_bytes);
+            let packets =
+                ["2", r#"42["leave-room","é🎥"]"#, r#"421["leave-room"]"#].map(str::as_bytes);
             let whole = payload(revision, &packets);
             let mut engine = Engine::connect(server.address(), which).await;
             for cut in 0..whole.len() {
                 engine.post("text/plain", &whole[..cut]).await;
                 if !engine.answers().await {
-                    std::mem::replace(&mut engine, Engine::connect(server.address(), which).await).close().await;
+                    std::mem::replace(&mut engine, Engine::connect(server.address(), which).await)
+                        .close()
+                        .await;
                 }
             }
             // What comes in pieces is no less good.
             let head = format!("POST {} HTTP/1.1\r\nHost: x\r\n", engine.path(Transport::Polling));
-            let mut raw = Raw::sending(server.address(), format!("{head}Transfer-Encoding: chunked\r\n\r\n")).await;
+            let mut raw =
+                Raw::sending(server.address(), format!("{head}Transfer-Encoding: chunked\r\n\r\n"))
+                    .await;
             for byte in &whole {
                 raw.send([b"1\r\n", [*byte].as_slice(), b"\r\n"].concat()).await;
             }
@@ -139,14 +145,19 @@ fn inconsistent_payloads_affect_only_their_connection() {
         b"4\x1e\xff\x1e2",
         b"b4AQID\x1e9",
     ];
-    let all = lengths.iter().map(|body| (3, TEXT, body)).chain(binary.iter().map(|body| (3, BINARY, body)));
-    let all: Vec<_> =
-        all.chain(newer.iter().flat_map(|body| [(4, TEXT, body), (4, BINARY, body), (3, TEXT, body)])).collect();
+    let all = lengths
+        .iter()
+        .map(|body| (3, TEXT, body))
+        .chain(binary.iter().map(|body| (3, BINARY, body)));
+    let all: Vec<_> = all
+        .chain(newer.iter().flat_map(|body| [(4, TEXT, body), (4, BINARY, body), (3, TEXT, body)]))
+        .collect();
     besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 for (revision, kind, body) in &all {
-                    let mut engine = Engine::connect(server.address(), (Transport::Polling, *revision)).await;
+                    let mut engine =
+                        Engine::connect(server.address(), (Transport::Polling, *revision)).await;
                     let status = engine.post(kind, body).await.status;
                     assert!(status == 200 || status == 400, "{body:?} of {revision}: {status}");
                     engine.answers().await;
@@ -159,8 +170,17 @@ fn inconsistent_payloads_affect_only_their_connection() {
 
 #[test]
 fn inconsistent_attachment_counts_affect_only_their_connection() {
-    let numbers =
-        ["9", "9999", "4294967296", "18446744073709551616", "99999999999999999999999999", "-1", "1.5", "1e9", ""];
+    let numbers = [
+        "9",
+        "9999",
+        "4294967296",
+        "18446744073709551616",
+        "99999999999999999999999999",
+        "-1",
+        "1.5",
+        "1e9",
+        "",
+    ];
     let mut packets: Vec<String> = Vec::new();
     for number in numbers {
         packets.push(format!(r#"45{number}-["offer",{{"_placeholder":true,"num":0}}]"#));
@@ -238,7 +258,11 @@ fn protocol_violations_close_only_their_connection() {
                 // Either it is ended, or it still answers; then it has left all its rooms.
                 odd.answers().await;
                 odd.close().await;
-                assert_eq!(ann.next_event("user-left").await[0]["userId"], "odd", "after {packet:?} on {which:?}");
+                assert_eq!(
+                    ann.next_event("user-left").await[0]["userId"],
+                    "odd",
+                    "after {packet:?} on {which:?}"
+                );
             }
         }
         bystander.round().await;
@@ -258,7 +282,10 @@ fn invalid_requests_are_answered_and_the_connection_stays_open() {
             (json!(["join-room", null]), "INVALID_MESSAGE"),
             (json!(["join-room", { "roomId": long }]), "INVALID_MESSAGE"),
             (json!(["join-room", { "roomId": "a\u{7f}" }]), "INVALID_MESSAGE"),
-            (json!(["join-room", { "roomId": "r", "about": "x".repeat(5000) }]), "PAYLOAD_TOO_LARGE"),
+            (
+                json!(["join-room", { "roomId": "r", "about": "x".repeat(5000) }]),
+                "PAYLOAD_TOO_LARGE",
+            ),
             (json!(["leave-room", "r"]), "NOT_IN_ROOM"),
             (json!(["leave-room", []]), "INVALID_MESSAGE"),
             (json!(["offer"]), "INVALID_MESSAGE"),

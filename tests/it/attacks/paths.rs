@@ -82,7 +82,10 @@ fn is_refused(path: &[u8], response: Option<&Response>) {
     assert!([400, 404, 405, 414].contains(&response.status), "{path}: {response:?}");
     assert!(response.header("x-injected").is_none(), "{path}: {response:?}");
     for secret in [b"[package]".as_slice(), b"root:", b"[core]", b"lockfileVersion"] {
-        assert!(!response.body.windows(secret.len()).any(|window| window == secret), "{path}: {response:?}");
+        assert!(
+            !response.body.windows(secret.len()).any(|window| window == secret),
+            "{path}: {response:?}"
+        );
     }
 }
 
@@ -138,7 +141,10 @@ fn very_long_and_very_deep_paths_are_refused() {
                 for route in ROUTES {
                     for tail in &tails {
                         let path = format!("{route}{tail}");
-                        is_refused(&path.as_bytes()[..20], ask(server, "GET", path.as_bytes()).await.as_ref());
+                        is_refused(
+                            &path.as_bytes()[..20],
+                            ask(server, "GET", path.as_bytes()).await.as_ref(),
+                        );
                     }
                 }
             })
@@ -187,9 +193,14 @@ fn handshakes_at_unknown_paths_are_refused() {
                 }
             })
             .await;
-        for path in
-            [SOCKET_IO, "/socket.io?EIO=4&transport=websocket", "/ws/..", "/ws/%2e%2e%2fx", "/ws/a%2fb", "/ws/%252f"]
-        {
+        for path in [
+            SOCKET_IO,
+            "/socket.io?EIO=4&transport=websocket",
+            "/ws/..",
+            "/ws/%2e%2e%2fx",
+            "/ws/a%2fb",
+            "/ws/%252f",
+        ] {
             Raw::websocket(server.address(), path).await;
         }
     });
@@ -231,16 +242,22 @@ fn room_ids_that_look_like_paths_are_only_ids() {
         "{*rest}",
         ":room",
     ];
-    let encoded = |name: &str, is_all: bool| -> String {
-        let plain = |byte: u8| !is_all && byte.is_ascii_alphanumeric();
-        name.bytes()
-            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") })
-            .collect()
-    };
+    let encoded =
+        |name: &str, is_all: bool| -> String {
+            let plain = |byte: u8| !is_all && byte.is_ascii_alphanumeric();
+            name.bytes()
+                .map(|byte| {
+                    if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") }
+                })
+                .collect()
+        };
     besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
         for name in names {
             let body = serde_json::json!({ "roomId": name }).to_string();
-            let head = format!("POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "POST /api/rooms HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
             let made = Raw::sending(server.address(), head + &body).await.response().await.unwrap();
             assert_eq!(made.status, 201, "{name}");
             for is_all in [false, true] {
@@ -252,7 +269,8 @@ fn room_ids_that_look_like_paths_are_only_ids() {
             }
             // By the topic's path one comes into the very same room.
             let before = server.held().rooms;
-            let mut topic = Raw::websocket(server.address(), &format!("/ws/{}", encoded(name, true))).await;
+            let mut topic =
+                Raw::websocket(server.address(), &format!("/ws/{}", encoded(name, true))).await;
             topic.text().await.unwrap();
             topic.text().await.unwrap();
             let path = format!("/api/rooms/{}", encoded(name, true));

@@ -9,17 +9,21 @@ use crate::support::{Bystander, TestServer, besieged};
 /// More than the bystanders need, which share one address.
 const LIMIT: usize = 16;
 
-const FLAGS: [&str; 2] = ["--max-connections-per-ip=16", "--trusted-proxies=127.0.0.2,127.0.0.3/32,10.0.0.0/8"];
+const FLAGS: [&str; 2] =
+    ["--max-connections-per-ip=16", "--trusted-proxies=127.0.0.2,127.0.0.3/32,10.0.0.0/8"];
 
 fn forwarded(addresses: &str) -> String {
     format!("X-Forwarded-For: {addresses}\r\n")
 }
 
-/// Opens connections, each with its own headers, until one is refused; closes all, and returns how many were admitted.
+/// Opens connections, each with its own headers, until one is refused; closes all, and returns how
+/// many were admitted.
 async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> String) -> usize {
     let mut open = Vec::new();
     for number in 0..=LIMIT {
-        let (raw, response) = open_handshake(server, from, ENDPOINTS[number % ENDPOINTS.len()], &headers(number)).await;
+        let (raw, response) =
+            open_handshake(server, from, ENDPOINTS[number % ENDPOINTS.len()], &headers(number))
+                .await;
         if response.status == 429 {
             assert!(response.text().contains("LIMIT_REACHED"), "{response:?}");
             break;
@@ -29,7 +33,8 @@ async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> Stri
     }
     let count = open.len();
     drop(open);
-    let again = async { while open_handshake(server, from, "/ws", &headers(0)).await.1.status != 101 {} };
+    let again =
+        async { while open_handshake(server, from, "/ws", &headers(0)).await.1.status != 101 {} };
     tokio::time::timeout(Duration::from_secs(5), again).await.expect("their permits are released");
     count
 }
@@ -57,7 +62,8 @@ fn forwarded_addresses_of_untrusted_clients_are_ignored() {
     });
 }
 
-/// Behind proxies the last address that is not a trusted proxy counts, in any notation, whatever precedes it.
+/// Behind proxies the last address that is not a trusted proxy counts, in any notation, whatever
+/// precedes it.
 #[test]
 fn addresses_forwarded_by_a_trusted_proxy_count() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
@@ -66,16 +72,27 @@ fn addresses_forwarded_by_a_trusted_proxy_count() {
             |number| forwarded(&format!("9.9.9.{number}, 8.8.8.8, 127.0.0.3, 10.1.2.3")),
             |number| format!("{}{}", forwarded(&format!("9.9.9.{number}")), forwarded("8.8.8.8")),
             |number| {
-                format!("{}{}", forwarded(&format!("9.9.9.{number}, 8.8.8.8")), forwarded("10.0.0.1 ,\t127.0.0.2"))
+                format!(
+                    "{}{}",
+                    forwarded(&format!("9.9.9.{number}, 8.8.8.8")),
+                    forwarded("10.0.0.1 ,\t127.0.0.2")
+                )
             },
             |number| forwarded(&format!("9.9.9.{number}, ::ffff:8.8.8.8")),
-            |number| forwarded(&format!("unknown, _hidden, 999.1.1.1, 9.9.9.{number}:80, 2001:db8::8")),
+            |number| {
+                forwarded(&format!("unknown, _hidden, 999.1.1.1, 9.9.9.{number}:80, 2001:db8::8"))
+            },
             |number| forwarded(&format!("{}, 8.8.8.8", "9.9.9.9, ".repeat(number * 60))),
             // Written in different ways, one address.
-            |number| forwarded(["2001:db8::8", "2001:DB8:0:0:0:0:0:8", "2001:0db8::0008"][number % 3]),
+            |number| {
+                forwarded(["2001:db8::8", "2001:DB8:0:0:0:0:0:8", "2001:0db8::0008"][number % 3])
+            },
             // No valid address: the proxy's own counts, or the last valid one.
             |number| {
-                forwarded(&format!("9.9.9.{number}, {}", ["unknown", "_hidden", "", "999.1.1.1", "\"\""][number % 5]))
+                forwarded(&format!(
+                    "9.9.9.{number}, {}",
+                    ["unknown", "_hidden", "", "999.1.1.1", "\"\""][number % 5]
+                ))
             },
         ];
         for headers in limited {

@@ -9,7 +9,12 @@ pub(super) const PROXY: &str = "127.0.0.2";
 pub(super) const NO_PROXY: &str = "127.0.0.9";
 
 /// Sends a handshake from an address, with headers; returns the connection and the response.
-pub(super) async fn open_handshake(server: &TestServer, from: &str, path: &str, headers: &str) -> (Raw, Response) {
+pub(super) async fn open_handshake(
+    server: &TestServer,
+    from: &str,
+    path: &str,
+    headers: &str,
+) -> (Raw, Response) {
     let from: IpAddr = from.parse().unwrap();
     let mut raw = Raw::connect_from(from, server.address()).await;
     raw.send(handshake(path, headers)).await;
@@ -44,7 +49,9 @@ fn forwarded_tls_of_untrusted_clients_is_ignored() {
             (PROXY, "http\r\nX-Forwarded-Proto: https", 101),
             (PROXY, &long, 101),
         ] {
-            let headers = format!("X-Forwarded-Proto: {value}\r\nForwarded: proto=https\r\nX-Forwarded-Ssl: on\r\n");
+            let headers = format!(
+                "X-Forwarded-Proto: {value}\r\nForwarded: proto=https\r\nX-Forwarded-Ssl: on\r\n"
+            );
             let (_, response) = open_handshake(&server, from, "/signal", &headers).await;
             assert_eq!(response.status, status, "{from} {value:.40}");
         }

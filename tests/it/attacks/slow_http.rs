@@ -1,4 +1,5 @@
-//! Requests that do not complete: incomplete heads, slow bodies, handshakes without a first message.
+//! Requests that do not complete: incomplete heads, slow bodies, handshakes without a first
+//! message.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,7 +23,8 @@ const MANY: usize = 40;
 /// End of a request head.
 const END: &str = "\r\n\r\n";
 
-/// Waits until the server has ended a connection, and says nothing meanwhile: the status of the answer, if there was one.
+/// Waits until the server has ended a connection, and says nothing meanwhile: the status of the
+/// answer, if there was one.
 async fn silent(mut raw: Raw) -> Option<u16> {
     let status = raw.response().await.map(|response| response.status);
     raw.rest().await;
@@ -65,12 +67,18 @@ fn incomplete_heads_time_out() {
         ]
         .map(str::to_owned);
         let many = beginnings.iter().cycle().take(MANY * beginnings.len());
-        let silence = many.map(async |beginning| silent(Raw::sending(address, beginning).await).await);
+        let silence =
+            many.map(async |beginning| silent(Raw::sending(address, beginning).await).await);
         let drops = (0..MANY).map(async |_| {
-            dripping(Raw::sending(address, "GET /health HTTP/1.1\r\nHost: x\r\nX-Drip: ").await, b"x").await
+            dripping(
+                Raw::sending(address, "GET /health HTTP/1.1\r\nHost: x\r\nX-Drip: ").await,
+                b"x",
+            )
+            .await
         });
-        let lines = (0..MANY)
-            .map(async |_| dripping(Raw::sending(address, "GET /health HTTP/1.1\r\n").await, b"a: b\r\n").await);
+        let lines = (0..MANY).map(async |_| {
+            dripping(Raw::sending(address, "GET /health HTTP/1.1\r\n").await, b"a: b\r\n").await
+        });
         let (silence, drops, lines, ()) =
             tokio::join!(join_all(silence), join_all(drops), join_all(lines), bystander.round());
         assert!(silence.into_iter().chain(drops).chain(lines).all(is_cut_off));
@@ -91,8 +99,17 @@ fn slow_bodies_time_out() {
         let began = Instant::now();
         let requests = polling.iter().chain(std::iter::repeat_n(&rest, MANY));
         let bodies = requests.enumerate().map(async |(number, request)| match number % 4 {
-            0 => silent(Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await).await,
-            1 => dripping(Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await, b" ").await,
+            0 => {
+                silent(Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await)
+                    .await
+            }
+            1 => {
+                dripping(
+                    Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await,
+                    b" ",
+                )
+                .await
+            }
             2 => {
                 let head = format!("{request}Transfer-Encoding: chunked{END}");
                 dripping(Raw::sending(address, head).await, b"1\r\n \r\n").await
@@ -105,11 +122,13 @@ fn slow_bodies_time_out() {
         });
         let (statuses, ()) = tokio::join!(join_all(bodies), bystander.round());
         for (number, status) in statuses.into_iter().enumerate() {
-            // One that goes on sending may meet the end of the connection before it reads the answer.
+            // One that goes on sending may meet the end of the connection before it reads the
+            // answer.
             let may_miss_it = number % 4 != 0;
             // A polling session has a time limit of its own.
             let is_of_ended_session = number < MANY && status == Some(400);
-            let is_timeout = status == Some(408) || is_of_ended_session || (may_miss_it && status.is_none());
+            let is_timeout =
+                status == Some(408) || is_of_ended_session || (may_miss_it && status.is_none());
             assert!(is_timeout, "{number}: {status:?}");
         }
         assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
@@ -140,7 +159,9 @@ fn handshakes_without_a_first_message_time_out() {
 /// A new polling connection: the path of its requests.
 async fn polling_path(address: SocketAddr) -> String {
     let path = "/socket.io/?EIO=4&transport=polling";
-    let mut raw = Raw::sending(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}")).await;
+    let mut raw =
+        Raw::sending(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}"))
+            .await;
     let open = raw.response().await.expect("a new connection is opened");
     let open: serde_json::Value = serde_json::from_str(&open.text()[1..]).unwrap();
     format!("{path}&sid={}", open["sid"].as_str().unwrap())

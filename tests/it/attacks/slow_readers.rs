@@ -41,7 +41,10 @@ pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) 
         }
         Protocol::Envelope => {
             let payload = json!({ "roomId": room, "user": { "id": "slow" } });
-            ("/ws".to_owned(), &[(json!({ "type": "room:join", "payload": payload }).to_string(), "room:state")])
+            (
+                "/ws".to_owned(),
+                &[(json!({ "type": "room:join", "payload": payload }).to_string(), "room:state")],
+            )
         }
         // Connecting is joining.
         Protocol::Topic => (format!("/ws/{room}"), &[]),
@@ -51,16 +54,24 @@ pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) 
     for (message, answer) in messages {
         raw.send(frame(TEXT, message)).await;
         loop {
-            let frame =
-                raw.frame().await.unwrap_or_else(|| panic!("{protocol:?}: the connection ended before {answer}"));
+            let frame = raw
+                .frame()
+                .await
+                .unwrap_or_else(|| panic!("{protocol:?}: the connection ended before {answer}"));
             let payload = String::from_utf8_lossy(&frame.payload);
-            assert_ne!(frame.opcode, parlor_testing::frame::CLOSE, "{protocol:?}: closed before {answer}: {payload:?}");
+            assert_ne!(
+                frame.opcode,
+                parlor_testing::frame::CLOSE,
+                "{protocol:?}: closed before {answer}: {payload:?}"
+            );
             if payload.contains(answer) {
                 break;
             }
         }
     }
-    while reqwest::get(format!("http://{address}/api/rooms/{room}")).await.unwrap().status() != 200 {}
+    while reqwest::get(format!("http://{address}/api/rooms/{room}")).await.unwrap().status() != 200
+    {
+    }
     raw
 }
 
@@ -77,10 +88,15 @@ pub(super) async fn fill(ann: &mut Client, to: &str) {
     let _turn = FILLING.acquire().await.unwrap();
     let body = "x".repeat(60_000);
     loop {
-        let answer = ann.ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } })).await;
+        let answer = ann
+            .ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } }))
+            .await;
         if answer["ok"] == false {
             // One that was filled slowly may have been found out meanwhile.
-            assert!(["DELIVERY_FAILED", "TARGET_NOT_FOUND"].contains(&answer["code"].as_str().unwrap()), "{answer}");
+            assert!(
+                ["DELIVERY_FAILED", "TARGET_NOT_FOUND"].contains(&answer["code"].as_str().unwrap()),
+                "{answer}"
+            );
             return;
         }
     }
@@ -91,7 +107,9 @@ pub(super) async fn until_it_has_left(mut ann: Client, to: &str, protocol: &str)
     let began = Instant::now();
     let body = "x".repeat(2_000);
     loop {
-        let answer = ann.ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } })).await;
+        let answer = ann
+            .ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } }))
+            .await;
         if answer["code"] == "TARGET_NOT_FOUND" {
             break;
         }
@@ -115,9 +133,17 @@ async fn slow_consumer(server: &TestServer) {
             ann.ask("leave-room", json!("elsewhere")).await;
         }
         // Waiting for it takes a second each time, and these are ten.
-        assert!(asked.elapsed() < Duration::from_secs(5), "{protocol:?}: its peer waits: {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "{protocol:?}: its peer waits: {:?}",
+            asked.elapsed()
+        );
         let left = ann.next_event("user-left").await;
-        assert_eq!((&left[0]["userId"], &left[0]["reason"]), (&json!(to), &json!("timeout")), "{protocol:?}");
+        assert_eq!(
+            (&left[0]["userId"], &left[0]["reason"]),
+            (&json!(to), &json!("timeout")),
+            "{protocol:?}"
+        );
         assert!(began.elapsed() < in_time(), "{protocol:?}: {:?}", began.elapsed());
         drop(stalled);
         ann.nothing_more().await;
@@ -171,11 +197,14 @@ async fn answers_that_are_not_read(server: &TestServer) {
 /// All at once, since each takes as long as a reader may stall.
 #[test]
 fn slow_consumers_are_disconnected_and_no_peer_waits() {
-    besieged(&["--send-queue=8", UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
-        #[cfg(target_os = "linux")]
-        let answers = answers_that_are_not_read(server);
-        #[cfg(not(target_os = "linux"))]
-        let answers = std::future::ready(());
-        tokio::join!(slow_consumer(server), slow_sender(server), answers, bystander.round());
-    });
+    besieged(
+        &["--send-queue=8", UNLIMITED],
+        async |server: &TestServer, bystander: &mut Bystander| {
+            #[cfg(target_os = "linux")]
+            let answers = answers_that_are_not_read(server);
+            #[cfg(not(target_os = "linux"))]
+            let answers = std::future::ready(());
+            tokio::join!(slow_consumer(server), slow_sender(server), answers, bystander.round());
+        },
+    );
 }

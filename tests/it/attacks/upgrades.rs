@@ -59,8 +59,17 @@ fn probe_without_an_upgrade_leaves_polling_intact() {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
-        for rest in [None, Some(""), Some("5x"), Some("6"), Some("2probe"), Some("2"), Some("40"), Some("1"), Some("x")]
-        {
+        for rest in [
+            None,
+            Some(""),
+            Some("5x"),
+            Some("6"),
+            Some("2probe"),
+            Some("2"),
+            Some("40"),
+            Some("1"),
+            Some("x"),
+        ] {
             for revision in [3, 4] {
                 let mut engine = polling(address, revision).await;
                 engine.send(r#"42["join-room","r","odd"]"#).await;
@@ -96,7 +105,11 @@ fn concurrent_upgrades_are_refused() {
             let mut engine = polling(address, 3 + u8::try_from(number % 2).unwrap()).await;
             let path = engine.path(Transport::WebSocket);
             let first = begun(address, &engine).await;
-            assert_eq!(status_of_upgrade(address, &path).await, 400, "while another is in progress");
+            assert_eq!(
+                status_of_upgrade(address, &path).await,
+                400,
+                "while another is in progress"
+            );
             drop(first);
             let mut socket = loop {
                 // The dropped attempt is cancelled soon.
@@ -139,12 +152,24 @@ fn upgrade_needs_the_session_id() {
             &long,
             "../../etc",
         ] {
-            let query = |transport: &str| format!("/socket.io/?EIO=4&transport={transport}&sid={sid}");
+            let query =
+                |transport: &str| format!("/socket.io/?EIO=4&transport={transport}&sid={sid}");
             assert_eq!(status_of_upgrade(address, &query("websocket")).await, 400, "{sid:.20}");
             let poll = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", query("polling"));
-            assert_eq!(Raw::sending(address, poll).await.response().await.unwrap().status, 400, "{sid:.20}");
-            let post = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n41", query("polling"));
-            assert_eq!(Raw::sending(address, post).await.response().await.unwrap().status, 400, "{sid:.20}");
+            assert_eq!(
+                Raw::sending(address, poll).await.response().await.unwrap().status,
+                400,
+                "{sid:.20}"
+            );
+            let post = format!(
+                "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n41",
+                query("polling")
+            );
+            assert_eq!(
+                Raw::sending(address, post).await.response().await.unwrap().status,
+                400,
+                "{sid:.20}"
+            );
         }
         bystander.round().await;
         assert_eq!(server.held().polling, 0);
@@ -172,7 +197,12 @@ fn invalid_upgrade_handshakes_are_refused() {
             let error: serde_json::Value = answer.json().await.unwrap();
             assert!(error["code"].is_number() && error["message"].is_string(), "{path}: {error}");
         }
-        let post = http.post(server.url("/socket.io/?EIO=4&transport=polling")).body("40").send().await.unwrap();
+        let post = http
+            .post(server.url("/socket.io/?EIO=4&transport=polling"))
+            .body("40")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(post.status(), 400);
         drop(http);
         let good = handshake("/ws", "");
@@ -190,14 +220,18 @@ fn invalid_upgrade_handshakes_are_refused() {
                 let request = good.replace("/ws", path).replacen(part, instead, 1);
                 let mut raw = Raw::sending(server.address(), request).await;
                 let status = raw.response().await.map(|response| response.status);
-                assert!(matches!(status, Some(400 | 405)), "{instead} in place of {part} at {path}: {status:?}");
+                assert!(
+                    matches!(status, Some(400 | 405)),
+                    "{instead} in place of {part} at {path}: {status:?}"
+                );
             }
         }
         bystander.round().await;
     });
 }
 
-/// Two concurrent polls: the second is refused and ends the connection; other peers are notified once.
+/// Two concurrent polls: the second is refused and ends the connection; other peers are notified
+/// once.
 #[test]
 fn parallel_polls_end_the_connection() {
     besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {

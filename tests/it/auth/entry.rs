@@ -34,7 +34,10 @@ pub(super) async fn forged_token_is_refused(protocol: Protocol) {
     let other = issuer().sign(&json!({ "sub": "bob", "exp": later() }));
     let (changed, _) = other.rsplit_once('.').unwrap();
     let bad = [
-        ("signed with another secret", Issuer::secret("another secret of the same length!!").sign(&claims)),
+        (
+            "signed with another secret",
+            Issuer::secret("another secret of the same length!!").sign(&claims),
+        ),
         ("changed since", format!("{changed}.{signature}")),
         ("without its signature", format!("{head}.")),
         ("cut short", good[..good.len() - 1].to_owned()),
@@ -76,8 +79,13 @@ pub(super) async fn key_determines_the_signature_algorithm(protocol: Protocol) {
             // HMAC key.
             let trimmed = issuer.public.trim();
             for secret in [issuer.public.as_str(), trimmed, trimmed.lines().nth(1).unwrap()] {
-                is_refused(&server, protocol, "HS256 by the public key", Some(&Issuer::secret(secret).sign(&claims)))
-                    .await;
+                is_refused(
+                    &server,
+                    protocol,
+                    "HS256 by the public key",
+                    Some(&Issuer::secret(secret).sign(&claims)),
+                )
+                .await;
             }
         }
         server.finish().await;
@@ -136,7 +144,11 @@ pub(super) async fn token_with_invalid_claims_is_refused(protocol: Protocol) {
 pub(super) async fn token_of_another_issuer_or_audience_is_refused(protocol: Protocol) {
     let issuer = issuer();
     let (own, other) = ("https://id.example.com", "https://id.example.org");
-    let server = TestServer::with(&[&issuer.flag(), &format!("--jwt-issuer={own}"), "--jwt-audience=calls,chats"]);
+    let server = TestServer::with(&[
+        &issuer.flag(),
+        &format!("--jwt-issuer={own}"),
+        "--jwt-audience=calls,chats",
+    ]);
     for (what, claims, is_one_of_ours) in [
         ("one of ours", json!({ "iss": own, "aud": ["mail", "chats"] }), true),
         ("another issuer", json!({ "iss": other, "aud": "calls" }), false),
@@ -154,14 +166,18 @@ pub(super) async fn token_of_another_issuer_or_audience_is_refused(protocol: Pro
     server.finish().await;
     are_refused(
         protocol,
-        [("for an audience that is not configured", issuer.token("ann", &json!({ "aud": "calls" })))],
+        [(
+            "for an audience that is not configured",
+            issuer.token("ann", &json!({ "aud": "calls" })),
+        )],
     )
     .await;
 }
 
 pub(super) async fn any_token_is_accepted_if_none_is_required(protocol: Protocol) {
     let server = TestServer::start();
-    let whatever = ["whatever".to_owned(), Issuer::secret("of others").token("ann", &json!({ "exp": 1 }))];
+    let whatever =
+        ["whatever".to_owned(), Issuer::secret("of others").token("ann", &json!({ "exp": 1 }))];
     for token in whatever {
         close(lets_in(&server, protocol, "any", &token).await).await;
     }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::{close, issuer, server};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Protocol;
-use crate::support::tokens::{Entered, connect_socketio, enter, next_reply, send_text, shake_hands};
+use crate::support::tokens::{
+    Entered, connect_socketio, enter, next_reply, send_text, shake_hands,
+};
 
 #[tokio::test]
 async fn token_is_accepted_in_every_documented_place() {
@@ -14,13 +16,20 @@ async fn token_is_accepted_in_every_documented_place() {
     let token = issuer.token("ann", &json!({}));
     // In the handshake: for Socket.IO clients that can send it nowhere else, and for the plain
     // protocols.
-    for path in
-        ["/socket.io/?EIO=4&transport=websocket", "/socket.io/?EIO=3&transport=websocket", "/ws", "/ws/r", "/signal"]
-    {
+    for path in [
+        "/socket.io/?EIO=4&transport=websocket",
+        "/socket.io/?EIO=3&transport=websocket",
+        "/ws",
+        "/ws/r",
+        "/signal",
+    ] {
         let and = if path.contains('?') { '&' } else { '?' };
-        for (path, bearer) in [(format!("{path}{and}token={token}"), None), (path.to_owned(), Some(token.as_str()))] {
-            let mut socket =
-                shake_hands(&server, &path, bearer).await.unwrap_or_else(|reply| panic!("{path}: {reply:?}"));
+        for (path, bearer) in
+            [(format!("{path}{and}token={token}"), None), (path.to_owned(), Some(token.as_str()))]
+        {
+            let mut socket = shake_hands(&server, &path, bearer)
+                .await
+                .unwrap_or_else(|reply| panic!("{path}: {reply:?}"));
             if path.contains("EIO=4") {
                 next_reply(&mut socket).await;
                 send_text(&mut socket, "40").await;
@@ -70,12 +79,19 @@ async fn token_is_accepted_over_polling() {
 #[tokio::test]
 async fn peers_are_anonymous_on_signal() {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = enter(&server, Protocol::SocketIo, "r", Some(&issuer.token("watcher", &json!({}))), json!({}))
-        .await
-        .ok()
-        .unwrap();
+    let mut watcher = enter(
+        &server,
+        Protocol::SocketIo,
+        "r",
+        Some(&issuer.token("watcher", &json!({}))),
+        json!({}),
+    )
+    .await
+    .ok()
+    .unwrap();
     let token = issuer.token("ann", &json!({ "name": "Ann", "metadata": { "x": 1 } }));
-    let entered = enter(&server, Protocol::Session, "r", Some(&token), json!({})).await.ok().unwrap();
+    let entered =
+        enter(&server, Protocol::Session, "r", Some(&token), json!({})).await.ok().unwrap();
     let joined = next_reply(&mut watcher.socket).await;
     assert!(joined.contains("user-joined") && !joined.to_lowercase().contains("ann"), "{joined}");
     close(entered).await;
@@ -103,14 +119,19 @@ async fn ws_refuses_everything_before_a_token() {
     assert!(next_reply(&mut socket).await.contains("pong"));
     // A bad one, another bad one, and then a good one: the connection is the same.
     for token in ["x", ""] {
-        send_text(&mut socket, json!({ "type": "auth:request", "payload": { "token": token } }).to_string()).await;
+        send_text(
+            &mut socket,
+            json!({ "type": "auth:request", "payload": { "token": token } }).to_string(),
+        )
+        .await;
         assert!(next_reply(&mut socket).await.contains(r#""success":false"#));
     }
     let correlation = "6f1c1d2e-0000-4000-8000-000000000000";
     let payload = json!({ "token": issuer.token("ann", &json!({})), "role": "host" });
     send_text(
         &mut socket,
-        json!({ "type": "auth.request", "correlationId": correlation, "payload": payload }).to_string(),
+        json!({ "type": "auth.request", "correlationId": correlation, "payload": payload })
+            .to_string(),
     )
     .await;
     let answer: Value = serde_json::from_str(&next_reply(&mut socket).await).unwrap();
@@ -143,9 +164,13 @@ async fn ws_client_without_a_valid_token_is_closed_in_time() {
 #[tokio::test]
 async fn malformed_auth_event_gets_an_error() {
     let (issuer, server) = (issuer(), server());
-    let mut socket = connect_socketio(&server, Some(&issuer.token("ann", &json!({})))).await.unwrap();
+    let mut socket =
+        connect_socketio(&server, Some(&issuer.token("ann", &json!({})))).await.unwrap();
     for (message, expected) in [
-        (r#"420["auth"]"#, r#"430[{"ok":false,"success":false,"error":"token: missing","code":"INVALID_MESSAGE"}]"#),
+        (
+            r#"420["auth"]"#,
+            r#"430[{"ok":false,"success":false,"error":"token: missing","code":"INVALID_MESSAGE"}]"#,
+        ),
         (
             r#"421["auth",{"token":7}]"#,
             r#"431[{"ok":false,"success":false,"error":"token: must be a string","code":"INVALID_MESSAGE"}]"#,
@@ -166,7 +191,8 @@ async fn malformed_auth_event_gets_an_error() {
 #[tokio::test]
 async fn socketio_client_may_try_a_few_tokens_per_connection() {
     let (issuer, server) = (issuer(), server());
-    let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
+    let mut socket =
+        shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
     next_reply(&mut socket).await;
     for token in ["x", "y", &issuer.token("ann", &json!({}))] {
         send_text(&mut socket, format!("40{}", json!({ "token": token }))).await;
@@ -175,12 +201,15 @@ async fn socketio_client_may_try_a_few_tokens_per_connection() {
     }
     close(Entered { socket, answer: Value::Null }).await;
 
-    let mut socket = shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
+    let mut socket =
+        shake_hands(&server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
     next_reply(&mut socket).await;
     let mut refusals = 0;
     loop {
         // The server may have closed already.
-        futures_util::SinkExt::send(&mut socket, tungstenite::Message::text(r#"40{"token":"x"}"#)).await.ok();
+        futures_util::SinkExt::send(&mut socket, tungstenite::Message::text(r#"40{"token":"x"}"#))
+            .await
+            .ok();
         match next_reply(&mut socket).await.as_str() {
             "end" => break,
             refusal if refusal.starts_with("44{") => refusals += 1,
@@ -207,7 +236,8 @@ async fn room_state_has_the_capacity_on_ws() {
     let server = TestServer::with(&[&issuer.flag()]);
     for (sub, claimed) in [("ann", 2), ("bob", 4)] {
         let token = issuer.token(sub, &json!({ "capacity": claimed }));
-        let entered = enter(&server, Protocol::Envelope, "r", Some(&token), json!({})).await.ok().unwrap();
+        let entered =
+            enter(&server, Protocol::Envelope, "r", Some(&token), json!({})).await.ok().unwrap();
         assert_eq!(entered.answer["state"]["roomConfig"]["capacity"], claimed);
         close(entered).await;
         server.until("the room is gone", |held| held.rooms == 0).await;

@@ -39,7 +39,10 @@ pub(super) async fn token_grants_only_its_rooms(protocol: Protocol) {
 pub(super) async fn peer_id_is_the_subject_of_the_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({}));
-    let refusal = enter(&server, protocol, "r", Some(&token), json!({ "userId": "bob" })).await.err().unwrap();
+    let refusal = enter(&server, protocol, "r", Some(&token), json!({ "userId": "bob" }))
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refusal.code(), "FORBIDDEN", "{refusal}");
     assert!(refusal.reply.contains("the token is for another user"), "{refusal}");
     for profile in [json!({}), json!({ "userId": "ann" })] {
@@ -58,12 +61,17 @@ pub(super) async fn peer_id_is_the_subject_of_the_token(protocol: Protocol) {
 /// well.
 pub(super) async fn peers_see_the_claims_of_the_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
+    let mut watcher =
+        lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({})))
+            .await;
     let claims = json!({ "name": "Ann \"A\" Arbor", "metadata": { "role": "host", "team": 7, "name": "no" } });
     let metadata = json!({
         "name": "Mallory", "displayName": "Mallory", "role": "guest", "team": 8, "sub": "bob", "mood": "good",
     });
-    let entered = enter(&server, protocol, "r", Some(&issuer.token("ann", &claims)), metadata).await.ok().unwrap();
+    let entered = enter(&server, protocol, "r", Some(&issuer.token("ann", &claims)), metadata)
+        .await
+        .ok()
+        .unwrap();
     let joined = next_reply(&mut watcher.socket).await;
     let joined: Value = serde_json::from_str(joined.strip_prefix("42").unwrap()).unwrap();
     let peer = &joined[1];

@@ -9,7 +9,8 @@ use crate::support::tokens::{Entered, enter, next_reply, seconds_from_now, send_
 /// By how much a clock may differ at the door, in seconds.
 const LEEWAY: f64 = 30.0;
 
-/// How long the tokens are good that are to end, in seconds, and how late an end may be: the machine may be busy.
+/// How long the tokens are good that are to end, in seconds, and how late an end may be: the
+/// machine may be busy.
 const SOON: f64 = 2.0;
 const LATE: f64 = 1.5;
 
@@ -17,8 +18,14 @@ pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_handshake(protocol
     let server = server();
     for (what, claims) in [
         ("just expired", json!({ "exp": seconds_from_now(-LEEWAY + 10.0) })),
-        ("good in a moment", json!({ "nbf": seconds_from_now(20.0), "iat": seconds_from_now(20.0) })),
-        ("with times that have fractions", json!({ "exp": seconds_from_now(60.25), "iat": seconds_from_now(-1.75) })),
+        (
+            "good in a moment",
+            json!({ "nbf": seconds_from_now(20.0), "iat": seconds_from_now(20.0) }),
+        ),
+        (
+            "with times that have fractions",
+            json!({ "exp": seconds_from_now(60.25), "iat": seconds_from_now(-1.75) }),
+        ),
     ] {
         is_good(&server, protocol, what, &issuer().token("ann", &claims)).await;
     }
@@ -27,9 +34,13 @@ pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_handshake(protocol
 
 pub(super) async fn connection_ends_when_its_token_expires(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({}))).await;
+    let mut watcher =
+        lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({})))
+            .await;
     let end = seconds_from_now(SOON);
-    let mut entered = lets_in(&server, protocol, "a good one", &issuer.token("ann", &json!({ "exp": end }))).await;
+    let mut entered =
+        lets_in(&server, protocol, "a good one", &issuer.token("ann", &json!({ "exp": end })))
+            .await;
     assert!(next_reply(&mut watcher.socket).await.contains("user-joined"));
     let last = next_reply(&mut entered.socket).await;
     // Exactly at its expiry, without tolerance.
@@ -37,7 +48,10 @@ pub(super) async fn connection_ends_when_its_token_expires(protocol: Protocol) {
     assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     match protocol {
         Protocol::SocketIo => {
-            assert_eq!(last, r#"42["error",{"code":"UNAUTHORIZED","message":"the token has expired"}]"#);
+            assert_eq!(
+                last,
+                r#"42["error",{"code":"UNAUTHORIZED","message":"the token has expired"}]"#
+            );
             assert_eq!(next_reply(&mut entered.socket).await, "close 1008 closed by the server");
         }
         Protocol::Envelope => {
@@ -53,7 +67,8 @@ pub(super) async fn connection_ends_when_its_token_expires(protocol: Protocol) {
     server.finish().await;
 }
 
-/// The token has expired by the clock of the server: a client that the tolerance admits is closed when the tolerance ends.
+/// The token has expired by the clock of the server: a client that the tolerance admits is closed
+/// when the tolerance ends.
 pub(super) async fn clock_tolerance_is_limited(protocol: Protocol) {
     let server = server();
     let end = seconds_from_now(SOON);
@@ -80,18 +95,23 @@ pub(super) async fn newer_token_of_the_same_subject_keeps_the_connection_open(pr
     let token = issuer.token("ann", &json!({ "exp": seconds_from_now(SOON) }));
     let mut stays = lets_in(&server, protocol, "one that stays", &token).await;
     let mut goes = enter(&server, protocol, "s", Some(&token), json!({})).await.ok().unwrap();
-    let renewed = renew(protocol, &mut stays, &issuer.token("ann", &json!({ "rooms": ["r", "t"] }))).await;
+    let renewed =
+        renew(protocol, &mut stays, &issuer.token("ann", &json!({ "rooms": ["r", "t"] }))).await;
     assert!(renewed.contains(r#""success":true"#), "{renewed}");
     ended(&mut goes).await;
 
-    // The one has ended by the token that the other had, too. It is still there, by the rooms of the newer token.
+    // The one has ended by the token that the other had, too. It is still there, by the rooms of
+    // the newer token.
     let message = |room: &str| match protocol {
         Protocol::SocketIo => format!("422{}", json!(["join-room", { "roomId": room }])),
         _ => json!({ "type": "room:join", "payload": { "roomId": room } }).to_string(),
     };
     send_text(&mut stays.socket, message("s")).await;
     let refused = next_reply(&mut stays.socket).await;
-    assert!(refused.contains("FORBIDDEN") && refused.contains("the token does not allow this room"), "{refused}");
+    assert!(
+        refused.contains("FORBIDDEN") && refused.contains("the token does not allow this room"),
+        "{refused}"
+    );
     send_text(&mut stays.socket, message("t")).await;
     let joined = next_reply(&mut stays.socket).await;
     assert!(joined.contains("room-users") || joined.contains("room:state"), "{joined}");
@@ -102,11 +122,19 @@ pub(super) async fn newer_token_of_the_same_subject_keeps_the_connection_open(pr
 pub(super) async fn token_of_another_subject_cannot_renew(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let end = seconds_from_now(SOON);
-    let mut entered = lets_in(&server, protocol, "one that stays", &issuer.token("ann", &json!({ "exp": end }))).await;
+    let mut entered =
+        lets_in(&server, protocol, "one that stays", &issuer.token("ann", &json!({ "exp": end })))
+            .await;
     let refused = renew(protocol, &mut entered, &issuer.token("bob", &json!({}))).await;
-    assert!(refused.contains("FORBIDDEN") && refused.contains("the token is for another user"), "{refused}");
+    assert!(
+        refused.contains("FORBIDDEN") && refused.contains("the token is for another user"),
+        "{refused}"
+    );
     let refused = renew(protocol, &mut entered, "x").await;
-    assert!(refused.contains("UNAUTHORIZED") && refused.contains("a valid token is required"), "{refused}");
+    assert!(
+        refused.contains("UNAUTHORIZED") && refused.contains("a valid token is required"),
+        "{refused}"
+    );
     ended(&mut entered).await.expect("a last word");
     let late = seconds_from_now(0.0) - end;
     assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");

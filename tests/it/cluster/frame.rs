@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use parlor::cluster::frame::{
-    Body, Bounce, Handover, InboxMessage, LinkFrame, LogEntry, MovedRoom, RemoteSignal, RoomChange, decode,
-    encode_entry, encode_frame,
+    Body, Bounce, Handover, InboxMessage, LinkFrame, LogEntry, MovedRoom, RemoteSignal, RoomChange,
+    decode, encode_entry, encode_frame,
 };
 use parlor::cluster::{Incarnation, SignalFailure};
 use parlor::id::{ConnectionId, RoomId};
@@ -48,8 +48,14 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
     let handover = Handover {
         connection,
         session: Bytes::from_static(b"\0session"),
-        rooms: vec![MovedRoom { from: Incarnation(5), known: record(3, &[member(7, 13, 5, 1), member(2, 12, 6, 2)]) }],
-        unsent: vec![signal.clone(), RemoteSignal { name: None, attachments: Vec::new(), ..signal.clone() }],
+        rooms: vec![MovedRoom {
+            from: Incarnation(5),
+            known: record(3, &[member(7, 13, 5, 1), member(2, 12, 6, 2)]),
+        }],
+        unsent: vec![
+            signal.clone(),
+            RemoteSignal { name: None, attachments: Vec::new(), ..signal.clone() },
+        ],
     };
     let bodies = [
         Body::Signal(signal),
@@ -67,8 +73,11 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         Body::Kick { room: room(), connection, id: 12 },
         Body::Done { id: 12, is_done: true },
     ];
-    let entries = changes.map(|change| encode_entry(&LogEntry { room: room(), serial: 1, version: 3, change }).into());
-    let frames = bodies.map(|body| encode_frame(&LinkFrame { from: Incarnation(u64::MAX), number: 77, body }));
+    let entries = changes.map(|change| {
+        encode_entry(&LogEntry { room: room(), serial: 1, version: 3, change }).into()
+    });
+    let frames = bodies
+        .map(|body| encode_frame(&LinkFrame { from: Incarnation(u64::MAX), number: 77, body }));
     entries.into_iter().chain(frames).collect()
 });
 
@@ -115,7 +124,9 @@ fn unknown_field_and_unknown_kind_are_skipped() {
 
 #[test]
 fn range_outside_the_body_of_a_signal_is_malformed() {
-    let Some(InboxMessage::Frame(LinkFrame { body: Body::Signal(signal), .. })) = decode(&MESSAGES[6]).unwrap() else {
+    let Some(InboxMessage::Frame(LinkFrame { body: Body::Signal(signal), .. })) =
+        decode(&MESSAGES[6]).unwrap()
+    else {
         panic!("the seventh message is a signal");
     };
     let frame = |content| {
@@ -127,7 +138,10 @@ fn range_outside_the_body_of_a_signal_is_malformed() {
 }
 
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let changed = (0..MESSAGES.len(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4));
+    let changed = (
+        0..MESSAGES.len(),
+        prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    );
     let changed = changed.prop_map(|(message, changes)| {
         let mut bytes = MESSAGES[message].to_vec();
         for (index, byte) in changes {

@@ -41,7 +41,11 @@ fn requested_frames_are_resent_and_count_as_unconfirmed() {
     (1..=3).for_each(|number| link.confirm(number));
     push(&mut link, now);
     let resent = link.resend(2);
-    assert_eq!((numbers(&resent.frames), resent.gap), (vec![2, 3], None), "the fourth is published anyway");
+    assert_eq!(
+        (numbers(&resent.frames), resent.gap),
+        (vec![2, 3], None),
+        "the fourth is published anyway"
+    );
     link.connection_lost();
     assert_eq!(numbers(&link.publish()), [2, 3, 4]);
 }
@@ -79,7 +83,10 @@ fn gap_moves_forward_only() {
     let mut link = ReceivingLink::default();
     assert!(link.skip_to(5));
     assert!(!link.skip_to(3), "a late one");
-    assert_eq!((link.next(), link.receive(4), link.receive(5)), (5, Receipt::Repeated, Receipt::Deliver));
+    assert_eq!(
+        (link.next(), link.receive(4), link.receive(5)),
+        (5, Receipt::Repeated, Receipt::Deliver)
+    );
 }
 
 #[test]
@@ -106,9 +113,9 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let publish = (0..4_usize, 0..4_usize).prop_map(|(lost, confirmed)| Step::Publish { lost, confirmed });
-    let step =
-        prop_oneof![4 => Just(Step::Send), 3 => publish, 1 => Just(Step::LoseConnection), 2 => Just(Step::Request)];
+    let publish =
+        (0..4_usize, 0..4_usize).prop_map(|(lost, confirmed)| Step::Publish { lost, confirmed });
+    let step = prop_oneof![4 => Just(Step::Send), 3 => publish, 1 => Just(Step::LoseConnection), 2 => Just(Step::Request)];
     prop::collection::vec(step, 0..80)
 }
 

@@ -50,8 +50,15 @@ fn handover(rooms: &[&str]) -> Handover {
 fn session_is_handed_over_once_all_nodes_hold() {
     let now = Instant::now();
     let mut departure = Departure::new(now, node(9));
-    assert_eq!(departure.step(now, Some(&nodes(&[2, 3]))), DepartureStep::Ask(vec![node(2), node(3)]));
-    assert_eq!(departure.step(now, Some(&nodes(&[2, 3]))), DepartureStep::Ask(vec![]), "each is asked once");
+    assert_eq!(
+        departure.step(now, Some(&nodes(&[2, 3]))),
+        DepartureStep::Ask(vec![node(2), node(3)])
+    );
+    assert_eq!(
+        departure.step(now, Some(&nodes(&[2, 3]))),
+        DepartureStep::Ask(vec![]),
+        "each is asked once"
+    );
     departure.holds(node(2));
     departure.holds(node(4));
     assert_eq!(departure.step(now, Some(&nodes(&[2, 3]))), DepartureStep::Ask(vec![]));
@@ -114,8 +121,15 @@ fn session_that_is_not_taken_is_removed_until_the_log_says_so() {
     assert_eq!(departure.step(now, Some(&nodes(&[]))), DepartureStep::Wait);
     assert!(!departure.settle(&rooms[0]));
     let late = now + Duration::from_secs(2);
-    assert_eq!(departure.step(late, Some(&nodes(&[]))), DepartureStep::Remove(vec![rooms[1].clone()]));
-    assert_eq!(departure.step(late, Some(&nodes(&[]))), DepartureStep::Wait, "the engine has two seconds to answer");
+    assert_eq!(
+        departure.step(late, Some(&nodes(&[]))),
+        DepartureStep::Remove(vec![rooms[1].clone()])
+    );
+    assert_eq!(
+        departure.step(late, Some(&nodes(&[]))),
+        DepartureStep::Wait,
+        "the engine has two seconds to answer"
+    );
     assert!(departure.settle(&rooms[1]));
 }
 
@@ -141,7 +155,9 @@ fn hold_keeps_the_order_and_gives_up_signals_of_a_peer_that_moves() {
     for (from, body) in [(1, "a"), (2, "b"), (1, "c"), (2, "d")] {
         assert!(hold.push(signal(from, 7, body)));
     }
-    let bodies = |signals: Vec<RemoteSignal>| signals.iter().map(|signal| signal.body.to_string()).collect::<Vec<_>>();
+    let bodies = |signals: Vec<RemoteSignal>| {
+        signals.iter().map(|signal| signal.body.to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(bodies(hold.take_from(ConnectionId::from_u128(1))), ["a", "c"]);
     assert_eq!(bodies(hold.release()), ["b", "d"]);
 }

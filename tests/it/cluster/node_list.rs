@@ -25,7 +25,10 @@ fn seconds(seconds: u64) -> Duration {
 fn dead_node_is_removed_after_a_lease_of_good_service() {
     let now = Instant::now();
     let mut nodes = list(now);
-    assert!(nodes.to_reap(now + seconds(5), LEASE, ME, &[DEAD]).is_empty(), "not ready for a whole lease");
+    assert!(
+        nodes.to_reap(now + seconds(5), LEASE, ME, &[DEAD]).is_empty(),
+        "not ready for a whole lease"
+    );
     assert_eq!(nodes.to_reap(now + seconds(10), LEASE, ME, &[DEAD]), [DEAD]);
 }
 
@@ -49,7 +52,11 @@ fn smaller_living_incarnation_has_a_second_to_remove_it_first() {
     assert_eq!(nodes.to_reap(later + seconds(1), LEASE, ME, &[DEAD]), [DEAD]);
     let mut nodes = list(now);
     let expired = [Incarnation(1), DEAD];
-    assert_eq!(nodes.to_reap(later, LEASE, ME, &expired), expired, "the smaller one is dead itself");
+    assert_eq!(
+        nodes.to_reap(later, LEASE, ME, &expired),
+        expired,
+        "the smaller one is dead itself"
+    );
 }
 
 #[test]
@@ -59,7 +66,10 @@ fn node_that_beats_again_is_not_removed() {
     let later = now + seconds(20);
     assert!(nodes.to_reap(later, LEASE, ME, &[DEAD]).is_empty());
     assert!(nodes.to_reap(later + seconds(1), LEASE, ME, &[]).is_empty());
-    assert!(nodes.to_reap(later + seconds(2), LEASE, ME, &[DEAD]).is_empty(), "its turn begins anew");
+    assert!(
+        nodes.to_reap(later + seconds(2), LEASE, ME, &[DEAD]).is_empty(),
+        "its turn begins anew"
+    );
 }
 
 #[test]

@@ -35,15 +35,20 @@ fn only_the_next_entry_is_applied() {
 #[test]
 fn record_adds_and_removes_members_of_other_nodes() {
     let (gone, stays, new) = (member(1, 11, 2, 1), member(2, 12, 2, 2), member(3, 13, 2, 6));
-    let diff = replica(&[gone, stays.clone()]).diff(&record(6, &[stays, new.clone()]), ME, |_| Standing::Gone);
+    let diff = replica(&[gone, stays.clone()])
+        .diff(&record(6, &[stays, new.clone()]), ME, |_| Standing::Gone);
     assert_eq!((diff.gone, diff.new), (vec![ConnectionId::from_u128(1)], vec![new]));
     assert!(diff.lost.is_empty() && diff.completed.is_empty() && diff.changed.is_empty());
 }
 
 #[test]
 fn another_join_of_a_connection_is_another_member() {
-    let diff = replica(&[member(1, 11, 2, 1)]).diff(&record(6, &[member(1, 12, 2, 6)]), ME, |_| Standing::Gone);
-    assert_eq!((diff.gone, diff.new), (vec![ConnectionId::from_u128(1)], vec![member(1, 12, 2, 6)]));
+    let diff = replica(&[member(1, 11, 2, 1)])
+        .diff(&record(6, &[member(1, 12, 2, 6)]), ME, |_| Standing::Gone);
+    assert_eq!(
+        (diff.gone, diff.new),
+        (vec![ConnectionId::from_u128(1)], vec![member(1, 12, 2, 6)])
+    );
 }
 
 #[test]
@@ -51,7 +56,11 @@ fn record_does_not_bring_a_local_member_back() {
     let mine = [member(1, 11, 1, 6)];
     let diff = |standing| replica(&[]).diff(&record(6, &mine), ME, |_| standing);
     assert_eq!(diff(Standing::Waiting).completed, mine);
-    assert_eq!(diff(Standing::Gone), parlor::cluster::replica::Diff::default(), "its leave is on the way");
+    assert_eq!(
+        diff(Standing::Gone),
+        parlor::cluster::replica::Diff::default(),
+        "its leave is on the way"
+    );
 }
 
 #[test]
@@ -83,7 +92,9 @@ fn member_that_departed_follows_the_record() {
 fn member_that_arrives_completes_and_one_that_was_given_up_is_gone() {
     let taken = member(1, 11, 1, 6);
     let theirs = [member(1, 11, 2, 5)];
-    let diff = |known: &[_], standing| replica(known).diff(&record(6, std::slice::from_ref(&taken)), ME, |_| standing);
+    let diff = |known: &[_], standing| {
+        replica(known).diff(&record(6, std::slice::from_ref(&taken)), ME, |_| standing)
+    };
     assert_eq!(diff(&theirs, Standing::Arriving).arrived, std::slice::from_ref(&taken));
     assert_eq!(diff(&[], Standing::Arriving).arrived, std::slice::from_ref(&taken));
     assert_eq!(diff(&theirs, Standing::Gone).gone, [ConnectionId::from_u128(1)]);

@@ -61,7 +61,8 @@ impl Test {
 
     /// A member of a room that a node has, if there is one.
     fn own(&mut self, room: &RoomId, me: Incarnation) -> Option<Member> {
-        let members = self.model.rooms.get(room)?.members.iter().filter(|member| member.holder == me);
+        let members =
+            self.model.rooms.get(room)?.members.iter().filter(|member| member.holder == me);
         let members: Vec<Member> = members.cloned().collect();
         let index = usize::try_from(self.below(members.len().max(1) as u64)).unwrap();
         members.get(index).cloned()
@@ -74,11 +75,18 @@ impl Test {
                 let (spec, member) = (self.spec(&room), self.member(me));
                 let member = Member { since: 0, ..member };
                 let spec = RoomSpec { is_pair: member.is_paired, ..spec };
-                Call::Join(Join { spec, may_create: self.below(8) > 0, unless_ended: self.below(3) == 0, member })
+                Call::Join(Join {
+                    spec,
+                    may_create: self.below(8) > 0,
+                    unless_ended: self.below(3) == 0,
+                    member,
+                })
             }
             8..11 => {
-                let connection = self.own(&room, me).map_or(self.connection(), |member| member.connection());
-                let reason = [LeaveReason::Left, LeaveReason::HungUp, LeaveReason::TimedOut][self.random.index(3)];
+                let connection =
+                    self.own(&room, me).map_or(self.connection(), |member| member.connection());
+                let reason = [LeaveReason::Left, LeaveReason::HungUp, LeaveReason::TimedOut]
+                    [self.random.index(3)];
                 Call::Leave { room, connection, reason }
             }
             11..13 => {
@@ -90,13 +98,21 @@ impl Test {
                 let mut members = Vec::new();
                 for _ in 0..self.below(3) {
                     let member = self.own(&room, me).unwrap_or_else(|| self.member(me));
-                    if !members.iter().any(|listed: &Listed| listed.member.connection() == member.connection()) {
+                    if !members
+                        .iter()
+                        .any(|listed: &Listed| listed.member.connection() == member.connection())
+                    {
                         let (is_admitted, is_arriving) = (self.below(3) > 0, self.below(6) == 0);
                         members.push(Listed { member, is_admitted, is_arriving });
                     }
                 }
-                let known = self.model.rooms.get(&room).map_or((0, 0), |record| (record.serial, record.version));
-                let (serial, version) = if self.below(3) > 0 { known } else { (self.below(4), self.below(20)) };
+                let known = self
+                    .model
+                    .rooms
+                    .get(&room)
+                    .map_or((0, 0), |record| (record.serial, record.version));
+                let (serial, version) =
+                    if self.below(3) > 0 { known } else { (self.below(4), self.below(20)) };
                 let may_create = self.below(8) > 0;
                 Call::Sync(Sync { spec: self.spec(&room), may_create, serial, version, members })
             }
@@ -118,8 +134,12 @@ fn sorted(reply: ScriptReply) -> ScriptReply {
         nodes
     };
     match reply {
-        ScriptReply::Alive { living, expired } => ScriptReply::Alive { living: sort(living), expired: sort(expired) },
-        ScriptReply::Welcome { epoch, living } => ScriptReply::Welcome { epoch, living: sort(living) },
+        ScriptReply::Alive { living, expired } => {
+            ScriptReply::Alive { living: sort(living), expired: sort(expired) }
+        }
+        ScriptReply::Welcome { epoch, living } => {
+            ScriptReply::Welcome { epoch, living: sort(living) }
+        }
         reply => reply,
     }
 }
@@ -136,7 +156,8 @@ async fn scripts_do_what_their_model_does() {
     let text = |text: &str| text.to_owned();
     let mut scripts = BTreeMap::new();
     for node in 1..=NODES {
-        let (name, address, engines) = (format!("node-{node}"), text("http://127.0.0.1:1"), text("one"));
+        let (name, address, engines) =
+            (format!("node-{node}"), text("http://127.0.0.1:1"), text("one"));
         let identity = NodeIdentity { prefix: text(PREFIX), name, address, engines, lease };
         let target = EngineTarget::new(&engine.url(), None).unwrap();
         scripts.insert(Incarnation(node), Scripts::open(identity, target).await.unwrap());
@@ -150,7 +171,8 @@ async fn scripts_do_what_their_model_does() {
     }
     let mut messages = inboxes.into_on_message();
     let clock = Clock { now: NOW, lease: LEASE, subscribed: scripts.keys().copied().collect() };
-    let mut run = Test { random: Random(1), model: Model::new(EPOCH), generations: BTreeMap::new() };
+    let mut run =
+        Test { random: Random(1), model: Model::new(EPOCH), generations: BTreeMap::new() };
     for step in 0..4_000 {
         let me = Incarnation(run.below(NODES) + 1);
         let mut generation = run.generations.get(&me).copied().unwrap_or_default();
@@ -176,8 +198,15 @@ async fn scripts_do_what_their_model_does() {
         };
         let scripts = scripts.get_mut(&me).unwrap();
         let (expected, entries) = run.model.run(&clock, Caller { me, generation }, &call);
-        let reply = scripts.run(me, generation, &call, EPOCH).await.unwrap_or_else(|error| panic!("{call:?}: {error}"));
-        assert_eq!(sorted(reply), sorted(expected.clone()), "step {step}: {me} {generation} {call:?}");
+        let reply = scripts
+            .run(me, generation, &call, EPOCH)
+            .await
+            .unwrap_or_else(|error| panic!("{call:?}: {error}"));
+        assert_eq!(
+            sorted(reply),
+            sorted(expected.clone()),
+            "step {step}: {me} {generation} {call:?}"
+        );
         if matches!(expected, ScriptReply::Welcome { .. }) {
             run.generations.insert(me, generation);
         } else if expected == ScriptReply::Fenced {
@@ -191,7 +220,10 @@ async fn scripts_do_what_their_model_does() {
         let () = redis::cmd("PUBLISH").arg(MARK).arg("").query_async(&mut publisher).await.unwrap();
         let mut received: BTreeMap<(String, RoomId), Vec<LogEntry>> = BTreeMap::new();
         loop {
-            let message = tokio::time::timeout(LIMIT, messages.next()).await.expect("a mark arrives").unwrap();
+            let message = tokio::time::timeout(LIMIT, messages.next())
+                .await
+                .expect("a mark arrives")
+                .unwrap();
             if message.get_channel_name() == MARK {
                 break;
             }
@@ -204,6 +236,10 @@ async fn scripts_do_what_their_model_does() {
         assert_eq!(received, expected, "step {step}: {me} {call:?}");
         let names: Vec<RoomId> = run.model.rooms.keys().cloned().collect();
         let rooms = scripts.rooms(&names).await.unwrap();
-        assert_eq!(rooms, run.model.rooms.values().cloned().collect::<Vec<_>>(), "step {step}: {me} {call:?}");
+        assert_eq!(
+            rooms,
+            run.model.rooms.values().cloned().collect::<Vec<_>>(),
+            "step {step}: {me} {call:?}"
+        );
     }
 }

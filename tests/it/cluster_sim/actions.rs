@@ -6,7 +6,9 @@ use std::time::Duration;
 use parlor::cluster::Host;
 use parlor::cluster::node::JoinRequest;
 use parlor::id::{ConnectionId, PeerId};
-use parlor::room::{Command, Delivery, Event, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomKind, Target};
+use parlor::room::{
+    Command, Delivery, Event, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomKind, Target,
+};
 
 use super::client::{Connection, State};
 use super::host::ToClient;
@@ -30,7 +32,8 @@ impl World {
             return;
         };
         // A stopped process reads nothing from its clients.
-        let process = self.machines[session.node].process.as_ref().filter(|process| !process.is_stopped);
+        let process =
+            self.machines[session.node].process.as_ref().filter(|process| !process.is_stopped);
         // Or its session has ended, as its client is about to learn.
         let can_act = process.is_some_and(|process| process.sessions.has(session.connection));
         if !can_act || session.state != Connection::Open {
@@ -93,7 +96,9 @@ impl World {
         self.note(|| format!("client {client} ({connection}) leaves room {room} on node {node}"));
         let id = room_id(room);
         self.with_node(node, |process, now| {
-            if let Some(applied) = process.sessions.rooms().leave(connection, &id, LeaveReason::Left) {
+            if let Some(applied) =
+                process.sessions.rooms().leave(connection, &id, LeaveReason::Left)
+            {
                 process.sessions.queue(&applied.deliveries);
             }
             process.sessions.joins(connection, &id, false);
@@ -131,8 +136,11 @@ impl World {
     /// A client sends a signal to a peer that it sees, by its connection or its peer id, or to all.
     fn signal(&mut self, client: usize, room: usize) {
         let session = self.clients[client].session.as_ref().unwrap();
-        let Some(inside) = session.inside(room).filter(|inside| !inside.view.is_empty()) else { return };
-        let (node, connection, id, join) = (session.node, session.connection, room_id(room), inside.join);
+        let Some(inside) = session.inside(room).filter(|inside| !inside.view.is_empty()) else {
+            return;
+        };
+        let (node, connection, id, join) =
+            (session.node, session.connection, room_id(room), inside.join);
         let choice = self.random.index(inside.view.len());
         let (to, seen) = inside.view.iter().nth(choice).unwrap();
         let to = *to;
@@ -167,7 +175,8 @@ impl World {
 
     fn record(&mut self, client: usize, room: usize, sent: Sent, to: ConnectionId) {
         let inside = self.clients[client].session.as_ref().and_then(|session| session.inside(room));
-        let announcement = inside.and_then(|inside| inside.view.get(&to)).map_or(0, |seen| seen.announcement);
+        let announcement =
+            inside.and_then(|inside| inside.view.get(&to)).map_or(0, |seen| seen.announcement);
         self.ledger.sent(sent, to, announcement);
     }
 
@@ -180,9 +189,18 @@ impl World {
         self.after(next, Happening::Kick);
         let (node, room) = (self.random.index(NODES), self.random.index(ROOMS));
         let id = room_id(room);
-        let Some(process) = self.machines[node].process.as_ref().filter(|process| !process.is_stopped) else { return };
+        let Some(process) =
+            self.machines[node].process.as_ref().filter(|process| !process.is_stopped)
+        else {
+            return;
+        };
         let engine = process.nodes.engine_of(&id);
-        let members = self.engines[engine].data.rooms.get(&id).map(|record| record.members.clone()).unwrap_or_default();
+        let members = self.engines[engine]
+            .data
+            .rooms
+            .get(&id)
+            .map(|record| record.members.clone())
+            .unwrap_or_default();
         if members.is_empty() || !process.nodes.nodes()[engine].is_ready() {
             return;
         }
@@ -193,7 +211,9 @@ impl World {
         }
         let number = self.kicks.begin(self.now);
         self.note(|| format!("node {node} asks {holder} to remove {connection} from room {room}"));
-        self.with_node(node, |process, now| process.nodes.kick(now, holder, id, connection, number));
+        self.with_node(node, |process, now| {
+            process.nodes.kick(now, holder, id, connection, number);
+        });
     }
 
     /// An operator's request is answered.
@@ -203,12 +223,21 @@ impl World {
     }
 
     /// Checks that a peer that is still in a room was not seen leaving it.
-    pub(crate) fn check_presence(&self, connection: ConnectionId, room: usize, inside: &super::client::Inside) {
+    pub(crate) fn check_presence(
+        &self,
+        connection: ConnectionId,
+        room: usize,
+        inside: &super::client::Inside,
+    ) {
         if self.has_old_data {
             return;
         }
         let missed = self.ledger.was_missed(connection, room_id(room), inside.joined_at);
-        let is_long_ago = missed.is_some_and(|when| self.now.saturating_sub(when) > Duration::from_secs(40));
-        assert!(!is_long_ago, "{connection} was seen leaving room {room} at {missed:?}, and is still there");
+        let is_long_ago =
+            missed.is_some_and(|when| self.now.saturating_sub(when) > Duration::from_secs(40));
+        assert!(
+            !is_long_ago,
+            "{connection} was seen leaving room {room} at {missed:?}, and is still there"
+        );
     }
 }

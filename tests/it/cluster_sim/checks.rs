@@ -12,8 +12,8 @@ use super::world::{CAPACITY, Happening, LEASE, NODES, ROOMS, World, room_id};
 /// How long a join may wait: until a broken connection is noticed, and then alone.
 const LONGEST_JOIN: Duration = Duration::from_millis(9_500);
 
-/// How long the peers of a process that is gone may remain, and of one that hangs: three seconds, or a lease, with a beat of
-/// two seconds, and the time to carry it out.
+/// How long the peers of a process that is gone may remain, and of one that hangs: three seconds,
+/// or a lease, with a beat of two seconds, and the time to carry it out.
 const GONE: Duration = Duration::from_secs(6);
 const HANGING: Duration = Duration::from_secs(13);
 
@@ -49,9 +49,19 @@ impl World {
     /// Checks what must hold all the time.
     pub(crate) fn observe(&mut self) {
         self.after(Duration::from_millis(250), Happening::Watch);
-        let running = || self.machines.iter().filter_map(|machine| machine.process.as_ref()).filter(|p| !p.is_stopped);
-        let is_ready = running().flat_map(|process| process.nodes.nodes()).all(parlor::cluster::Node::is_ready)
-            && self.engines.iter().all(|engine| !engine.is_dead && !engine.is_stopped && engine.delay.is_zero());
+        let running = || {
+            self.machines
+                .iter()
+                .filter_map(|machine| machine.process.as_ref())
+                .filter(|p| !p.is_stopped)
+        };
+        let is_ready = running()
+            .flat_map(|process| process.nodes.nodes())
+            .all(parlor::cluster::Node::is_ready)
+            && self
+                .engines
+                .iter()
+                .all(|engine| !engine.is_dead && !engine.is_stopped && engine.delay.is_zero());
         self.watch.ready_since = is_ready.then(|| self.watch.ready_since.unwrap_or(self.now));
         self.check_joins();
         self.check_ghosts();
@@ -59,7 +69,10 @@ impl World {
 
     fn check_joins(&self) {
         for client in &self.clients {
-            let Some(session) = client.session.as_ref().filter(|s| s.state == Connection::Open) else { continue };
+            let Some(session) = client.session.as_ref().filter(|s| s.state == Connection::Open)
+            else {
+                continue;
+            };
             let machine = &self.machines[session.node];
             let is_stopped = machine.process.as_ref().is_none_or(|process| process.is_stopped);
             for (room, state) in &session.rooms {
@@ -68,7 +81,11 @@ impl World {
                 {
                     let since = (*since).max(machine.continued_at).max(session.open_since);
                     let waited = self.now.saturating_sub(since);
-                    assert!(waited < LONGEST_JOIN, "{} has waited {waited:?} for room {room}", client.name);
+                    assert!(
+                        waited < LONGEST_JOIN,
+                        "{} has waited {waited:?} for room {room}",
+                        client.name
+                    );
                 }
             }
         }
@@ -79,20 +96,30 @@ impl World {
         let mut alive: BTreeMap<ConnectionId, Option<Duration>> = BTreeMap::new();
         for process in self.machines.iter().filter_map(|machine| machine.process.as_ref()) {
             let hanging = process.is_stopped.then_some(HANGING);
-            alive.extend(process.sessions.connections().into_iter().map(|connection| (connection, hanging)));
+            alive.extend(
+                process.sessions.connections().into_iter().map(|connection| (connection, hanging)),
+            );
         }
         alive.extend(
-            self.vault.lock().values().filter_map(super::host::ServerSession::moving).map(|moving| (moving, None)),
+            self.vault
+                .lock()
+                .values()
+                .filter_map(super::host::ServerSession::moving)
+                .map(|moving| (moving, None)),
         );
         let mut ghosts = BTreeMap::new();
         for (node, machine) in self.machines.iter().enumerate() {
-            let Some(process) = machine.process.as_ref().filter(|process| !process.is_stopped) else { continue };
+            let Some(process) = machine.process.as_ref().filter(|process| !process.is_stopped)
+            else {
+                continue;
+            };
             for room in 0..ROOMS {
                 for connection in process.sessions.rooms().connections_in(&room_id(room)) {
                     let limit = alive.get(&connection).copied().unwrap_or(Some(GONE));
                     if let Some(limit) = limit {
                         let key = (node, room, connection);
-                        let known = self.watch.ghosts.get(&key).filter(|(_, before)| *before == limit);
+                        let known =
+                            self.watch.ghosts.get(&key).filter(|(_, before)| *before == limit);
                         ghosts.insert(key, (known.map_or(self.now, |(since, _)| *since), limit));
                     }
                 }
@@ -103,7 +130,10 @@ impl World {
         for ((node, room, connection), (since, limit)) in &self.watch.ghosts {
             let since = (*since).max(ready_since + LEASE);
             let age = self.now.saturating_sub(since);
-            assert!(age < *limit, "node {node} lists {connection} in room {room}, which is gone, for {age:?}");
+            assert!(
+                age < *limit,
+                "node {node} lists {connection} in room {room}, which is gone, for {age:?}"
+            );
         }
     }
 
@@ -124,13 +154,24 @@ impl World {
             .filter_map(|client| client.session.as_ref())
             .map(|session| session.connection)
             .collect();
-        let sessions = self.machines.iter().flat_map(|machine| &machine.process).flat_map(|p| p.sessions.connections());
-        assert_eq!(sessions.collect::<BTreeSet<_>>(), own, "the sessions of the nodes and the clients differ");
+        let sessions = self
+            .machines
+            .iter()
+            .flat_map(|machine| &machine.process)
+            .flat_map(|p| p.sessions.connections());
+        assert_eq!(
+            sessions.collect::<BTreeSet<_>>(),
+            own,
+            "the sessions of the nodes and the clients differ"
+        );
         for room in 0..ROOMS {
             self.check_room(room);
         }
         self.ledger.finish(&self.clients);
-        assert!(self.has_lost_data || self.has_old_data || self.ledger.overfull == 0, "a view exceeds the capacity");
+        assert!(
+            self.has_lost_data || self.has_old_data || self.ledger.overfull == 0,
+            "a view exceeds the capacity"
+        );
         self.stats.signals = self.ledger.signals() as u64;
         self.stats.delivered = self.ledger.delivered;
         self.stats.reported = self.ledger.reported;
@@ -148,41 +189,58 @@ impl World {
     fn check_room(&self, room: usize) {
         let id = room_id(room);
         let sessions = || self.clients.iter().filter_map(|client| client.session.as_ref());
-        let members: BTreeSet<ConnectionId> =
-            sessions().filter(|session| session.inside(room).is_some()).map(|session| session.connection).collect();
+        let members: BTreeSet<ConnectionId> = sessions()
+            .filter(|session| session.inside(room).is_some())
+            .map(|session| session.connection)
+            .collect();
         let engine = self.machines[0].process.as_ref().unwrap().nodes.engine_of(&id);
         let record = self.engines[engine].data.rooms.get(&id);
-        let stored: BTreeSet<_> =
-            record.into_iter().flat_map(|record| record.members.iter().map(Member::connection)).collect();
+        let stored: BTreeSet<_> = record
+            .into_iter()
+            .flat_map(|record| record.members.iter().map(Member::connection))
+            .collect();
         assert_eq!(stored, members, "room {room}: the engine and the clients differ");
         if let Some(record) = record {
             let peers: BTreeSet<_> = record.members.iter().map(|member| &member.peer).collect();
             assert_eq!(peers.len(), record.members.len(), "room {room}: a peer id twice");
             let may_exceed = self.has_lost_data || self.has_old_data;
-            assert!(may_exceed || record.members.len() <= CAPACITY, "room {room} exceeds its capacity");
+            assert!(
+                may_exceed || record.members.len() <= CAPACITY,
+                "room {room} exceeds its capacity"
+            );
         }
         for (node, machine) in self.machines.iter().enumerate() {
             let process = machine.process.as_ref().unwrap();
-            let mut local = sessions().filter(|s| s.node == node && members.contains(&s.connection));
+            let mut local =
+                sessions().filter(|s| s.node == node && members.contains(&s.connection));
             let mut here: Vec<_> = process.sessions.rooms().connections_in(&id);
             here.sort();
             if local.next().is_none() {
-                assert!(here.is_empty(), "room {room}: node {node} keeps a replica that it does not need");
+                assert!(
+                    here.is_empty(),
+                    "room {room}: node {node} keeps a replica that it does not need"
+                );
                 continue;
             }
             let all: Vec<_> = members.iter().copied().collect();
             assert_eq!(here, all, "room {room}: the rooms of node {node} differ");
-            let replica = process.nodes.node_of(&id).replica(&id).expect("a node with members has a replica");
+            let replica =
+                process.nodes.node_of(&id).replica(&id).expect("a node with members has a replica");
             let mut replicated: Vec<_> = replica.members.values().cloned().collect();
             replicated.sort_by_key(|member| member.membership);
             let mut stored = record.unwrap().members.clone();
             stored.sort_by_key(|member| member.membership);
             assert_eq!(replicated, stored, "room {room}: the replica of node {node} differs");
             let holder = process.nodes.node_of(&id).incarnation();
-            let held = stored.iter().filter(|member| member.holder == holder).map(Member::connection);
+            let held =
+                stored.iter().filter(|member| member.holder == holder).map(Member::connection);
             let local = sessions().filter(|s| s.node == node && members.contains(&s.connection));
             let local: BTreeSet<_> = local.map(|session| session.connection).collect();
-            assert_eq!(held.collect::<BTreeSet<_>>(), local, "room {room}: the members of node {node} differ");
+            assert_eq!(
+                held.collect::<BTreeSet<_>>(),
+                local,
+                "room {room}: the members of node {node} differ"
+            );
         }
         for session in sessions() {
             let Some(inside) = session.inside(room) else { continue };
@@ -192,8 +250,14 @@ impl World {
             let all: Vec<_> = members.iter().copied().collect();
             assert_eq!(view, all, "room {room}: the view of {} differs", session.connection);
             for (peer, seen) in &inside.view {
-                assert!(!seen.is_away, "room {room}: {peer} is shown as away to {}", session.connection);
-                let theirs = sessions().find(|other| other.connection == *peer).and_then(|other| other.inside(room));
+                assert!(
+                    !seen.is_away,
+                    "room {room}: {peer} is shown as away to {}",
+                    session.connection
+                );
+                let theirs = sessions()
+                    .find(|other| other.connection == *peer)
+                    .and_then(|other| other.inside(room));
                 let metadata = &theirs.expect("a peer in a view is there").metadata;
                 assert_eq!(&seen.metadata, metadata, "room {room}: the metadata of {peer} differs");
             }

@@ -1,4 +1,5 @@
-//! Simulated clients: what each of them sees of its rooms, and the rules for the events that it receives.
+//! Simulated clients: what each of them sees of its rooms, and the rules for the events that it
+//! receives.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -111,15 +112,23 @@ impl Inside {
                 ledger.lost_sight(room, peer);
             }
             Event::PeerUpdated { peer, .. } => {
-                let seen = self.view.get_mut(&peer.connection).expect("a peer that is updated is there");
+                let seen =
+                    self.view.get_mut(&peer.connection).expect("a peer that is updated is there");
                 seen.metadata = peer.metadata.clone();
             }
             Event::PeerAway { peer, .. } | Event::PeerBack { peer, .. } => {
-                let seen = self.view.get_mut(&peer.connection).expect("a peer that is away or back is there");
+                let seen = self
+                    .view
+                    .get_mut(&peer.connection)
+                    .expect("a peer that is away or back is there");
                 seen.is_away = matches!(event, Event::PeerAway { .. });
             }
             Event::SignalRelayed { from, signal, .. } => {
-                assert!(self.view.contains_key(&from.connection), "{} sends, which is not there", from.connection);
+                assert!(
+                    self.view.contains_key(&from.connection),
+                    "{} sends, which is not there",
+                    from.connection
+                );
                 let Sent { number, join } = Sent::parse(signal);
                 let last = self.last.insert(join, number).unwrap_or_default();
                 assert!(number > last, "signal {number} arrives after {last}");

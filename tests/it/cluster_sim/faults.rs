@@ -32,7 +32,11 @@ impl World {
 
     pub(crate) fn stop_node(&mut self, node: usize, time: Option<Duration>) {
         let life = self.machines[node].life;
-        let Some(process) = self.machines[node].process.as_mut().filter(|process| !process.is_stopped) else { return };
+        let Some(process) =
+            self.machines[node].process.as_mut().filter(|process| !process.is_stopped)
+        else {
+            return;
+        };
         process.is_stopped = true;
         self.note(|| format!("node {node} is stopped"));
         let time = time.unwrap_or_else(|| self.random.millis(500, 18_000));
@@ -106,7 +110,9 @@ impl World {
 
     fn continue_node(&mut self, node: usize, life: u64) {
         let machine = &mut self.machines[node];
-        let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) else { return };
+        let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) else {
+            return;
+        };
         process.is_stopped = false;
         machine.continued_at = self.now;
         for (connection, packet) in std::mem::take(&mut machine.unread) {

@@ -1,4 +1,5 @@
-//! One simulated process: the nodes of the product, the sessions that it would have, and its connections to the engines.
+//! One simulated process: the nodes of the product, the sessions that it would have, and its
+//! connections to the engines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
-use parlor::cluster::{Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Resumed, SignalFailure, Undelivered};
+use parlor::cluster::{
+    Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Resumed, SignalFailure, Undelivered,
+};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, Event, LeaveReason, RoomLimits, Rooms};
 
@@ -155,7 +158,11 @@ impl Inner {
     }
 
     /// Connects a client to a session: it is sent what it has missed.
-    fn attach(&mut self, connection: ConnectionId, Resuming { client, attachment, seen }: Resuming) {
+    fn attach(
+        &mut self,
+        connection: ConnectionId,
+        Resuming { client, attachment, seen }: Resuming,
+    ) {
         let session = self.sessions.get_mut(&connection).unwrap();
         session.attachment = Some(attachment);
         session.kept.retain(|(number, _)| *number > seen);
@@ -197,13 +204,20 @@ impl Sessions {
         self.inner.lock().sessions.insert(connection, session);
     }
 
-    /// Forgets a session, and tells its client. Returns the rooms of its joins that are not answered yet.
+    /// Forgets a session, and tells its client. Returns the rooms of its joins that are not
+    /// answered yet.
     pub(crate) fn close(&self, connection: ConnectionId) -> Option<BTreeSet<RoomId>> {
         let mut inner = self.inner.lock();
         let session = inner.sessions.remove(&connection)?;
         if let Some(attachment) = session.attachment {
             let (client, message) = (session.client, ToClient::Closed);
-            inner.notices.push(Notice::Message { connection, client, attachment, number: 0, message });
+            inner.notices.push(Notice::Message {
+                connection,
+                client,
+                attachment,
+                number: 0,
+                message,
+            });
         }
         Some(session.joining)
     }
@@ -223,16 +237,21 @@ impl Sessions {
         }
     }
 
-    /// The connection of a client is lost. Returns the number of the absence, unless the session has another connection.
+    /// The connection of a client is lost. Returns the number of the absence, unless the session
+    /// has another connection.
     pub(crate) fn detach(&self, connection: ConnectionId, attachment: u64) -> Option<u64> {
         let mut inner = self.inner.lock();
-        let session = inner.sessions.get_mut(&connection).filter(|session| session.attachment == Some(attachment))?;
+        let session = inner
+            .sessions
+            .get_mut(&connection)
+            .filter(|session| session.attachment == Some(attachment))?;
         session.attachment = None;
         session.absence += 1;
         Some(session.absence)
     }
 
-    /// Resumes a session of this process. Returns whether it was away, or `None` if it cannot be resumed.
+    /// Resumes a session of this process. Returns whether it was away, or `None` if it cannot be
+    /// resumed.
     pub(crate) fn resume(&self, connection: ConnectionId, resuming: Resuming) -> Option<bool> {
         let mut inner = self.inner.lock();
         let session = inner.sessions.get(&connection).filter(|session| !session.is_departing)?;
@@ -257,18 +276,31 @@ impl Sessions {
         self.inner.lock().resuming.insert(connection, resuming);
     }
 
-    pub(crate) fn refuse(&self, connection: ConnectionId, Resuming { client, attachment, .. }: Resuming) {
+    pub(crate) fn refuse(
+        &self,
+        connection: ConnectionId,
+        Resuming { client, attachment, .. }: Resuming,
+    ) {
         let message = ToClient::Refused;
-        self.inner.lock().notices.push(Notice::Message { connection, client, attachment, number: 0, message });
+        self.inner.lock().notices.push(Notice::Message {
+            connection,
+            client,
+            attachment,
+            number: 0,
+            message,
+        });
     }
 
-    /// Queues deliveries for the sessions of this process. Returns the recipients of signals that are elsewhere.
+    /// Queues deliveries for the sessions of this process. Returns the recipients of signals that
+    /// are elsewhere.
     pub(crate) fn queue(&self, deliveries: &[Delivery]) -> Vec<(Event, Vec<ConnectionId>)> {
         let mut inner = self.inner.lock();
         let mut elsewhere = Vec::new();
         for Delivery { to, event } in deliveries {
-            let (here, remote): (Vec<ConnectionId>, Vec<ConnectionId>) =
-                to.as_slice().iter().partition(|connection| inner.sessions.contains_key(*connection));
+            let (here, remote): (Vec<ConnectionId>, Vec<ConnectionId>) = to
+                .as_slice()
+                .iter()
+                .partition(|connection| inner.sessions.contains_key(*connection));
             for connection in here {
                 inner.send(connection, ToClient::Event(event.clone()));
             }
@@ -294,12 +326,20 @@ impl Host for Sessions {
         None
     }
 
-    fn joined(&self, room: &RoomId, connection: ConnectionId, outcome: Result<Applied, Refusal>, _: Moment) {
+    fn joined(
+        &self,
+        room: &RoomId,
+        connection: ConnectionId,
+        outcome: Result<Applied, Refusal>,
+        _: Moment,
+    ) {
         assert!(self.has(connection), "{connection} joins, which has ended");
         self.joins(connection, room, false);
         match outcome {
             Ok(applied) => _ = self.queue(&applied.deliveries),
-            Err(_) => self.inner.lock().send(connection, ToClient::JoinRefused { room: room.clone() }),
+            Err(_) => {
+                self.inner.lock().send(connection, ToClient::JoinRefused { room: room.clone() });
+            }
         }
     }
 
@@ -346,7 +386,9 @@ impl Host for Sessions {
         let session = session.expect("a session that was released");
         self.rooms.connect(connection);
         let mut inner = self.inner.lock();
-        inner.sessions.insert(connection, ServerSession { is_departing: false, attachment: None, ..session });
+        inner
+            .sessions
+            .insert(connection, ServerSession { is_departing: false, attachment: None, ..session });
         if let Some(resuming) = inner.resuming.remove(&connection) {
             inner.attach(connection, resuming);
         }
@@ -360,7 +402,9 @@ impl Host for Sessions {
     }
 
     fn kick(&self, room: &RoomId, connection: ConnectionId) -> bool {
-        let Some(applied) = self.rooms.leave(connection, room, LeaveReason::Kicked) else { return false };
+        let Some(applied) = self.rooms.leave(connection, room, LeaveReason::Kicked) else {
+            return false;
+        };
         self.queue(&applied.deliveries);
         let mut inner = self.inner.lock();
         inner.send(connection, ToClient::Removed { room: room.clone() });
@@ -396,7 +440,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(engines: usize, settings: Settings, limits: RoomLimits, random: u64, vault: &Vault) -> Self {
+    pub(crate) fn start(
+        engines: usize,
+        settings: Settings,
+        limits: RoomLimits,
+        random: u64,
+        vault: &Vault,
+    ) -> Self {
         let sessions = Arc::new(Sessions {
             rooms: Rooms::new(limits),
             random: Mutex::new(Random(random)),
@@ -404,7 +454,9 @@ impl Process {
             inner: Mutex::default(),
         });
         let requests = Queue::default();
-        let engine = |engine| -> Box<dyn Engine> { Box::new(Requests { engine, queue: Arc::clone(&requests) }) };
+        let engine = |engine| -> Box<dyn Engine> {
+            Box::new(Requests { engine, queue: Arc::clone(&requests) })
+        };
         let host = Arc::clone(&sessions) as Arc<dyn Host>;
         let nodes = Nodes::new(&host, (0..engines).map(engine).collect(), settings);
         Self { nodes, sessions, requests, is_stopped: false }

@@ -26,7 +26,8 @@ impl Sent {
         let is_message = self.number.is_multiple_of(3);
         let attachment = Bytes::from(self.number.to_be_bytes().to_vec());
         Signal {
-            kind: [SignalKind::Message, SignalKind::Offer, SignalKind::Candidate][(self.number % 3) as usize],
+            kind: [SignalKind::Message, SignalKind::Offer, SignalKind::Candidate]
+                [(self.number % 3) as usize],
             name: is_message.then(|| "room:message".into()),
             origin: "test",
             content: 0..body.len(),
@@ -46,7 +47,8 @@ impl Sent {
 /// The fate of a signal to one recipient.
 #[derive(Debug)]
 struct Fate {
-    /// The join of the sender, and the announcement of the recipient in its view; 0 if it did not see it.
+    /// The join of the sender, and the announcement of the recipient in its view; 0 if it did not
+    /// see it.
     join: u64,
     announcement: u64,
     delivered: Option<Duration>,
@@ -93,10 +95,17 @@ impl Ledger {
     }
 
     pub(crate) fn deliver(&mut self, number: u64, to: ConnectionId, signal: &Signal) {
-        let fate = self.fates.get_mut(&(number, to)).expect("a signal reaches the peer that it was sent to");
+        let fate = self
+            .fates
+            .get_mut(&(number, to))
+            .expect("a signal reaches the peer that it was sent to");
         assert!(fate.delivered.is_none(), "signal {number} arrives twice");
         assert!(!fate.reported, "signal {number} arrives after it was reported as failed");
-        assert_eq!(*signal, Sent { number, join: fate.join }.signal(), "signal {number} was changed");
+        assert_eq!(
+            *signal,
+            Sent { number, join: fate.join }.signal(),
+            "signal {number} was changed"
+        );
         fate.delivered = Some(self.now);
         self.delivered += 1;
     }
@@ -111,14 +120,18 @@ impl Ledger {
         self.ended.insert(join, self.now);
     }
 
-    /// Checks the fates at the end. A signal may be lost with the session of its recipient or of its sender; but not between
-    /// peers that are still together, and not if a later one of the pair was delivered.
+    /// Checks the fates at the end. A signal may be lost with the session of its recipient or of
+    /// its sender; but not between peers that are still together, and not if a later one of the
+    /// pair was delivered.
     pub(crate) fn finish(&self, clients: &[Client]) {
         let mut views: BTreeMap<u64, BTreeSet<(ConnectionId, u64)>> = BTreeMap::new();
         for session in clients.iter().filter_map(|client| client.session.as_ref()) {
             for state in session.rooms.values() {
                 if let State::Inside(inside) = state {
-                    let view = inside.view.iter().map(|(connection, seen)| (*connection, seen.announcement));
+                    let view = inside
+                        .view
+                        .iter()
+                        .map(|(connection, seen)| (*connection, seen.announcement));
                     views.insert(inside.join, view.collect());
                 }
             }
@@ -130,21 +143,32 @@ impl Ledger {
                 last.insert((fate.join, *to, fate.announcement), (*number, delivered));
             }
         }
-        for ((number, to), fate) in self.fates.iter().filter(|(_, fate)| fate.delivered.is_none() && !fate.reported) {
+        for ((number, to), fate) in
+            self.fates.iter().filter(|(_, fate)| fate.delivered.is_none() && !fate.reported)
+        {
             let view = views.get(&fate.join);
             let are_together = view.is_some_and(|view| view.contains(&(*to, fate.announcement)));
             assert!(!are_together, "signal {number} to {to} is lost");
-            let later = last.get(&(fate.join, *to, fate.announcement)).filter(|(later, _)| later > number);
+            let later =
+                last.get(&(fate.join, *to, fate.announcement)).filter(|(later, _)| later > number);
             if let Some((later, delivered)) = later {
                 let end = self.ended.get(&fate.join).copied().unwrap_or(self.now);
                 let waited = end.saturating_sub(self.calm_since.max(*delivered));
-                assert!(waited < PROMPT, "signal {number} to {to} is lost, though {later} was delivered");
+                assert!(
+                    waited < PROMPT,
+                    "signal {number} to {to} is lost, though {later} was delivered"
+                );
             }
         }
     }
 
     /// Returns when a peer was seen leaving that is still in the room.
-    pub(crate) fn was_missed(&self, me: ConnectionId, room: RoomId, joined_at: SystemTime) -> Option<Duration> {
+    pub(crate) fn was_missed(
+        &self,
+        me: ConnectionId,
+        room: RoomId,
+        joined_at: SystemTime,
+    ) -> Option<Duration> {
         self.missed.get(&(me, room, joined_at)).copied()
     }
 

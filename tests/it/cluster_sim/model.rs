@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parlor::cluster::frame::{LogEntry, RoomChange};
 use parlor::cluster::script::{Join, Listed, Sync};
-use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, Refusal, RoomRecord, ScriptReply};
+use parlor::cluster::{
+    Call, Incarnation, Member, Membership, Nonce, Refusal, RoomRecord, ScriptReply,
+};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{LeaveReason, RoomSpec};
 
@@ -114,8 +116,10 @@ impl Model {
                     if member.membership == *membership {
                         member.metadata = metadata.clone();
                     }
-                    (member.membership == *membership)
-                        .then(|| RoomChange::Update { membership: *membership, metadata: metadata.clone() })
+                    (member.membership == *membership).then(|| RoomChange::Update {
+                        membership: *membership,
+                        metadata: metadata.clone(),
+                    })
                 });
                 ScriptReply::Done
             }
@@ -129,7 +133,10 @@ impl Model {
 
 /// The nodes with a member in a room.
 fn holders(record: Option<&RoomRecord>) -> BTreeSet<Incarnation> {
-    record.into_iter().flat_map(|record| record.members.iter().map(|member| member.holder)).collect()
+    record
+        .into_iter()
+        .flat_map(|record| record.members.iter().map(|member| member.holder))
+        .collect()
 }
 
 /// Returns whether a room takes no members over `/signal`, since its capacity was chosen.
@@ -148,7 +155,10 @@ impl Run<'_> {
         }
         self.data.generations.insert(self.me, generation);
         self.data.alive.insert(self.me, now);
-        ScriptReply::Welcome { epoch: self.data.epoch, living: self.data.alive.keys().copied().collect() }
+        ScriptReply::Welcome {
+            epoch: self.data.epoch,
+            living: self.data.alive.keys().copied().collect(),
+        }
     }
 
     fn beat(&mut self, clock: &Clock) -> ScriptReply {
@@ -174,7 +184,10 @@ impl Run<'_> {
             return self.admit(join);
         };
         let connection = join.member.connection();
-        if record.member(connection).is_some_and(|member| member.membership == join.member.membership) {
+        if record
+            .member(connection)
+            .is_some_and(|member| member.membership == join.member.membership)
+        {
             return ScriptReply::Done;
         }
         self.admit(join)
@@ -182,7 +195,12 @@ impl Run<'_> {
 
     fn create(&mut self, join: &Join) {
         self.data.serial += 1;
-        let record = RoomRecord { spec: join.spec.clone(), serial: self.data.serial, version: 0, members: Vec::new() };
+        let record = RoomRecord {
+            spec: join.spec.clone(),
+            serial: self.data.serial,
+            version: 0,
+            members: Vec::new(),
+        };
         self.data.rooms.insert(join.spec.room.clone(), record);
     }
 
@@ -193,7 +211,10 @@ impl Run<'_> {
             return ScriptReply::Denied(Refusal::NotForPairs);
         }
         let (connection, peer) = (join.member.connection(), &join.member.peer);
-        let old = record.members.iter().position(|member| member.connection() == connection || member.peer == *peer);
+        let old = record
+            .members
+            .iter()
+            .position(|member| member.connection() == connection || member.peer == *peer);
         let capacity = record.capacity(join.member.is_paired);
         if record.members.len() - usize::from(old.is_some()) >= capacity {
             return ScriptReply::Denied(Refusal::Full { capacity });
@@ -212,16 +233,28 @@ impl Run<'_> {
     }
 
     /// Takes a member over from another node.
-    fn take_over(&mut self, room: &RoomId, membership: Membership, from: Incarnation) -> ScriptReply {
+    fn take_over(
+        &mut self,
+        room: &RoomId,
+        membership: Membership,
+        from: Incarnation,
+    ) -> ScriptReply {
         let record = self.data.rooms.get_mut(room);
         let before = holders(record.as_deref());
         let Some(record) = record else { return ScriptReply::Denied(Refusal::NotMember) };
         let version = record.version + 1;
-        let member = record.members.iter_mut().find(|member| member.membership == membership && member.holder == from);
+        let member = record
+            .members
+            .iter_mut()
+            .find(|member| member.membership == membership && member.holder == from);
         let Some(member) = member else { return ScriptReply::Denied(Refusal::NotMember) };
         (member.holder, member.since) = (self.me, version);
         record.version = version;
-        self.publish(room, &before, RoomChange::Move { connection: membership.connection, holder: self.me });
+        self.publish(
+            room,
+            &before,
+            RoomChange::Move { connection: membership.connection, holder: self.me },
+        );
         if !before.contains(&self.me) {
             self.publish_snapshot(room, &BTreeSet::from([self.me]));
         }
@@ -268,12 +301,20 @@ impl Run<'_> {
     }
 
     fn reap(&mut self, clock: &Clock, dead: Incarnation) -> ScriptReply {
-        let Some(beat) = self.data.alive.get(&dead) else { return ScriptReply::Reaped { is_over: true } };
+        let Some(beat) = self.data.alive.get(&dead) else {
+            return ScriptReply::Reaped { is_over: true };
+        };
         if !clock.is_over(dead, *beat) {
             return ScriptReply::Reaped { is_over: true };
         }
-        let has_member = |record: &RoomRecord| record.members.iter().any(|member| member.holder == dead);
-        let rooms = self.data.rooms.iter().filter(|(_, record)| has_member(record)).map(|(room, _)| room.clone());
+        let has_member =
+            |record: &RoomRecord| record.members.iter().any(|member| member.holder == dead);
+        let rooms = self
+            .data
+            .rooms
+            .iter()
+            .filter(|(_, record)| has_member(record))
+            .map(|(room, _)| room.clone());
         let rooms: Vec<RoomId> = rooms.take(REAPED_ROOMS + 1).collect();
         for room in rooms.iter().take(REAPED_ROOMS) {
             let members = &self.data.rooms[room].members;
@@ -293,14 +334,19 @@ impl Run<'_> {
     fn sync(&mut self, sync: &Sync) -> ScriptReply {
         let room = &sync.spec.room;
         let before = holders(self.data.rooms.get(room));
-        let is_over = sync.serial > 0 && self.data.ended.get(room).is_some_and(|ended| *ended >= sync.serial);
+        let is_over =
+            sync.serial > 0 && self.data.ended.get(room).is_some_and(|ended| *ended >= sync.serial);
         let mut out: Vec<(ConnectionId, Nonce, Refusal)> = Vec::new();
-        let refuse = |listed: &Listed, why| (listed.member.connection(), listed.member.membership.nonce, why);
+        let refuse = |listed: &Listed, why| {
+            (listed.member.connection(), listed.member.membership.nonce, why)
+        };
         let mut record = self.data.rooms.remove(room);
         let mut has_changed = false;
         if let Some(record) = &mut record {
             let count = record.members.len();
-            let is_listed = |member: &Member| sync.members.iter().any(|l| l.member.membership == member.membership);
+            let is_listed = |member: &Member| {
+                sync.members.iter().any(|l| l.member.membership == member.membership)
+            };
             record.members.retain(|member| member.holder != self.me || is_listed(member));
             has_changed = record.members.len() != count;
         }
@@ -325,13 +371,18 @@ impl Run<'_> {
         }
         if let Some(record) = &mut record {
             let serial = record.serial.max(sync.serial);
-            has_changed |= serial != record.serial || record.serial == 0 || record.version < sync.version;
+            has_changed |=
+                serial != record.serial || record.serial == 0 || record.version < sync.version;
             record.serial = if serial == 0 { self.data.serial + 1 } else { serial };
             self.data.serial = self.data.serial.max(record.serial);
             if has_changed {
                 record.version = record.version.max(sync.version) + 1;
                 let version = record.version;
-                record.members.iter_mut().filter(|member| member.since == u64::MAX).for_each(|new| new.since = version);
+                record
+                    .members
+                    .iter_mut()
+                    .filter(|member| member.since == u64::MAX)
+                    .for_each(|new| new.since = version);
             }
             self.data.rooms.insert(room.clone(), record.clone());
         }
@@ -348,7 +399,9 @@ impl Run<'_> {
     /// Puts a member of the calling node into a record. Returns whether that changed it.
     fn put_back(&self, record: &mut RoomRecord, listed: &Listed) -> Result<bool, Refusal> {
         let Listed { member, is_admitted, .. } = listed;
-        if let Some(known) = record.members.iter_mut().find(|known| known.membership == member.membership) {
+        if let Some(known) =
+            record.members.iter_mut().find(|known| known.membership == member.membership)
+        {
             if known.holder != self.me && known.since > member.since {
                 return Err(Refusal::Replaced);
             }
@@ -357,7 +410,9 @@ impl Run<'_> {
             *known = Member { since, ..member.clone() };
             return Ok(has_changed);
         }
-        let is_same = |other: &&Member| other.peer == member.peer || other.connection() == member.connection();
+        let is_same = |other: &&Member| {
+            other.peer == member.peer || other.connection() == member.connection()
+        };
         if let Some(other) = record.members.iter().find(is_same) {
             if other.joined_at > member.joined_at {
                 return Err(Refusal::Replaced);

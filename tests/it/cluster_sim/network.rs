@@ -31,7 +31,8 @@ pub(crate) struct Connection {
     opened: Duration,
     life: u64,
     caller: Caller,
-    /// Whether each side believes that it is open. What is in flight to a side that is closed is lost.
+    /// Whether each side believes that it is open. What is in flight to a side that is closed is
+    /// lost.
     pub(crate) is_open_at_engine: bool,
     pub(crate) is_open_at_node: bool,
     is_subscribed: bool,
@@ -80,8 +81,12 @@ impl World {
     /// A node asks something of its engine.
     pub(crate) fn request(&mut self, node: usize, engine: usize, request: Request) {
         match request {
-            Request::Connect { me, generation } => self.open(node, engine, Caller { me, generation }),
-            Request::Call { id, call } => self.send_to_engine(node, engine, Packet::Call { id, call }),
+            Request::Connect { me, generation } => {
+                self.open(node, engine, Caller { me, generation });
+            }
+            Request::Call { id, call } => {
+                self.send_to_engine(node, engine, Packet::Call { id, call });
+            }
             Request::Publish { to, number, message } => {
                 self.send_to_engine(node, engine, Packet::Publish { to, number, message });
             }
@@ -92,7 +97,8 @@ impl World {
         if let Some(former) = self.machines[node].connection[engine].take() {
             self.connections[former].is_open_at_node = false;
             // The engine learns of it some time, and still reads what was sent.
-            let delay = if self.random.percent(50) { Duration::ZERO } else { self.random.millis(0, 4000) };
+            let delay =
+                if self.random.percent(50) { Duration::ZERO } else { self.random.millis(0, 4000) };
             self.after(delay, Happening::Closed { connection: former });
         }
         let connection = self.connections.len();
@@ -110,7 +116,9 @@ impl World {
             last_to_node: self.now,
         });
         self.machines[node].connection[engine] = Some(connection);
-        self.note(|| format!("node {node} connects to engine {engine}: connection {connection}, {caller:?}"));
+        self.note(|| {
+            format!("node {node} connects to engine {engine}: connection {connection}, {caller:?}")
+        });
         if self.machines[node].is_cut_off {
             self.connections[connection].is_open_at_engine = false;
             if self.random.percent(50) {
@@ -172,15 +180,22 @@ impl World {
                 let caller = self.connections[connection].caller;
                 let lease = u64::try_from(LEASE.as_millis()).unwrap();
                 let now = self.millis();
-                let subscribed = self.connections.iter().filter(|open| open.engine == engine && open.is_reader());
+                let subscribed = self
+                    .connections
+                    .iter()
+                    .filter(|open| open.engine == engine && open.is_reader());
                 let subscribed = subscribed.map(|open| open.caller.me).collect();
                 let well = self.is_served_well(engine, &call);
                 let clock = Clock { now, lease, subscribed };
                 let (reply, published) = self.engines[engine].data.run(&clock, caller, &call);
-                assert!(!well || !self.engines[engine].data.is_removed(&call), "a living node is removed: {call:?}");
+                assert!(
+                    !well || !self.engines[engine].data.is_removed(&call),
+                    "a living node is removed: {call:?}"
+                );
                 self.engines[engine].data.check(&call, CAPACITY);
                 self.note(|| format!("engine {engine}: {:?} {call:?} -> {reply:?}", caller.me));
-                // Some versions answer the caller before its subscriptions get what the script published.
+                // Some versions answer the caller before its subscriptions get what the script
+                // published.
                 let is_reply_first = self.random.percent(50);
                 if is_reply_first {
                     self.send_to_node(connection, Packet::Reply { id, reply: reply.clone() });
@@ -198,7 +213,10 @@ impl World {
                     self.send_to_node(connection, Packet::Published { to, number });
                 }
             }
-            Packet::Opened | Packet::Reply { .. } | Packet::Published { .. } | Packet::Message(_) => unreachable!(),
+            Packet::Opened
+            | Packet::Reply { .. }
+            | Packet::Published { .. }
+            | Packet::Message(_) => unreachable!(),
         }
     }
 
@@ -208,7 +226,8 @@ impl World {
         let is_it = |open: &Connection| {
             let machine = &self.machines[open.node];
             let is_running = machine.process.as_ref().is_some_and(|process| !process.is_stopped);
-            let is_recent = self.now < machine.continued_at + LEASE || self.now < open.opened + LEASE;
+            let is_recent =
+                self.now < machine.continued_at + LEASE || self.now < open.opened + LEASE;
             open.engine == engine
                 && open.caller.me == *dead
                 && open.is_reader()
@@ -220,8 +239,10 @@ impl World {
     }
 
     fn publish(&mut self, engine: usize, to: Incarnation, message: &Bytes) {
-        let is_reader = |open: &Connection| open.engine == engine && open.is_reader() && open.caller.me == to;
-        let readers = (0..self.connections.len()).filter(|index| is_reader(&self.connections[*index]));
+        let is_reader =
+            |open: &Connection| open.engine == engine && open.is_reader() && open.caller.me == to;
+        let readers =
+            (0..self.connections.len()).filter(|index| is_reader(&self.connections[*index]));
         for reader in readers.collect::<Vec<_>>() {
             self.send_to_node(reader, Packet::Message(message.clone()));
         }
@@ -235,7 +256,9 @@ impl World {
             open.is_open_at_engine = false;
         }
         let machine = &mut self.machines[node];
-        let Some(process) = machine.process.as_ref().filter(|_| machine.life == life) else { return };
+        let Some(process) = machine.process.as_ref().filter(|_| machine.life == life) else {
+            return;
+        };
         if process.is_stopped {
             machine.unread.push_back((connection, packet));
             return;
@@ -258,11 +281,13 @@ impl World {
         });
     }
 
-    /// Closes the present connection of a node. What is on its way to the engine is still executed, or not; the node notices
-    /// at once, or after some time.
+    /// Closes the present connection of a node. What is on its way to the engine is still executed,
+    /// or not; the node notices at once, or after some time.
     pub(crate) fn cut(&mut self, node: usize, engine: usize, is_noticed: bool) {
         let Some(connection) = self.machines[node].connection[engine] else { return };
-        self.note(|| format!("connection {connection} of node {node} is cut, noticed: {is_noticed}"));
+        self.note(|| {
+            format!("connection {connection} of node {node} is cut, noticed: {is_noticed}")
+        });
         let delay = if is_noticed { self.random.millis(0, 2) } else { self.random.millis(0, 4000) };
         self.connections[connection].is_subscribed = false;
         if self.random.percent(50) {
@@ -285,7 +310,9 @@ impl World {
         self.engines[engine].is_stopped = false;
         self.engines[engine].unread.clear();
         for connection in 0..self.connections.len() {
-            if self.connections[connection].engine == engine && self.connections[connection].is_open_at_engine {
+            if self.connections[connection].engine == engine
+                && self.connections[connection].is_open_at_engine
+            {
                 self.connections[connection].is_open_at_engine = false;
                 let delay = self.random.millis(0, 10);
                 self.after(delay, Happening::Closed { connection });

@@ -19,7 +19,11 @@ impl World {
     /// A client opens a session on a node that runs.
     pub(crate) fn connect(&mut self, client: usize) {
         let node = self.random.index(self.machines.len());
-        let Some(process) = self.machines[node].process.as_ref().filter(|process| !process.is_stopped) else { return };
+        let Some(process) =
+            self.machines[node].process.as_ref().filter(|process| !process.is_stopped)
+        else {
+            return;
+        };
         self.sessions += 1;
         let connection = ConnectionId::from_u128(self.sessions);
         let attachment = self.clients[client].attachment + 1;
@@ -27,15 +31,18 @@ impl World {
         let token = process.nodes.token_of(connection);
         let (state, rooms, open_since) = (Connection::Open, BTreeMap::new(), self.now);
         self.clients[client].attachment = attachment;
-        self.clients[client].session = Some(Session { connection, node, token, state, open_since, seen: 0, rooms });
+        self.clients[client].session =
+            Some(Session { connection, node, token, state, open_since, seen: 0, rooms });
         self.note(|| format!("client {client} opens {connection} on node {node}"));
     }
 
-    /// The connection of a client is lost: what is on its way is lost, and the node notices it some time.
+    /// The connection of a client is lost: what is on its way is lost, and the node notices it some
+    /// time.
     pub(crate) fn drop_connection(&mut self, client: usize) {
         let Some(session) = self.clients[client].session.as_mut() else { return };
         session.state = Connection::Lost;
-        let (node, connection, attachment) = (session.node, session.connection, self.clients[client].attachment);
+        let (node, connection, attachment) =
+            (session.node, session.connection, self.clients[client].attachment);
         self.note(|| format!("client {client} loses its connection to {connection}"));
         self.stats.drops += 1;
         self.clients[client].attachment += 1;
@@ -50,12 +57,23 @@ impl World {
         self.after(delay, Happening::Lost { node, life, connection, attachment });
     }
 
-    pub(crate) fn lost(&mut self, node: usize, life: u64, connection: ConnectionId, attachment: u64) {
-        let Some(process) = self.machines[node].process.as_ref().filter(|_| self.machines[node].life == life) else {
+    pub(crate) fn lost(
+        &mut self,
+        node: usize,
+        life: u64,
+        connection: ConnectionId,
+        attachment: u64,
+    ) {
+        let Some(process) =
+            self.machines[node].process.as_ref().filter(|_| self.machines[node].life == life)
+        else {
             return;
         };
         if process.is_stopped {
-            self.after(Duration::from_millis(100), Happening::Lost { node, life, connection, attachment });
+            self.after(
+                Duration::from_millis(100),
+                Happening::Lost { node, life, connection, attachment },
+            );
             return;
         }
         if process.sessions.detach(connection, attachment).is_some() {
@@ -72,12 +90,23 @@ impl World {
         }
     }
 
-    pub(crate) fn away_over(&mut self, node: usize, life: u64, connection: ConnectionId, absence: u64) {
-        let Some(process) = self.machines[node].process.as_ref().filter(|_| self.machines[node].life == life) else {
+    pub(crate) fn away_over(
+        &mut self,
+        node: usize,
+        life: u64,
+        connection: ConnectionId,
+        absence: u64,
+    ) {
+        let Some(process) =
+            self.machines[node].process.as_ref().filter(|_| self.machines[node].life == life)
+        else {
             return;
         };
         if process.is_stopped {
-            self.after(Duration::from_millis(100), Happening::AwayOver { node, life, connection, absence });
+            self.after(
+                Duration::from_millis(100),
+                Happening::AwayOver { node, life, connection, absence },
+            );
         } else if process.sessions.is_away(connection, absence) {
             self.end_session(node, connection, LeaveReason::TimedOut);
         }
@@ -100,8 +129,10 @@ impl World {
             return;
         }
         let Some(session) = &self.clients[client].session else { return };
-        let (connection, seen, token, former) = (session.connection, session.seen, session.token, session.node);
-        let node = if self.random.percent(35) { former } else { self.random.index(self.machines.len()) };
+        let (connection, seen, token, former) =
+            (session.connection, session.seen, session.token, session.node);
+        let node =
+            if self.random.percent(35) { former } else { self.random.index(self.machines.len()) };
         let resuming = Resuming { client, attachment, seen };
         let process = self.machines[node].process.as_ref().filter(|process| !process.is_stopped);
         let Some(process) = process else {
@@ -132,7 +163,12 @@ impl World {
     }
 
     /// Ends a session: it leaves its rooms.
-    pub(crate) fn end_session(&mut self, node: usize, connection: ConnectionId, reason: LeaveReason) {
+    pub(crate) fn end_session(
+        &mut self,
+        node: usize,
+        connection: ConnectionId,
+        reason: LeaveReason,
+    ) {
         let process = self.machines[node].process.as_ref().unwrap();
         let sessions = std::sync::Arc::clone(&process.sessions);
         let Some(joining) = sessions.close(connection) else { return };
@@ -154,7 +190,9 @@ impl World {
     pub(crate) fn notice(&mut self, node: usize, notice: Notice) {
         match notice {
             Notice::Message { connection, client, attachment, number, message } => {
-                if matches!(message, ToClient::Resumed) && self.clients[client].attachment != attachment {
+                if matches!(message, ToClient::Resumed)
+                    && self.clients[client].attachment != attachment
+                {
                     self.lose(node, connection, attachment);
                 }
                 let delay = self.random.micros(50, 20_000);
@@ -163,7 +201,9 @@ impl World {
                 self.at(time, Happening::Message { client, attachment, number, message });
             }
             Notice::Left { room, connection, reason } => {
-                self.with_node(node, |process, now| process.nodes.left(now, &room, connection, reason));
+                self.with_node(node, |process, now| {
+                    process.nodes.left(now, &room, connection, reason);
+                });
             }
             Notice::Kicked { id, is_done } => self.kicked(id, is_done),
             Notice::End { .. } => unreachable!("sessions end last"),
@@ -171,14 +211,25 @@ impl World {
     }
 
     /// A message arrives at a client.
-    pub(crate) fn message(&mut self, client: usize, attachment: u64, number: u64, message: ToClient) {
+    pub(crate) fn message(
+        &mut self,
+        client: usize,
+        attachment: u64,
+        number: u64,
+        message: ToClient,
+    ) {
         if self.clients[client].attachment != attachment {
             return;
         }
         self.note(|| format!("client {client} receives {number}: {message:?}"));
         let Some(session) = self.clients[client].session.as_mut() else { return };
         if number > 0 {
-            assert_eq!(number, session.seen + 1, "message {number} of client {client} follows {}", session.seen);
+            assert_eq!(
+                number,
+                session.seen + 1,
+                "message {number} of client {client} follows {}",
+                session.seen
+            );
             session.seen = number;
         }
         match message {
@@ -261,7 +312,11 @@ impl World {
     }
 
     /// Sends signals to peers on other nodes.
-    pub(crate) fn send_elsewhere(&mut self, node: usize, elsewhere: Vec<(Event, Vec<ConnectionId>)>) {
+    pub(crate) fn send_elsewhere(
+        &mut self,
+        node: usize,
+        elsewhere: Vec<(Event, Vec<ConnectionId>)>,
+    ) {
         for (event, to) in elsewhere {
             let Event::SignalRelayed { room, from, found_by, signal } = event else { continue };
             let outgoing = OutgoingSignal { room, from: from.connection, to, found_by, signal };
@@ -269,13 +324,15 @@ impl World {
         }
     }
 
-    /// The process of a node is gone, and its sessions with it. Its clients notice that, and try to resume.
+    /// The process of a node is gone, and its sessions with it. Its clients notice that, and try to
+    /// resume.
     pub(crate) fn kill_node(&mut self, node: usize) {
         let machine = &mut self.machines[node];
         machine.process = None;
         machine.life += 1;
         machine.unread.clear();
-        let connections: Vec<usize> = machine.connection.iter_mut().filter_map(Option::take).collect();
+        let connections: Vec<usize> =
+            machine.connection.iter_mut().filter_map(Option::take).collect();
         for client in 0..self.clients.len() {
             if self.clients[client].session.as_ref().is_some_and(|session| session.node == node) {
                 self.drop_connection(client);

@@ -12,7 +12,8 @@ pub(crate) struct Stats {
     pub(crate) refused: u64,
     pub(crate) ended: u64,
     pub(crate) faults: u64,
-    /// Connections of clients that were lost, sessions that were resumed, and those that could not be.
+    /// Connections of clients that were lost, sessions that were resumed, and those that could not
+    /// be.
     pub(crate) drops: u64,
     pub(crate) resumed: u64,
     pub(crate) resumes_refused: u64,

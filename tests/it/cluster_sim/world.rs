@@ -1,4 +1,5 @@
-//! The simulated world: time, processes, clients and the engine. Everything that happens is decided by the seed.
+//! The simulated world: time, processes, clients and the engine. Everything that happens is decided
+//! by the seed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -28,8 +29,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 const FAULTS: Duration = Duration::from_secs(64);
 const HEALING: Duration = Duration::from_secs(56);
 
-/// How long clients do nothing at the end, so that nothing is in flight; and how long before the end their connections stay,
-/// so that all sessions without a client have ended.
+/// How long clients do nothing at the end, so that nothing is in flight; and how long before the
+/// end their connections stay, so that all sessions without a client have ended.
 const QUIET: Duration = Duration::from_secs(4);
 const STABLE: Duration = Duration::from_secs(20);
 
@@ -144,7 +145,8 @@ pub(crate) struct World {
     kept_bytes: usize,
     /// Whether an engine has lost all data, so that rooms may exceed their capacity.
     pub(crate) has_lost_data: bool,
-    /// Whether an engine came back with old data, so that peers may be seen leaving that have just joined.
+    /// Whether an engine came back with old data, so that peers may be seen leaving that have just
+    /// joined.
     pub(crate) has_old_data: bool,
     has_faults: bool,
     /// The last lines of the log.
@@ -156,9 +158,15 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, log_lines: usize) -> Self {
         let mut random = Random(seed);
-        let name =
-            |index: usize| PeerId::new(&format!("client {}", if index < 4 { index / 2 } else { index })).unwrap();
-        let client = |index| Client { name: name(index), is_steady: index % 2 == 1, session: None, attachment: 0 };
+        let name = |index: usize| {
+            PeerId::new(&format!("client {}", if index < 4 { index / 2 } else { index })).unwrap()
+        };
+        let client = |index| Client {
+            name: name(index),
+            is_steady: index % 2 == 1,
+            session: None,
+            attachment: 0,
+        };
         let clients = (0..CLIENTS).map(client).collect();
         let engines = if random.percent(40) { 2 } else { 1 };
         let machine = |_| Machine {
@@ -170,11 +178,14 @@ impl World {
             continued_at: Duration::ZERO,
             unread: VecDeque::new(),
         };
-        let engine_states = (0..engines).map(|_| EngineState::new(Model::new(random.next()))).collect();
+        let engine_states =
+            (0..engines).map(|_| EngineState::new(Model::new(random.next()))).collect();
         // In some runs so little that frames are missing.
         let kept_bytes = if random.percent(20) { 3_000 } else { 16 << 20 };
-        let start =
-            Moment { instant: Instant::now(), time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) };
+        let start = Moment {
+            instant: Instant::now(),
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        };
         let mut world = Self {
             random,
             now: Duration::ZERO,
@@ -300,8 +311,12 @@ impl World {
                 self.message(client, attachment, number, message);
             }
             Happening::Resume { client, attachment } => self.resume(client, attachment),
-            Happening::Lost { node, life, connection, attachment } => self.lost(node, life, connection, attachment),
-            Happening::AwayOver { node, life, connection, absence } => self.away_over(node, life, connection, absence),
+            Happening::Lost { node, life, connection, attachment } => {
+                self.lost(node, life, connection, attachment);
+            }
+            Happening::AwayOver { node, life, connection, absence } => {
+                self.away_over(node, life, connection, absence);
+            }
             Happening::Kick => self.kick(),
             Happening::Watch => self.observe(),
             Happening::Fault => self.fault(),
@@ -316,7 +331,8 @@ impl World {
 
     pub(crate) fn start_node(&mut self, node: usize) {
         let settings = Settings { lease: LEASE, kept_bytes: self.kept_bytes };
-        let limits = RoomLimits { room_size: CAPACITY, rooms_per_connection: 8, ..RoomLimits::default() };
+        let limits =
+            RoomLimits { room_size: CAPACITY, rooms_per_connection: 8, ..RoomLimits::default() };
         let random = self.random.next();
         let machine = &mut self.machines[node];
         machine.life += 1;
@@ -327,8 +343,9 @@ impl World {
         self.after(Duration::ZERO, Happening::Tick { node, life });
     }
 
-    /// Does something with a process, then what results from it: requests to the engine, and notices to its sessions, in
-    /// order. Sessions that are to end do so last, as they end by actions of their own.
+    /// Does something with a process, then what results from it: requests to the engine, and
+    /// notices to its sessions, in order. Sessions that are to end do so last, as they end by
+    /// actions of their own.
     pub(crate) fn with_node(&mut self, node: usize, act: impl FnOnce(&mut Process, Moment)) {
         let now = self.moment();
         let machine = &mut self.machines[node];

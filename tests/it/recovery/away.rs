@@ -191,7 +191,10 @@ pub(super) async fn drain_ends_away_sessions(kind: ClientKind) {
 pub(super) async fn expired_token_ends_the_away_session(kind: ClientKind) {
     let issuer = Issuer::secret(SECRET);
     let server = TestServer::with(&["--resume-seconds=60", &issuer.flag()]);
-    let mut ann = ResumingClient::connect(&server, kind, None, Some(&issuer.token("ann", &json!({})))).await.unwrap();
+    let mut ann =
+        ResumingClient::connect(&server, kind, None, Some(&issuer.token("ann", &json!({}))))
+            .await
+            .unwrap();
     ann.join("r", "ann").await;
     let end = seconds_from_now(2.0);
     let token = issuer.token("bob", &json!({ "exp": end }));
@@ -203,10 +206,14 @@ pub(super) async fn expired_token_ends_the_away_session(kind: ClientKind) {
     ann.expect_left("bob", "timeout").await;
     let late = seconds_from_now(0.0) - end;
     assert!((0.0..2.0).contains(&late), "{late} s after its end");
-    let mut stranger =
-        ResumingClient::connect(&server, kind, Some(&resume_point), Some(&issuer.token("bob", &json!({}))))
-            .await
-            .unwrap();
+    let mut stranger = ResumingClient::connect(
+        &server,
+        kind,
+        Some(&resume_point),
+        Some(&issuer.token("bob", &json!({}))),
+    )
+    .await
+    .unwrap();
     assert!(!stranger.is_resumed);
     stranger.expect_nothing().await;
     ann.expect_nothing().await;
@@ -225,7 +232,8 @@ pub(super) async fn newer_token_applies_after_the_resumption(kind: ClientKind) {
     let resume_point = bob.drop_connection().await;
     server.until("it is away", |held| held.away == 1).await;
     let newer = issuer.token("bob", &json!({ "rooms": ["r", "s"] }));
-    let mut bob = ResumingClient::connect(&server, kind, Some(&resume_point), Some(&newer)).await.unwrap();
+    let mut bob =
+        ResumingClient::connect(&server, kind, Some(&resume_point), Some(&newer)).await.unwrap();
     assert!(bob.is_resumed);
     // A session with the older token ends.
     goes.ended().await;

@@ -47,7 +47,9 @@ async fn clients_that_cannot_resume_leave_at_once() {
     ann.expect_left("older", "disconnected").await;
     for protocol in [Protocol::Topic, Protocol::Session] {
         let peer = Peer::join(&server, protocol, "r", "peer").await;
-        let (Received::Joined(id), _) = ann.next_event().await else { panic!("{protocol:?}: no peer has joined") };
+        let (Received::Joined(id), _) = ann.next_event().await else {
+            panic!("{protocol:?}: no peer has joined")
+        };
         assert!(peer.id == UNNAMED || peer.id == id);
         cut(peer.into_socket());
         ann.expect_left(&id, "disconnected").await;
@@ -55,8 +57,8 @@ async fn clients_that_cannot_resume_leave_at_once() {
     close_all(server, [ann]).await;
 }
 
-/// The official client does so when the browser says that it is offline, and when it misses a heartbeat; the frame may
-/// well arrive.
+/// The official client does so when the browser says that it is offline, and when it misses a
+/// heartbeat; the frame may well arrive.
 #[tokio::test]
 async fn close_without_a_status_is_a_drop() {
     let server = TestServer::with(&["--resume-seconds=10"]);
@@ -83,12 +85,14 @@ async fn close_without_a_status_is_a_drop() {
 /// A shutdown does not wait for a client whose connection drops before its queue is written.
 #[tokio::test]
 async fn kicked_client_leaves_at_once_on_ws() {
-    let server = TestServer::with(&["--resume-seconds=60", "--send-queue=8", "--messages-per-second=0"]);
+    let server =
+        TestServer::with(&["--resume-seconds=60", "--send-queue=8", "--messages-per-second=0"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
     let mut bob = open(&server, "/ws").await;
     let id = next_json(&mut bob).await["payload"]["connectionId"].as_str().unwrap().to_owned();
-    let join = json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
+    let join =
+        json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
     bob.send(Message::text(join.to_string())).await.unwrap();
     assert_eq!(ann.next_event("user-joined").await[0]["userId"], "bob");
     // It reads nothing until its socket is full.
@@ -101,23 +105,30 @@ async fn kicked_client_leaves_at_once_on_ws() {
     server.finish().await;
 }
 
-/// A client of `/ws` that tries to resume its session on the same connection is refused, and keeps its session.
+/// A client of `/ws` that tries to resume its session on the same connection is refused, and keeps
+/// its session.
 #[tokio::test]
 async fn resumption_on_the_same_connection_is_refused() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = ResumingClient::joined(&server, ClientKind::WebSocket, "ann").await;
     let mut bob = open(&server, "/ws").await;
     assert_eq!(next_json(&mut bob).await["type"], "connection:ack");
-    let join = json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
+    let join =
+        json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
     bob.send(Message::text(join.to_string())).await.unwrap();
     let token = next_json(&mut bob).await["payload"]["resumeToken"].take();
     ann.expect_event(Received::Joined("bob".to_owned())).await;
     ann.send_number("bob", 0).await;
     assert_eq!(next_json(&mut bob).await["sequence"], 3);
-    let again = json!({ "type": "auth:request", "payload": { "resumeToken": token, "lastSequence": 2 } });
+    let again =
+        json!({ "type": "auth:request", "payload": { "resumeToken": token, "lastSequence": 2 } });
     bob.send(Message::text(again.to_string())).await.unwrap();
     let answer = next_json(&mut bob).await;
-    assert_eq!((&answer["payload"]["recovered"], &answer["sequence"]), (&json!(false), &json!(4)), "{answer}");
+    assert_eq!(
+        (&answer["payload"]["recovered"], &answer["sequence"]),
+        (&json!(false), &json!(4)),
+        "{answer}"
+    );
     ann.send_number("bob", 1).await;
     assert_eq!(next_json(&mut bob).await["payload"]["candidate"], "1");
     ann.expect_nothing().await;
@@ -137,10 +148,16 @@ async fn invalid_sequence_number_is_refused_on_ws() {
     next_json(&mut socket).await;
     for wrong in [json!(-1), json!(1.5), json!("3"), json!(null), json!([])] {
         let payload = json!({ "resumeToken": resume_point.resume_token, "lastSequence": wrong });
-        socket.send(Message::text(json!({ "type": "auth:request", "payload": payload }).to_string())).await.unwrap();
+        socket
+            .send(Message::text(json!({ "type": "auth:request", "payload": payload }).to_string()))
+            .await
+            .unwrap();
         let answer = next_json(&mut socket).await;
         assert_eq!(answer["payload"]["code"], "INVALID_MESSAGE", "{wrong}: {answer}");
-        assert_eq!(answer["payload"]["details"][0]["path"], "payload.lastSequence", "{wrong}: {answer}");
+        assert_eq!(
+            answer["payload"]["details"][0]["path"], "payload.lastSequence",
+            "{wrong}: {answer}"
+        );
     }
     socket.close(None).await.unwrap();
     let bob = ResumingClient::resume(&server, ClientKind::Envelope, &resume_point).await;
@@ -153,7 +170,12 @@ async fn invalid_sequence_number_is_refused_on_ws() {
 async fn no_resume_token_is_logged() {
     let mut command = parlor();
     let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/socketio/documented.toml");
-    command.envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_LEVEL", "trace"), ("SOCKETIO_PROFILES", profile)]);
+    command.envs([
+        ("HOST", "127.0.0.1"),
+        ("PORT", "0"),
+        ("LOG_LEVEL", "trace"),
+        ("SOCKETIO_PROFILES", profile),
+    ]);
     let program = Program::start(command);
     let mut secrets = Vec::new();
     for (times, kind) in (1..).zip(CLIENT_KINDS) {
@@ -174,12 +196,14 @@ async fn no_resume_token_is_logged() {
     assert!(program.ended().success());
 }
 
-/// The style of type names is that of the first message of a connection, also where that message resumes a session.
+/// The style of type names is that of the first message of a connection, also where that message
+/// resumes a session.
 #[tokio::test]
 async fn resumed_session_keeps_its_message_style() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = open(&server, "/ws").await;
-    let join = json!({ "type": "room.join", "payload": { "roomId": "r", "user": { "id": "ann" } } });
+    let join =
+        json!({ "type": "room.join", "payload": { "roomId": "r", "user": { "id": "ann" } } });
     ann.send(Message::text(join.to_string())).await.unwrap();
     let state = loop {
         let received = next_json(&mut ann).await;
@@ -221,7 +245,8 @@ async fn failed_takeover_logs_the_end_of_the_older_connection() {
     for number in 0..20 {
         bob.send_number("ann", number).await;
     }
-    let (mut late, _) = tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
+    let (mut late, _) =
+        tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.unwrap();
     let resume = json!({ "type": "auth:request", "payload": { "resumeToken": ann.resume_point().resume_token, "lastSequence": 1 } });
     late.send(Message::text(resume.to_string())).await.unwrap();
     let answer = loop {
@@ -234,7 +259,8 @@ async fn failed_takeover_logs_the_end_of_the_older_connection() {
     ann.ended().await;
     drop((bob, late));
     let log = program.stop();
-    let ends =
-        log.lines().filter(|line| line.contains("disconnected connection=") && line.contains("reason=\"replaced\""));
+    let ends = log.lines().filter(|line| {
+        line.contains("disconnected connection=") && line.contains("reason=\"replaced\"")
+    });
     assert_eq!(ends.count(), 1, "{log}");
 }

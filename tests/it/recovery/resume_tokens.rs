@@ -43,7 +43,8 @@ pub(super) async fn unknown_resume_token_is_refused(kind: ClientKind) {
         format!("{resume_token}\u{0}"),
         "x".repeat(10_000),
     ] {
-        is_new_session(&server, kind, &ResumePoint { resume_token: wrong, ..resume_point.clone() }).await;
+        is_new_session(&server, kind, &ResumePoint { resume_token: wrong, ..resume_point.clone() })
+            .await;
     }
     // No peer notices, and the owner of the session can still resume it.
     ann.expect_nothing().await;
@@ -94,7 +95,11 @@ pub(super) async fn expired_resume_token_is_refused(kind: ClientKind) {
     ann.expect_left("bob", "timeout").await;
     is_new_session(&server, kind, &resume_point).await;
     let scrape = Scrape::of(&server).await;
-    assert_eq!(scrape.count(r#"parlor_resumptions_total{outcome="refused"}"#), 1, "an expired session counts as well");
+    assert_eq!(
+        scrape.count(r#"parlor_resumptions_total{outcome="refused"}"#),
+        1,
+        "an expired session counts as well"
+    );
     ann.expect_nothing().await;
     close_all(server, [ann]).await;
 }
@@ -104,7 +109,9 @@ pub(super) async fn resume_token_of_another_subject_is_refused(kind: ClientKind)
     let issuer = Issuer::secret(SECRET);
     let server = TestServer::with(&["--resume-seconds=10", &issuer.flag()]);
     let connect = async |resume_point: Option<&ResumePoint>, sub: &str| {
-        ResumingClient::connect(&server, kind, resume_point, Some(&issuer.token(sub, &json!({})))).await.unwrap()
+        ResumingClient::connect(&server, kind, resume_point, Some(&issuer.token(sub, &json!({}))))
+            .await
+            .unwrap()
     };
     let mut ann = connect(None, "ann").await;
     ann.join("r", "ann").await;
@@ -129,7 +136,8 @@ pub(super) async fn resume_token_of_another_subject_is_refused(kind: ClientKind)
 pub(super) async fn resume_token_without_an_access_token_is_refused(kind: ClientKind) {
     let issuer = Issuer::secret(SECRET);
     // The library keeps a polling session without CONNECT until the handshake times out.
-    let server = TestServer::with(&["--resume-seconds=10", "--handshake-timeout-seconds=1", &issuer.flag()]);
+    let server =
+        TestServer::with(&["--resume-seconds=10", "--handshake-timeout-seconds=1", &issuer.flag()]);
     let good = issuer.token("bob", &json!({}));
     let mut bob = ResumingClient::connect(&server, kind, None, Some(&good)).await.unwrap();
     bob.join("r", "bob").await;
@@ -140,11 +148,13 @@ pub(super) async fn resume_token_without_an_access_token_is_refused(kind: Client
         Some(issuer.token("bob", &json!({ "exp": seconds_from_now(-60.0) }))),
         Some(Issuer::secret("another secret of the same length!!").token("bob", &json!({}))),
     ] {
-        let refused = ResumingClient::connect(&server, kind, Some(&resume_point), bad.as_deref()).await.err();
+        let refused =
+            ResumingClient::connect(&server, kind, Some(&resume_point), bad.as_deref()).await.err();
         assert!(refused.expect("refused").contains("UNAUTHORIZED"), "{bad:?}");
         assert_eq!(server.held().away, 1, "the session stays away");
     }
-    let bob = ResumingClient::connect(&server, kind, Some(&resume_point), Some(&good)).await.unwrap();
+    let bob =
+        ResumingClient::connect(&server, kind, Some(&resume_point), Some(&good)).await.unwrap();
     assert!(bob.is_resumed);
     close_all(server, [bob]).await;
 }
@@ -158,7 +168,8 @@ pub(super) async fn offset_of_another_session_is_refused(kind: ClientKind) {
     let resume_point = bob.drop_connection().await;
     ann.expect_event(away("bob")).await;
     ann.send_number("bob", 0).await;
-    let mut bob = ResumingClient::resume(&server, kind, &resume_point.from(elsewhere.as_deref())).await;
+    let mut bob =
+        ResumingClient::resume(&server, kind, &resume_point.from(elsewhere.as_deref())).await;
     assert!(bob.is_resumed, "the replay buffer has all frames");
     bob.restart_count();
     ann.expect_event(back("bob")).await;
@@ -230,7 +241,13 @@ pub(super) async fn resume_token_is_sent_to_no_other_client(kind: ClientKind) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, kind).await;
     let secret_of = |client: &ResumingClient| {
-        client.resume_point().resume_token.split_once('.').expect("a session id and a secret").1.to_owned()
+        client
+            .resume_point()
+            .resume_token
+            .split_once('.')
+            .expect("a session id and a secret")
+            .1
+            .to_owned()
     };
     let first = secret_of(&bob);
     let resume_point = bob.drop_connection().await;

@@ -7,9 +7,11 @@ use crate::support::resuming_client::{ClientKind, Loss, ResumingClient};
 use crate::support::scrape::Scrape;
 
 /// Short, so that silence is detected soon.
-const HEARTBEAT: [&str; 3] = ["--ping-interval-ms=500", "--ping-timeout-ms=500", "--ws-ping-seconds=1"];
+const HEARTBEAT: [&str; 3] =
+    ["--ping-interval-ms=500", "--ping-timeout-ms=500", "--ws-ping-seconds=1"];
 
-/// Loses the connection of `bob`, sends it signals while it is away, and resumes; `ann` sees it away and back.
+/// Loses the connection of `bob`, sends it signals while it is away, and resumes; `ann` sees it
+/// away and back.
 async fn resumes(kind: ClientKind, ann: ClientKind, how: Loss, flags: &[&str]) {
     let server = TestServer::with(&[&["--resume-seconds=10"], flags].concat());
     let mut ann = ResumingClient::joined(&server, ann, "ann").await;
@@ -25,7 +27,8 @@ async fn resumes(kind: ClientKind, ann: ClientKind, how: Loss, flags: &[&str]) {
     let mut bob = ResumingClient::resume(&server, kind, &resume_point).await;
     assert!(bob.is_resumed);
     assert!(
-        kind == ClientKind::Envelope || (&bob.id, bob.resume_point().resume_token) == (&id, resume_point.resume_token),
+        kind == ClientKind::Envelope
+            || (&bob.id, bob.resume_point().resume_token) == (&id, resume_point.resume_token),
         "it is the same as before"
     );
     ann.expect_event(back("bob")).await;
@@ -138,7 +141,8 @@ pub(super) async fn all_rooms_are_resumed(kind: ClientKind) {
 }
 
 pub(super) async fn replay_may_exceed_the_send_queue(kind: ClientKind) {
-    let server = TestServer::with(&["--resume-seconds=10", "--send-queue=8", "--messages-per-second=0"]);
+    let server =
+        TestServer::with(&["--resume-seconds=10", "--send-queue=8", "--messages-per-second=0"]);
     let (mut ann, bob) = two(&server, kind).await;
     let resume_point = bob.drop_connection().await;
     ann.expect_event(away("bob")).await;
@@ -231,7 +235,8 @@ pub(super) async fn resumes_while_the_older_connection_looks_alive(kind: ClientK
 }
 
 pub(super) async fn resumes_over_the_other_transport(kind: ClientKind) {
-    let other = if kind == ClientKind::Polling { ClientKind::WebSocket } else { ClientKind::Polling };
+    let other =
+        if kind == ClientKind::Polling { ClientKind::WebSocket } else { ClientKind::Polling };
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, kind).await;
     let resume_point = bob.drop_connection().await;

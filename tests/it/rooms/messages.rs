@@ -48,20 +48,27 @@ fn update_changes_the_metadata_that_others_and_later_joiners_see() {
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
     node.join(3, "r", "cid").unwrap();
-    let change =
-        |who, id: Option<&str>, patch| node.apply(who, Command::Update { room: id.map(room), patch: update(patch) });
+    let change = |who, id: Option<&str>, patch| {
+        node.apply(who, Command::Update { room: id.map(room), patch: update(patch) })
+    };
     assert_eq!(change(1, None, "x"), ok("2 3: ann is x"));
     assert_eq!(change(1, Some("r"), "y"), ok("2 3: ann is xy"));
     assert_eq!(change(1, None, ""), ok(""), "no change, no event");
     assert_eq!(change(4, Some("r"), "x"), Err(RoomError::NotInRoom));
     assert_eq!(change(4, None, "x"), Err(RoomError::NotInAnyRoom));
 
-    let join = Command::Join { room: room("r"), peer: None, metadata: Metadata::default(), kind: RoomKind::Group };
+    let join = Command::Join {
+        room: room("r"),
+        peer: None,
+        metadata: Metadata::default(),
+        kind: RoomKind::Group,
+    };
     let applied = node.rooms.apply(node.now, connection(4), join).unwrap();
     let Event::Joined(snapshot) = &applied.deliveries[0].event else {
         panic!("the first event is for the joining peer")
     };
-    let seen: Vec<_> = snapshot.peers.iter().map(|peer| (peer.id.as_str(), peer.metadata.as_str())).collect();
+    let seen: Vec<_> =
+        snapshot.peers.iter().map(|peer| (peer.id.as_str(), peer.metadata.as_str())).collect();
     assert_eq!(seen[..3], [("ann", "xy"), ("bob", ""), ("cid", "")]);
 }
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use parlor::room::{
-    Admitted, Capacity, Counts, FoundBy, LeaveReason, Metadata, Peer, RoomError, RoomLimits, RoomSpec, SignalKind,
+    Admitted, Capacity, Counts, FoundBy, LeaveReason, Metadata, Peer, RoomError, RoomLimits,
+    RoomSpec, SignalKind,
 };
 
 use super::{Node, connection, deliveries, room, signal};
@@ -11,30 +12,46 @@ use parlor::id::PeerId;
 
 fn spec(id: &str) -> RoomSpec {
     let created_at = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
-    RoomSpec { room: room(id), created_at, capacity: Capacity { peers: 2, is_chosen: false }, is_pair: false }
+    RoomSpec {
+        room: room(id),
+        created_at,
+        capacity: Capacity { peers: 2, is_chosen: false },
+        is_pair: false,
+    }
 }
 
 /// A peer of the log; connections above 9 are those of other nodes.
 fn admitted(number: u128, name: &str) -> Admitted {
-    let (id, joined_at) = (PeerId::new(name).unwrap(), SystemTime::UNIX_EPOCH + Duration::from_secs(8));
-    let peer = Peer { id, connection: connection(number), joined_at, metadata: Metadata::default() };
+    let (id, joined_at) =
+        (PeerId::new(name).unwrap(), SystemTime::UNIX_EPOCH + Duration::from_secs(8));
+    let peer =
+        Peer { id, connection: connection(number), joined_at, metadata: Metadata::default() };
     Admitted { peer, is_paired: false }
 }
 
 #[test]
 fn admitted_peer_is_shown_the_room_and_the_others_are_notified() {
     let node = Node::new();
-    let applied = node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann"), admitted(12, "bob")]);
+    let applied =
+        node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann"), admitted(12, "bob")]);
     assert_eq!(applied.room().created_at(), spec("r").created_at);
     drop(applied);
     // The capacity was the engine's to check.
     let applied = node.rooms.admit(node.now, &spec("r"), admitted(1, "carl"));
-    assert!(deliveries(&applied).contains("ann") && deliveries(&applied).contains("bob"), "{}", deliveries(&applied));
+    assert!(
+        deliveries(&applied).contains("ann") && deliveries(&applied).contains("bob"),
+        "{}",
+        deliveries(&applied)
+    );
     drop(applied);
     assert_eq!(node.rooms.of(connection(1)), [room("r")]);
     assert!(node.rooms.of(connection(11)).is_empty(), "its rooms are known to its own node");
     assert_eq!(node.rooms.counts().peers, 1, "the peers of this node");
-    assert_eq!(node.join(2, "r", "dora"), Err(RoomError::RoomFull { capacity: 2 }), "a join here is checked here");
+    assert_eq!(
+        node.join(2, "r", "dora"),
+        Err(RoomError::RoomFull { capacity: 2 }),
+        "a join here is checked here"
+    );
 }
 
 #[test]
@@ -56,7 +73,11 @@ fn room_without_peers_is_removed_and_has_not_ended() {
     assert_eq!(node.rooms.counts(), Counts::default());
     let relayed = node.apply(
         1,
-        parlor::room::Command::Relay { room: Some(room("r")), target: None, signal: signal(SignalKind::Offer) },
+        parlor::room::Command::Relay {
+            room: Some(room("r")),
+            target: None,
+            signal: signal(SignalKind::Offer),
+        },
     );
     assert_eq!(relayed, Err(RoomError::NotInRoom), "not: the session has ended");
 }
@@ -73,7 +94,12 @@ fn admission_ignores_the_number_of_rooms() {
 #[test]
 fn signal_of_another_node_reaches_the_peers_that_are_in_the_room() {
     let node = Node::new();
-    drop(node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann"), admitted(1, "bob")]));
+    drop(node.rooms.adopt(
+        node.now,
+        &spec("r"),
+        &[],
+        vec![admitted(11, "ann"), admitted(1, "bob")],
+    ));
     let deliver = |from, to: &[u128]| {
         let to: Vec<_> = to.iter().map(|number| connection(*number)).collect();
         let signal = signal(SignalKind::Offer);

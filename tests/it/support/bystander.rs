@@ -52,15 +52,16 @@ pub(crate) struct Report {
 
 /// Whether this run asserts that calls are quick: the machine must have nothing else to do.
 fn asserts_latency() -> bool {
-    static ASSERTS: LazyLock<bool> = LazyLock::new(|| std::env::var("PARLOR_TEST_LATENCY").is_ok_and(|set| set == "1"));
+    static ASSERTS: LazyLock<bool> =
+        LazyLock::new(|| std::env::var("PARLOR_TEST_LATENCY").is_ok_and(|set| set == "1"));
     *ASSERTS
 }
 
-/// Runs an attack on a server while bystanders call. When it is over all their calls must have succeeded, no task of the
-/// server may have panicked, and the server must hold nothing any more.
+/// Runs an attack on a server while bystanders call. When it is over all their calls must have
+/// succeeded, no task of the server may have panicked, and the server must hold nothing any more.
 ///
-/// Where latency is asserted, the cause of a slow call may also be the machine: the attack is repeated, and the test fails
-/// if a call was slow each time.
+/// Where latency is asserted, the cause of a slow call may also be the machine: the attack is
+/// repeated, and the test fails if a call was slow each time.
 #[expect(clippy::needless_pass_by_value, reason = "a closure is written where it is used")]
 pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
     let mut slow = Vec::new();
@@ -90,8 +91,13 @@ fn besieged_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystand
         server.finish().await;
         report
     });
-    let panics: Vec<String> =
-        PANICS.lock().unwrap().iter().filter(|panic| panic.starts_with(&threads)).cloned().collect();
+    let panics: Vec<String> = PANICS
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|panic| panic.starts_with(&threads))
+        .cloned()
+        .collect();
     assert!(panics.is_empty(), "the server panicked: {panics:#?}");
     report
 }
@@ -118,7 +124,8 @@ fn watched_threads() -> String {
 impl Report {
     /// Whether every call was quick enough. Always, where latency is not asserted.
     pub(crate) fn is_quick(&self) -> bool {
-        !asserts_latency() || (self.slowest < BYSTANDER_LIMIT && self.slowest_handshake < BYSTANDER_LIMIT)
+        !asserts_latency()
+            || (self.slowest < BYSTANDER_LIMIT && self.slowest_handshake < BYSTANDER_LIMIT)
     }
 }
 
@@ -129,7 +136,8 @@ impl Bystander {
         let (stop, stopped) = watch::channel(false);
         let thread = std::thread::Builder::new().name("bystander".to_owned());
         let thread = thread.spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(call_on_and_on(address, &round, &stopped))
         });
         let mut bystander = Self { rounds, stop, thread: Some(thread.unwrap()), began: 0 };
@@ -144,7 +152,8 @@ impl Bystander {
         assert!(outcome.is_ok_and(|rounds| rounds.is_ok()), "bystanders cannot call any more");
     }
 
-    /// Waits until every kind of call has been made once, from beginning to end, while what goes on now goes on.
+    /// Waits until every kind of call has been made once, from beginning to end, while what goes on
+    /// now goes on.
     pub(crate) async fn round(&mut self) {
         let under_way = *self.rounds.borrow() + 1;
         self.until(under_way + 1).await;
@@ -164,7 +173,10 @@ impl Bystander {
         assert!(*self.rounds.borrow() > self.began, "no call was made while the attack went on");
         self.stop.send_replace(true);
         let thread = self.thread.take().expect("finished once");
-        let report = tokio::task::spawn_blocking(|| thread.join()).await.unwrap().expect("each call goes well");
+        let report = tokio::task::spawn_blocking(|| thread.join())
+            .await
+            .unwrap()
+            .expect("each call goes well");
         println!("{report:?}");
         report
     }
@@ -176,7 +188,11 @@ impl Drop for Bystander {
     }
 }
 
-async fn call_on_and_on(address: SocketAddr, round: &watch::Sender<usize>, stopped: &watch::Receiver<bool>) -> Report {
+async fn call_on_and_on(
+    address: SocketAddr,
+    round: &watch::Sender<usize>,
+    stopped: &watch::Receiver<bool>,
+) -> Report {
     let mut report = Report::default();
     let mut lasting = Vec::new();
     for protocol in PROTOCOLS {
@@ -215,7 +231,12 @@ struct Line {
 }
 
 /// Connects two peers that know each other's ids; on topics they are in the room.
-async fn open_pair(address: SocketAddr, protocol: Protocol, room: &str, report: &mut Report) -> [Line; 2] {
+async fn open_pair(
+    address: SocketAddr,
+    protocol: Protocol,
+    room: &str,
+    report: &mut Report,
+) -> [Line; 2] {
     let mut pair = [
         Line::open(address, protocol, room, "ann", report).await,
         Line::open(address, protocol, room, "bob", report).await,
@@ -271,10 +292,20 @@ impl Line {
             Protocol::Session => "/signal".to_owned(),
         };
         let began = Instant::now();
-        let connecting = tokio_tungstenite::connect_async_with_config(format!("ws://{address}{path}"), None, true);
-        let connected = tokio::time::timeout(LIMIT, connecting).await.expect("the handshake is answered in time");
-        let mut line =
-            Self { protocol, name, socket: connected.expect("the handshake goes well").0, id: name.to_owned() };
+        let connecting = tokio_tungstenite::connect_async_with_config(
+            format!("ws://{address}{path}"),
+            None,
+            true,
+        );
+        let connected = tokio::time::timeout(LIMIT, connecting)
+            .await
+            .expect("the handshake is answered in time");
+        let mut line = Self {
+            protocol,
+            name,
+            socket: connected.expect("the handshake goes well").0,
+            id: name.to_owned(),
+        };
         match protocol {
             Protocol::SocketIo => {
                 line.expect_event(&["0{"]).await;
@@ -299,7 +330,9 @@ impl Line {
 
     async fn next(&mut self) -> String {
         let text = message(&mut self.socket).await;
-        text.unwrap_or_else(|code| panic!("a bystander on {:?} was closed with {code}", self.protocol))
+        text.unwrap_or_else(|code| {
+            panic!("a bystander on {:?} was closed with {code}", self.protocol)
+        })
     }
 
     /// The next message in which all of this stands; an error never comes.
@@ -325,7 +358,9 @@ impl Line {
                 self.expect_event(&["room:state", room]).await;
             }
             Protocol::Topic => {}
-            Protocol::Session => self.send(json!({ "type": "join", "sessionId": room }).to_string()).await,
+            Protocol::Session => {
+                self.send(json!({ "type": "join", "sessionId": room }).to_string()).await;
+            }
         }
     }
 
@@ -333,9 +368,15 @@ impl Line {
         let key = if kind == "candidate" { "candidate" } else { "sdp" };
         let event = if kind == "candidate" { "ice-candidate" } else { kind };
         let text = match self.protocol {
-            Protocol::SocketIo => format!("42{}", json!([event, { "roomId": room, "targetId": to, key: content }])),
+            Protocol::SocketIo => {
+                format!("42{}", json!([event, { "roomId": room, "targetId": to, key: content }]))
+            }
             Protocol::Envelope => {
-                let kind = if kind == "candidate" { "ice:candidate".to_owned() } else { format!("sdp:{kind}") };
+                let kind = if kind == "candidate" {
+                    "ice:candidate".to_owned()
+                } else {
+                    format!("sdp:{kind}")
+                };
                 let mut payload = json!({ "roomId": room, "targetUserId": to, key: content });
                 if kind == "ice:candidate" {
                     payload["sdpMid"] = json!("0");
@@ -343,8 +384,12 @@ impl Line {
                 }
                 json!({ "type": kind, "payload": payload }).to_string()
             }
-            Protocol::Topic => json!({ "type": event, "to": to, "payload": { key: content } }).to_string(),
-            Protocol::Session => json!({ "type": kind, "sessionId": room, key: content }).to_string(),
+            Protocol::Topic => {
+                json!({ "type": event, "to": to, "payload": { key: content } }).to_string()
+            }
+            Protocol::Session => {
+                json!({ "type": kind, "sessionId": room, key: content }).to_string()
+            }
         };
         self.send(text).await;
     }
@@ -356,11 +401,16 @@ impl Line {
                 self.expect_event(&["437["]).await;
             }
             Protocol::Envelope => {
-                self.send(json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string()).await;
+                self.send(
+                    json!({ "type": "room:leave", "payload": { "roomId": room } }).to_string(),
+                )
+                .await;
                 self.expect_event(&["room:state", room]).await;
             }
             Protocol::Topic => {}
-            Protocol::Session => self.send(json!({ "type": "leave", "sessionId": room }).to_string()).await,
+            Protocol::Session => {
+                self.send(json!({ "type": "leave", "sessionId": room }).to_string()).await;
+            }
         }
     }
 

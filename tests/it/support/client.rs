@@ -87,9 +87,10 @@ impl Client {
         let open: Value = serde_json::from_str(&text(&mut socket).await[1..]).unwrap();
         socket.send(Message::text(format!("40{auth}"))).await.unwrap();
         let connected = text(&mut socket).await;
-        let reply: Value =
-            serde_json::from_str(connected.strip_prefix("40").unwrap_or_else(|| panic!("connected, not {connected}")))
-                .unwrap();
+        let reply: Value = serde_json::from_str(
+            connected.strip_prefix("40").unwrap_or_else(|| panic!("connected, not {connected}")),
+        )
+        .unwrap();
         Self {
             socket,
             id: reply["sid"].as_str().unwrap().to_owned(),
@@ -143,8 +144,8 @@ impl Client {
         }
     }
 
-    /// The event in a frame, unless it is the offset of the one before, what follows the list of a room, or one that is
-    /// sent beside another.
+    /// The event in a frame, unless it is the offset of the one before, what follows the list of a
+    /// room, or one that is sent beside another.
     fn noted(&mut self, frame: &str) -> Option<Value> {
         let event = event_of(frame);
         if let Some(offset) = offset_of(&event) {

@@ -1,4 +1,5 @@
-//! A Socket.IO client by hand: either transport, either revision of Engine.IO, and any bytes in place of a packet.
+//! A Socket.IO client by hand: either transport, either revision of Engine.IO, and any bytes in
+//! place of a packet.
 
 use std::net::SocketAddr;
 
@@ -13,8 +14,12 @@ pub(crate) enum Transport {
 }
 
 /// Each transport in each revision.
-pub(crate) const ENGINES: [(Transport, u8); 4] =
-    [(Transport::WebSocket, 4), (Transport::Polling, 4), (Transport::WebSocket, 3), (Transport::Polling, 3)];
+pub(crate) const ENGINES: [(Transport, u8); 4] = [
+    (Transport::WebSocket, 4),
+    (Transport::Polling, 4),
+    (Transport::WebSocket, 3),
+    (Transport::Polling, 3),
+];
 
 pub(crate) struct Engine {
     address: SocketAddr,
@@ -59,7 +64,10 @@ impl Engine {
 
     /// A poll, and its answer.
     pub(crate) async fn poll(&self) -> Response {
-        let head = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", self.path(Transport::Polling));
+        let head = format!(
+            "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            self.path(Transport::Polling)
+        );
         Raw::sending(self.address, head).await.response().await.expect("a poll is answered")
     }
 
@@ -67,8 +75,12 @@ impl Engine {
     pub(crate) async fn post(&self, kind: &str, body: impl AsRef<[u8]>) -> Response {
         let body = body.as_ref();
         let path = self.path(Transport::Polling);
-        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nConnection: close\r\n");
-        let mut raw = Raw::sending(self.address, format!("{head}Content-Length: {}\r\n\r\n", body.len())).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+        );
+        let mut raw =
+            Raw::sending(self.address, format!("{head}Content-Length: {}\r\n\r\n", body.len()))
+                .await;
         raw.send(body).await;
         raw.response().await.expect("a request is answered")
     }
@@ -92,7 +104,8 @@ impl Engine {
         (response.status == 200 && !response.body.is_empty()).then(|| response.text().to_owned())
     }
 
-    /// The first of what comes next in which this stands; `None` when the connection has ended before.
+    /// The first of what comes next in which this stands; `None` when the connection has ended
+    /// before.
     pub(crate) async fn expect_event(&mut self, part: &str) -> Option<String> {
         loop {
             let observed = self.next_event().await?;
@@ -102,7 +115,8 @@ impl Engine {
         }
     }
 
-    /// Whether the connection still answers; if it does not, it has ended: silence would fail the test.
+    /// Whether the connection still answers; if it does not, it has ended: silence would fail the
+    /// test.
     pub(crate) async fn answers(&mut self) -> bool {
         self.send(r#"42801["leave-room"]"#).await && self.expect_event("43801[").await.is_some()
     }

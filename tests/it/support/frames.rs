@@ -11,10 +11,16 @@ use parlor::id::ConnectionId;
 use parlor::room::{Command, Metadata, RoomKind, SignalKind};
 
 /// The cases of a fixture: two lines each, marked with these characters.
-pub(crate) fn cases(text: &'static str, first: &str, second: &str) -> Vec<(&'static str, &'static str)> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let marked =
-        |line: &'static str, mark: &str| line.strip_prefix(mark).unwrap_or_else(|| panic!("{mark} expected: {line}"));
+pub(crate) fn cases(
+    text: &'static str,
+    first: &str,
+    second: &str,
+) -> Vec<(&'static str, &'static str)> {
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let marked = |line: &'static str, mark: &str| {
+        line.strip_prefix(mark).unwrap_or_else(|| panic!("{mark} expected: {line}"))
+    };
     let case = |pair: &[&'static str]| (marked(pair[0], first), marked(pair[1], second));
     lines.chunks(2).map(case).collect()
 }
@@ -36,12 +42,18 @@ pub(crate) fn line(command: Command) -> String {
     match command {
         Command::Join { room, peer, metadata, kind } => {
             let peer = peer.map(|peer| format!(" as {peer}")).unwrap_or_default();
-            let saying =
-                if metadata == Metadata::default() { String::new() } else { format!(" saying {}", metadata.as_str()) };
-            let unless = if kind == RoomKind::PairUnlessEnded { " unless it has ended" } else { "" };
+            let saying = if metadata == Metadata::default() {
+                String::new()
+            } else {
+                format!(" saying {}", metadata.as_str())
+            };
+            let unless =
+                if kind == RoomKind::PairUnlessEnded { " unless it has ended" } else { "" };
             format!("join {room}{peer}{saying}{unless}")
         }
-        Command::Leave { room } => format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string())),
+        Command::Leave { room } => {
+            format!("leave {}", room.map_or("all".to_owned(), |room| room.to_string()))
+        }
         Command::HangUp { room } => format!("hang up {}", room.expect("a session is named")),
         Command::Inspect { room } => format!("inspect {room}"),
         Command::Update { room, patch } => {
@@ -53,7 +65,9 @@ pub(crate) fn line(command: Command) -> String {
                 SignalKind::Offer => "offer",
                 SignalKind::Answer => "answer",
                 SignalKind::Candidate => "candidate",
-                SignalKind::Message => signal.name.as_deref().expect("an application message has a name"),
+                SignalKind::Message => {
+                    signal.name.as_deref().expect("an application message has a name")
+                }
             };
             let room = room.map(|room| format!(" in {room}")).unwrap_or_default();
             let target = target.map(|target| format!(" to {target}")).unwrap_or_default();

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use parlor::id::{ConnectionId, PeerId, RoomId};
-use parlor::sfu::parameters::{DtlsParameters, DtlsRole, Fingerprint, RtpCapabilities, RtpParameters, TrackKind};
+use parlor::sfu::parameters::{
+    DtlsParameters, DtlsRole, Fingerprint, RtpCapabilities, RtpParameters, TrackKind,
+};
 use parlor::sfu::{
-    self, ConsumerInfo, Direction, MediaRequest, MediaResponse, Notice, PollOutput, RoomMember, Sfu, SfuError,
-    SfuSettings,
+    self, ConsumerInfo, Direction, MediaRequest, MediaResponse, Notice, PollOutput, RoomMember,
+    Sfu, SfuError, SfuSettings,
 };
 use serde_json::{Value, json};
 use str0m::format::{Codec, FormatParams};
@@ -123,7 +125,11 @@ impl World {
         }
     }
 
-    pub(crate) fn ask(&mut self, member: &RoomMember, request: MediaRequest) -> Result<MediaResponse, SfuError> {
+    pub(crate) fn ask(
+        &mut self,
+        member: &RoomMember,
+        request: MediaRequest,
+    ) -> Result<MediaResponse, SfuError> {
         let answer = self.sfu.handle(self.now, member, request);
         self.flush();
         answer
@@ -135,7 +141,12 @@ impl World {
     }
 
     /// Creates a transport with a client that uses the given `Rtc`.
-    pub(crate) fn transport_of(&mut self, member: &RoomMember, direction: Direction, rtc: Rtc) -> usize {
+    pub(crate) fn transport_of(
+        &mut self,
+        member: &RoomMember,
+        direction: Direction,
+        rtc: Rtc,
+    ) -> usize {
         let created = self.create(member, direction);
         self.client_of(member, created, rtc)
     }
@@ -146,11 +157,20 @@ impl World {
     }
 
     /// Adds a client for an existing transport.
-    pub(crate) fn client_of(&mut self, member: &RoomMember, created: MediaResponse, mut rtc: Rtc) -> usize {
-        let MediaResponse::TransportCreated { id, ice, candidates, dtls } = created else { panic!("{created:?}") };
-        let address: SocketAddr = format!("198.51.100.7:{}", 10_000 + self.clients.len()).parse().unwrap();
+    pub(crate) fn client_of(
+        &mut self,
+        member: &RoomMember,
+        created: MediaResponse,
+        mut rtc: Rtc,
+    ) -> usize {
+        let MediaResponse::TransportCreated { id, ice, candidates, dtls } = created else {
+            panic!("{created:?}")
+        };
+        let address: SocketAddr =
+            format!("198.51.100.7:{}", 10_000 + self.clients.len()).parse().unwrap();
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        let server: SocketAddr = format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
+        let server: SocketAddr =
+            format!("{}:{}", candidates[0].ip, candidates[0].port).parse().unwrap();
         rtc.add_remote_candidate(Candidate::host(server, "udp").unwrap());
         let credentials = IceCreds { ufrag: ice.username_fragment, pass: ice.password };
         start(&mut rtc, credentials.clone(), &dtls.fingerprints[0].value);
@@ -188,19 +208,32 @@ impl World {
     }
 
     /// Creates a producer, and declares its streams at the client.
-    pub(crate) fn produce(&mut self, client: usize, kind: TrackKind, parameters: Value) -> Result<String, SfuError> {
+    pub(crate) fn produce(
+        &mut self,
+        client: usize,
+        kind: TrackKind,
+        parameters: Value,
+    ) -> Result<String, SfuError> {
         let own = &self.clients[client];
         let parameters: RtpParameters = serde_json::from_value(parameters).unwrap();
         let (member, transport) = (own.member.clone(), own.id.clone());
-        let request =
-            MediaRequest::Produce { transport, kind, parameters: Box::new(parameters.clone()), app_data: "{}".into() };
+        let request = MediaRequest::Produce {
+            transport,
+            kind,
+            parameters: Box::new(parameters.clone()),
+            app_data: "{}".into(),
+        };
         let MediaResponse::ProducerCreated(id) = self.ask(&member, request)? else { panic!() };
         let mid = Mid::from(parameters.mid.as_deref().unwrap());
         let mut api = self.clients[client].rtc.direct_api();
         api.declare_media(mid, media_kind(kind));
         for (index, encoding) in (0u32..).zip(&parameters.encodings) {
             let ssrc = encoding.ssrc.unwrap_or(7000 + index);
-            let rtx = encoding.rtx.as_ref().map(|rtx| rtx.ssrc).or((kind == TrackKind::Video).then_some(ssrc + 100));
+            let rtx = encoding
+                .rtx
+                .as_ref()
+                .map(|rtx| rtx.ssrc)
+                .or((kind == TrackKind::Video).then_some(ssrc + 100));
             let rid = encoding.rid.as_deref().map(Into::into);
             api.declare_stream_tx(ssrc.into(), rtx.map(Into::into), mid, rid);
         }
@@ -208,12 +241,19 @@ impl World {
     }
 
     /// Creates a consumer, and expects its stream at the client.
-    pub(crate) fn consume(&mut self, client: usize, producer: &str) -> Result<ConsumerInfo, SfuError> {
+    pub(crate) fn consume(
+        &mut self,
+        client: usize,
+        producer: &str,
+    ) -> Result<ConsumerInfo, SfuError> {
         let own = &self.clients[client];
         let (member, transport) = (own.member.clone(), own.id.clone());
         let capabilities = Box::new(sfu::capabilities());
-        let request = MediaRequest::Consume { transport, producer: producer.to_owned(), capabilities };
-        let MediaResponse::ConsumerCreated(consumer) = self.ask(&member, request)? else { panic!() };
+        let request =
+            MediaRequest::Consume { transport, producer: producer.to_owned(), capabilities };
+        let MediaResponse::ConsumerCreated(consumer) = self.ask(&member, request)? else {
+            panic!()
+        };
         let encoding = &consumer.parameters.encodings[0];
         let mid = Mid::from(consumer.parameters.mid.as_deref().unwrap());
         let mut api = self.clients[client].rtc.direct_api();
@@ -229,7 +269,13 @@ impl World {
     }
 
     /// Sends a packet from a client, `late` after it was captured.
-    pub(crate) fn send_late(&mut self, client: usize, ssrc: u32, packet: OutgoingPacket, late: Duration) {
+    pub(crate) fn send_late(
+        &mut self,
+        client: usize,
+        ssrc: u32,
+        packet: OutgoingPacket,
+        late: Duration,
+    ) {
         let captured = self.now.checked_sub(late).unwrap();
         let own = &mut self.clients[client];
         let mut api = own.rtc.direct_api();
@@ -240,10 +286,16 @@ impl World {
             ..ExtensionValues::default()
         };
         stream.write_rtp(
-            RtpWrite::new(packet.payload_type.into(), packet.number.into(), packet.timestamp, captured, packet.payload)
-                .marker(true)
-                .nackable(true)
-                .ext_vals(extensions),
+            RtpWrite::new(
+                packet.payload_type.into(),
+                packet.number.into(),
+                packet.timestamp,
+                captured,
+                packet.payload,
+            )
+            .marker(true)
+            .nackable(true)
+            .ext_vals(extensions),
         );
         own.due = self.now;
         self.process();
@@ -286,7 +338,8 @@ impl World {
                     self.recorded.push(datagram.clone());
                 }
                 self.sfu.receive(self.now, from, &datagram);
-            } else if let Some(client) = self.clients.iter_mut().find(|client| client.address == to) {
+            } else if let Some(client) = self.clients.iter_mut().find(|client| client.address == to)
+            {
                 client.rtp_datagrams += usize::from(is_rtp(&datagram));
                 // str0m's output must be drained before its next input.
                 client.take(self.now, from, &datagram);
@@ -325,7 +378,8 @@ impl World {
 
     /// Restarts ICE of a client's transport.
     pub(crate) fn restart_ice(&mut self, client: usize) {
-        let (member, transport) = (self.clients[client].member.clone(), self.clients[client].id.clone());
+        let (member, transport) =
+            (self.clients[client].member.clone(), self.clients[client].id.clone());
         let restarted = self.ask(&member, MediaRequest::RestartIce { transport }).unwrap();
         let MediaResponse::IceRestarted(_, ice) = restarted else { panic!("{restarted:?}") };
         let own = &mut self.clients[client];
@@ -356,8 +410,8 @@ impl World {
             if start > self.now + Duration::from_millis(300) {
                 return;
             }
-            self.link_busy_until =
-                start + Duration::from_micros(u64::try_from(datagram.len() * 1_000_000 / rate).unwrap());
+            self.link_busy_until = start
+                + Duration::from_micros(u64::try_from(datagram.len() * 1_000_000 / rate).unwrap());
             at = self.link_busy_until + self.delay;
         }
         let index = self.in_flight.partition_point(|(other, ..)| *other <= at);
@@ -376,12 +430,18 @@ impl Client {
 
     /// Declares a stream that is identified by its RID, with RTX.
     pub(crate) fn declare_stream(&mut self, mid: &str, ssrc: u32, rid: &str) {
-        self.rtc.direct_api().declare_stream_tx(ssrc.into(), Some((ssrc + 100).into()), mid.into(), Some(rid.into()));
+        self.rtc.direct_api().declare_stream_tx(
+            ssrc.into(),
+            Some((ssrc + 100).into()),
+            mid.into(),
+            Some(rid.into()),
+        );
     }
 
     fn take(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Ok(contents) = datagram.try_into() else { return };
-        let receive = Receive { proto: Protocol::Udp, source: from, destination: self.local, contents };
+        let receive =
+            Receive { proto: Protocol::Udp, source: from, destination: self.local, contents };
         self.rtc.handle_input(Input::Receive(now, receive)).ok();
         self.due = now;
     }
@@ -394,7 +454,9 @@ impl Client {
                     self.due = due;
                     return datagrams;
                 }
-                Ok(Output::Transmit(transmit)) => datagrams.push((transmit.destination, transmit.contents.to_vec())),
+                Ok(Output::Transmit(transmit)) => {
+                    datagrams.push((transmit.destination, transmit.contents.to_vec()));
+                }
                 Ok(Output::Event(Event::Connected)) => self.is_connected = true,
                 Ok(Output::Event(Event::RtpPacket(packet))) => self.received.push(packet),
                 Ok(Output::Event(Event::KeyframeRequest(_))) => self.keyframe_requests += 1,
@@ -436,7 +498,13 @@ pub(crate) fn video_packet(number: u64, picture: u16, is_key: bool, size: usize)
 
 pub(crate) fn audio_packet(number: u64, level: i8) -> OutgoingPacket {
     let timestamp = u32::try_from(number).unwrap() * 960;
-    OutgoingPacket { payload_type: 100, number, timestamp, payload: vec![1; 80], level: Some(level) }
+    OutgoingPacket {
+        payload_type: 100,
+        number,
+        timestamp,
+        payload: vec![1; 80],
+        level: Some(level),
+    }
 }
 
 pub(crate) fn is_rtp(datagram: &[u8]) -> bool {
@@ -456,27 +524,44 @@ pub(crate) struct Numbers {
     pub(crate) opus: u8,
     pub(crate) vp8: u8,
     pub(crate) rtx: u8,
-    /// MID, RID, repaired RID, absolute send time, transport-wide sequence number, audio level, orientation.
+    /// MID, RID, repaired RID, absolute send time, transport-wide sequence number, audio level,
+    /// orientation.
     pub(crate) extensions: [u8; 7],
 }
 
 /// The router's numbers.
-pub(crate) const OF_ROUTER: Numbers = Numbers { opus: 100, vp8: 101, rtx: 102, extensions: [1, 2, 3, 4, 5, 10, 11] };
+pub(crate) const OF_ROUTER: Numbers =
+    Numbers { opus: 100, vp8: 101, rtx: 102, extensions: [1, 2, 3, 4, 5, 10, 11] };
 
 /// Returns the `Rtc` of a client with Opus and VP8, and the router's numbers.
 pub(crate) fn client_rtc(now: Instant) -> Rtc {
     rtc_with(now, &[OF_ROUTER])
 }
 
-/// Returns the `Rtc` of a client that sends with any of these numbers. It sends extensions under all of their ids.
+/// Returns the `Rtc` of a client that sends with any of these numbers. It sends extensions under
+/// all of their ids.
 pub(crate) fn rtc_with(now: Instant, numbers: &[Numbers]) -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
     let mut extensions = ExtensionMap::empty();
     for Numbers { opus, vp8, rtx, extensions: ids } in numbers {
         let codecs = config.codec_config();
         let (audio, video) = (Frequency::FORTY_EIGHT_KHZ, Frequency::NINETY_KHZ);
-        codecs.add_config((*opus).into(), None, Codec::Opus, audio, Some(2), FormatParams::default());
-        codecs.add_config((*vp8).into(), Some((*rtx).into()), Codec::Vp8, video, None, FormatParams::default());
+        codecs.add_config(
+            (*opus).into(),
+            None,
+            Codec::Opus,
+            audio,
+            Some(2),
+            FormatParams::default(),
+        );
+        codecs.add_config(
+            (*vp8).into(),
+            Some((*rtx).into()),
+            Codec::Vp8,
+            video,
+            None,
+            FormatParams::default(),
+        );
         let all = [
             Extension::RtpMid,
             Extension::RtpStreamId,
@@ -496,7 +581,8 @@ pub(crate) fn rtc_with(now: Instant, numbers: &[Numbers]) -> Rtc {
 pub(crate) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(crate) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
-pub(crate) const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub(crate) const TRANSPORT_CC: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 pub(crate) const LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 pub(crate) const ORIENTATION: &str = "urn:3gpp:video-orientation";
 
@@ -511,7 +597,9 @@ pub(crate) fn audio() -> Value {
 }
 
 /// RTP parameters of an audio track with other numbers.
-pub(crate) fn audio_with(Numbers { opus, extensions: [mid, .., cc, level, _], .. }: Numbers) -> Value {
+pub(crate) fn audio_with(
+    Numbers { opus, extensions: [mid, .., cc, level, _], .. }: Numbers,
+) -> Value {
     json!({
         "mid": "a", "encodings": [{ "ssrc": 5000 }],
         "headerExtensions": extensions(&[(MID, mid), (TRANSPORT_CC, cc), (LEVEL, level)]),
@@ -532,7 +620,13 @@ pub(crate) fn simulcast() -> Value {
 /// RTP parameters of a video track with other numbers.
 pub(crate) fn video_with(numbers: Numbers, encodings: Value) -> Value {
     let Numbers { vp8, rtx, extensions: [mid, rid, repaired, _, cc, _, orientation], .. } = numbers;
-    let declared = [(MID, mid), (RID, rid), (REPAIRED_RID, repaired), (TRANSPORT_CC, cc), (ORIENTATION, orientation)];
+    let declared = [
+        (MID, mid),
+        (RID, rid),
+        (REPAIRED_RID, repaired),
+        (TRANSPORT_CC, cc),
+        (ORIENTATION, orientation),
+    ];
     let mut parameters = json!({
         "mid": "v", "rtcp": { "cname": "x\r\na=sendonly" },
         "headerExtensions": extensions(&declared),

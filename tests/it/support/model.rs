@@ -11,8 +11,8 @@ mod scenario;
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{
-    Applied, Command, Event, LeaveReason, Metadata, MetadataPatch, RoomError, RoomLimits, Rooms, Signal, SignalKind,
-    Target,
+    Applied, Command, Event, LeaveReason, Metadata, MetadataPatch, RoomError, RoomLimits, Rooms,
+    Signal, SignalKind, Target,
 };
 
 use self::naive::{Delivered, Naive, Outcome};
@@ -52,7 +52,15 @@ impl Run {
     fn new(limits: RoomLimits) -> Self {
         let naive = Naive::new(limits.clone(), Moment::now());
         let (seats, ended, partings) = (Vec::new(), Vec::new(), Vec::new());
-        let mut run = Self { rooms: Rooms::new(limits), naive, seats, ended, partings, connections: 0, signals: 0 };
+        let mut run = Self {
+            rooms: Rooms::new(limits),
+            naive,
+            seats,
+            ended,
+            partings,
+            connections: 0,
+            signals: 0,
+        };
         for _ in 0..SEATS {
             let connection = run.connect();
             run.seats.push(connection);
@@ -88,10 +96,15 @@ impl Run {
                 self.apply(who, &Command::Join { room: room.id(), peer, metadata, kind });
             }
             Step::Inspect { who, room } => self.apply(who, &Command::Inspect { room: room.id() }),
-            Step::Leave { who, room } => self.apply(who, &Command::Leave { room: room.map(Place::id) }),
-            Step::HangUp { who, room } => self.apply(who, &Command::HangUp { room: room.map(Place::id) }),
+            Step::Leave { who, room } => {
+                self.apply(who, &Command::Leave { room: room.map(Place::id) });
+            }
+            Step::HangUp { who, room } => {
+                self.apply(who, &Command::HangUp { room: room.map(Place::id) });
+            }
             Step::Update { who, room, length } => {
-                let patch = MetadataPatch { text: "y".repeat(usize::from(length.0)).into(), merge: append };
+                let patch =
+                    MetadataPatch { text: "y".repeat(usize::from(length.0)).into(), merge: append };
                 self.apply(who, &Command::Update { room: room.map(Place::id), patch });
             }
             Step::Relay { who, room, target, length } => {
@@ -128,9 +141,13 @@ impl Run {
                 self.partings.extend(parting);
             }
             Step::LeaveNext => self.leave_next(),
-            Step::Create { room, capacity } => self.create(&room.id(), capacity.map(|most| usize::from(most.0) + 1)),
+            Step::Create { room, capacity } => {
+                self.create(&room.id(), capacity.map(|most| usize::from(most.0) + 1));
+            }
             Step::Close { room } => self.close(&room.id()),
-            Step::Expire => assert_eq!(self.rooms.expire(self.naive.now.instant), self.naive.expire()),
+            Step::Expire => {
+                assert_eq!(self.rooms.expire(self.naive.now.instant), self.naive.expire());
+            }
             Step::Wait(quarters) => self.naive.now += TTL / 4 * u32::from(quarters.0),
         }
     }
@@ -150,7 +167,11 @@ impl Run {
         let was_in = self.naive.leave(who, room, reason, &mut expected);
         let applied = self.rooms.leave(who, room, reason);
         assert_eq!(applied.is_some(), was_in, "{who} leaves {room}");
-        compare_deliveries(applied.as_ref().map(deliveries).unwrap_or_default(), expected, &(who, room));
+        compare_deliveries(
+            applied.as_ref().map(deliveries).unwrap_or_default(),
+            expected,
+            &(who, room),
+        );
     }
 
     /// A connection ends, once.
@@ -205,11 +226,18 @@ impl Run {
             assert_eq!(page.next.is_some(), all.len() > index + 3);
         }
         for id in (0..ROOMS).map(|number| Place(Below(number)).id()) {
-            assert_eq!(self.rooms.summary(&id).as_ref(), all.iter().find(|summary| summary.id == id));
+            assert_eq!(
+                self.rooms.summary(&id).as_ref(),
+                all.iter().find(|summary| summary.id == id)
+            );
             assert_eq!(self.rooms.connections_in(&id), self.naive.connections_in(&id));
         }
         for connection in &self.seats {
-            assert_eq!(self.rooms.of(*connection), self.naive.of(*connection), "the rooms of {connection}");
+            assert_eq!(
+                self.rooms.of(*connection),
+                self.naive.of(*connection),
+                "the rooms of {connection}"
+            );
         }
     }
 
@@ -231,7 +259,8 @@ impl Run {
     }
 }
 
-/// A merge of metadata that the rooms know nothing about: appends the patch, or clears the metadata if it is empty.
+/// A merge of metadata that the rooms know nothing about: appends the patch, or clears the metadata
+/// if it is empty.
 fn append(metadata: &str, patch: &str) -> String {
     if patch.is_empty() { String::new() } else { format!("{metadata}{patch}") }
 }
@@ -243,7 +272,9 @@ fn deliveries(applied: &Applied) -> Delivered {
         if let Event::PeerLeft { room, peer, reason } = &delivery.event {
             received.left.push((room.clone(), peer.clone(), *reason));
         }
-        received.inbox.extend(delivery.to.as_slice().iter().map(|to| (*to, delivery.event.clone())));
+        received
+            .inbox
+            .extend(delivery.to.as_slice().iter().map(|to| (*to, delivery.event.clone())));
     }
     received
 }
@@ -255,7 +286,9 @@ fn compare_outcome<T: PartialEq + std::fmt::Debug>(
 ) {
     match (result, expected) {
         (Ok(answer), Ok(expected)) => assert_eq!(answer, expected, "{of:?}"),
-        (Err(error), Err(expected)) => assert!(expected.contains(&error), "{error} rather than {expected:?}: {of:?}"),
+        (Err(error), Err(expected)) => {
+            assert!(expected.contains(&error), "{error} rather than {expected:?}: {of:?}");
+        }
         (result, expected) => panic!("{result:?} rather than {expected:?}: {of:?}"),
     }
 }

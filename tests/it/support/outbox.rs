@@ -52,7 +52,9 @@ impl Framing for Numbered {
 pub(crate) fn resumable(hub: &Arc<Hub>, dialect: &'static Dialect) -> Session {
     let id = ConnectionId::random();
     let mailbox = hub.mailbox(id, Box::new(Numbered), Nowhere::new());
-    let permit = hub.open_permit(None, Ipv4Addr::LOCALHOST.into(), Opening::WebSocket).expect("there is no limit");
+    let permit = hub
+        .open_permit(None, Ipv4Addr::LOCALHOST.into(), Opening::WebSocket)
+        .expect("there is no limit");
     hub.open(id, dialect, mailbox, hub.new_resume_token(id), Some(permit))
 }
 

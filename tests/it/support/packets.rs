@@ -1,6 +1,8 @@
 //! Properties of any packet of Engine.IO and Socket.IO, shared by the fuzz target and the tests.
 
-use parlor::dialect::socketio::packet::{EnginePacket, Packet, PacketKind, Revision, attachment, push_head};
+use parlor::dialect::socketio::packet::{
+    EnginePacket, Packet, PacketKind, Revision, attachment, push_head,
+};
 
 /// Decodes a frame, and holds that what was decoded, written again, is decoded as the same.
 pub(crate) fn check(frame: &[u8]) {
@@ -20,6 +22,8 @@ pub(crate) fn check(frame: &[u8]) {
     let mut written = String::new();
     push_head(&mut written, packet.kind, packet.namespace, packet.id);
     written.push_str(packet.data);
-    let Ok(EnginePacket::Message(message)) = EnginePacket::decode(&written) else { panic!("{text} became {written}") };
+    let Ok(EnginePacket::Message(message)) = EnginePacket::decode(&written) else {
+        panic!("{text} became {written}")
+    };
     assert_eq!(Packet::decode(message), Ok(packet), "{text} became {written}");
 }

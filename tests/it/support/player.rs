@@ -11,7 +11,8 @@ use str0m::rtp::Ssrc;
 use super::resuming_client::ResumingClient;
 
 /// Fifty audio packets per second.
-const SOURCE: Source = Source { interval: Duration::from_millis(20), packets: 1, bytes: 600, layers: 1 };
+const SOURCE: Source =
+    Source { interval: Duration::from_millis(20), packets: 1, bytes: 600, layers: 1 };
 
 /// A client's end of one transport. Dropping it stops the client.
 pub(crate) struct Player {
@@ -61,8 +62,9 @@ pub(crate) async fn transport(client: &mut ResumingClient, direction: &str) -> P
 
 async fn transport_with(client: &mut ResumingClient, direction: &str, source: Source) -> Player {
     let capabilities = capabilities(client).await;
-    let created =
-        client.ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities })).await;
+    let created = client
+        .ask("transport:create", json!({ "direction": direction, "rtpCapabilities": capabilities }))
+        .await;
     let media = Media::new(&created, Some(source)).await.unwrap();
     client.ask("transport:connect", media.connect_request()).await;
     Player { server: address_of(&created).unwrap(), media, stream: None }
@@ -79,7 +81,12 @@ pub(crate) async fn produce_small_packets(client: &mut ResumingClient) -> (Playe
     produces(client, source, MediaKind::Video, "video").await
 }
 
-async fn produces(client: &mut ResumingClient, source: Source, kind: MediaKind, name: &str) -> (Player, String) {
+async fn produces(
+    client: &mut ResumingClient,
+    source: Source,
+    kind: MediaKind,
+    name: &str,
+) -> (Player, String) {
     let player = transport_with(client, "send", source).await;
     let parameters = player.media.send(kind, 0);
     let request = json!({ "transportId": player.id(), "kind": name, "rtpParameters": parameters });

@@ -36,10 +36,14 @@ impl Polling {
     /// Sends packets, if the server has not closed the session yet.
     pub(crate) async fn send(&mut self, packets: &str) {
         let packets = [packets.to_owned()];
-        timeout(LIMIT, self.session.send(&packets)).await.expect("a payload is answered in time").ok();
+        timeout(LIMIT, self.session.send(&packets))
+            .await
+            .expect("a payload is answered in time")
+            .ok();
     }
 
-    /// Receives the next packet, answering heartbeats; `None` once the server has closed the session.
+    /// Receives the next packet, answering heartbeats; `None` once the server has closed the
+    /// session.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             match timeout(LIMIT, self.session.next()).await.expect("a poll is answered in time") {
@@ -51,15 +55,18 @@ impl Polling {
         }
     }
 
-    /// Starts a poll that waits, on a connection of its own, and waits until the server has read it. Packets that were
-    /// received and not consumed are discarded.
+    /// Starts a poll that waits, on a connection of its own, and waits until the server has read
+    /// it. Packets that were received and not consumed are discarded.
     pub(crate) async fn poll(&self) -> Raw {
         let path = self.session.path();
         loop {
-            let mut poll = Raw::sending(self.address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            let mut poll =
+                Raw::sending(self.address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
             poll.until_read().await;
             // What waits already is answered at once; then the next poll may be the one that waits.
-            let Ok(response) = timeout(Duration::from_millis(100), poll.response()).await else { return poll };
+            let Ok(response) = timeout(Duration::from_millis(100), poll.response()).await else {
+                return poll;
+            };
             let response = response.expect("the poll is answered");
             assert_eq!(response.status, 200, "{}", response.text());
         }

@@ -44,7 +44,8 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// Starts a server and waits for its first line. What it prints is read to the end, so that it never waits for that.
+    /// Starts a server and waits for its first line. What it prints is read to the end, so that it
+    /// never waits for that.
     pub(crate) fn start(command: Command) -> Self {
         Self::start_reading(command, usize::MAX)
     }
@@ -85,7 +86,11 @@ impl Program {
                 return line.clone();
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(left > Duration::ZERO, "{times} × {text:?} not printed in time, but\n{}", lines.join("\n"));
+            assert!(
+                left > Duration::ZERO,
+                "{times} × {text:?} not printed in time, but\n{}",
+                lines.join("\n")
+            );
             lines = self.printed.more.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -98,14 +103,19 @@ impl Program {
     /// Where it listens.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         let first = self.until_printed("listening on");
-        let (_, address) = first.split_once("listening on http").expect("the first line says the address");
+        let (_, address) =
+            first.split_once("listening on http").expect("the first line says the address");
         let (_, address) = address.split_once("://").expect("it is a URL");
         let end = address.find(|letter: char| !letter.is_ascii_digit() && !".:".contains(letter));
         address[..end.unwrap_or(address.len())].parse().unwrap()
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 

@@ -62,10 +62,20 @@ impl Protocol {
     }
 }
 
-const ROOM_KEYS: [&str; 8] = ["roomId", "room", "meetingId", "roomCode", "code", "room_id", "roomName", "roomToken"];
+const ROOM_KEYS: [&str; 8] =
+    ["roomId", "room", "meetingId", "roomCode", "code", "room_id", "roomName", "roomToken"];
 const PEER_KEYS: [&str; 3] = ["userId", "peerId", "participantId"];
-const TARGET_KEYS: [&str; 9] =
-    ["targetId", "target", "to", "targetUserId", "targetSocketId", "receiverId", "userToSignal", "calleeId", "peerID"];
+const TARGET_KEYS: [&str; 9] = [
+    "targetId",
+    "target",
+    "to",
+    "targetUserId",
+    "targetSocketId",
+    "receiverId",
+    "userToSignal",
+    "calleeId",
+    "peerID",
+];
 
 /// One event of a Socket.IO client: the JSON array of its name and its arguments.
 fn socketio(text: &str) {
@@ -85,7 +95,11 @@ fn socketio(text: &str) {
             check_code(&Object::of_event(event, "error"), "message", code);
             let ack = encode::ack_error(Asked { namespace: "/", id: 7 }, &failure);
             let ack = ack.strip_prefix("437").expect("an acknowledgement");
-            check_code(&Object::read(object::array(ack)[0].get()).expect("an object"), "error", code);
+            check_code(
+                &Object::read(object::array(ack)[0].get()).expect("an object"),
+                "error",
+                code,
+            );
             return;
         }
     };
@@ -99,7 +113,8 @@ fn socketio(text: &str) {
         Command::Join { room, peer, metadata, kind } => {
             assert_eq!(kind, RoomKind::Group);
             assert_eq!(Some(room.as_str()), named_room.map(id_text).as_deref());
-            let named = object.as_ref().map_or(second.as_deref(), |object| object.first_of(&PEER_KEYS));
+            let named =
+                object.as_ref().map_or(second.as_deref(), |object| object.first_of(&PEER_KEYS));
             assert_eq!(peer.as_ref().map(PeerId::as_str), named.map(id_text).as_deref());
             check_metadata(object.as_ref(), &metadata);
             peers::check(&metadata);
@@ -129,11 +144,13 @@ fn check_metadata(object: Option<&Object>, metadata: &Metadata) {
     let Some(object) = object else { return assert_eq!(metadata.as_str(), "") };
     let room = ROOM_KEYS.into_iter().find(|key| object.has(key));
     let peer = PEER_KEYS.into_iter().find(|key| object.has(key));
-    let expected = object.less(|key| encoded::PEER_FIELDS.contains(&key) || Some(key) == room || Some(key) == peer);
+    let expected = object
+        .less(|key| encoded::PEER_FIELDS.contains(&key) || Some(key) == room || Some(key) == peer);
     assert_eq!(Object::of_members(metadata.as_str()), expected);
 }
 
-/// An id as the contract has it: the text without the white space around it, or a number's own text.
+/// An id as the contract has it: the text without the white space around it, or a number's own
+/// text.
 fn id_text(raw: &str) -> String {
     raw_string(raw).map_or_else(|| raw.to_owned(), |text| text.trim().to_owned())
 }
@@ -156,7 +173,11 @@ fn check_ids(command: &Command) {
         Command::Update { room, patch } => {
             assert!(is_json(&format!("{{{}}}", patch.text)), "{}", patch.text);
             let once = patch.apply(&Metadata::default());
-            assert_eq!(patch.apply(&once), once, "a patch that is applied twice changes nothing more");
+            assert_eq!(
+                patch.apply(&once),
+                once,
+                "a patch that is applied twice changes nothing more"
+            );
             (room.as_ref(), None)
         }
         Command::Relay { room, target, signal } => {

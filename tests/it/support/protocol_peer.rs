@@ -1,4 +1,5 @@
-//! A client of any protocol that panics instead of returning errors, so that one test runs over all of them.
+//! A client of any protocol that panics instead of returning errors, so that one test runs over all
+//! of them.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -33,14 +34,19 @@ pub(crate) async fn open(server: &TestServer, path: &str) -> WebSocket {
     connecting.unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Receives the next message of a WebSocket, answering Engine.IO heartbeats; the code if it is a close.
+/// Receives the next message of a WebSocket, answering Engine.IO heartbeats; the code if it is a
+/// close.
 pub(crate) async fn message(socket: &mut WebSocket) -> Result<String, u16> {
     let waiting = async {
         loop {
             match socket.next().await {
-                Some(Ok(Message::Text(text))) if text == "2" => socket.send(Message::text("3")).await.unwrap(),
+                Some(Ok(Message::Text(text))) if text == "2" => {
+                    socket.send(Message::text("3")).await.unwrap();
+                }
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
-                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map_or(1005, |frame| frame.code.into()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(LOST),
             }
@@ -56,10 +62,14 @@ pub(crate) async fn next_json(socket: &mut WebSocket) -> Value {
 }
 
 impl Peer {
-    /// Where a client connects, and what it says to join: each after the server's answer to the one before.
+    /// Where a client connects, and what it says to join: each after the server's answer to the one
+    /// before.
     pub(crate) fn joining(protocol: Protocol, room: &str, name: &str) -> (String, Vec<String>) {
         let connect = (protocol == Protocol::SocketIo).then(|| "40".to_owned());
-        (protocol.join_path(room, name), connect.into_iter().chain(protocol.join(room, name)).collect())
+        (
+            protocol.join_path(room, name),
+            connect.into_iter().chain(protocol.join(room, name)).collect(),
+        )
     }
 
     /// Says what joins: the first at once, each other after an answer.
@@ -72,7 +82,12 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn join(server: &TestServer, protocol: Protocol, room: &str, name: &str) -> Self {
+    pub(crate) async fn join(
+        server: &TestServer,
+        protocol: Protocol,
+        room: &str,
+        name: &str,
+    ) -> Self {
         let route = match protocol {
             Protocol::SocketIo => Route::WebSocket,
             Protocol::Envelope => Route::Envelope,
@@ -82,7 +97,8 @@ impl Peer {
         let options = Options { tls: server.connector(), ..Options::default() };
         let joining = Connection::join(server.address(), route, room, name, options);
         let joined = tokio::time::timeout(LIMIT, joining).await.expect("joined in time");
-        let (connection, Joined { id, peers: list }) = joined.unwrap_or_else(|error| panic!("{protocol:?}: {error:#}"));
+        let (connection, Joined { id, peers: list }) =
+            joined.unwrap_or_else(|error| panic!("{protocol:?}: {error:#}"));
         let socket = connection.transport.into_websocket().expect("a WebSocket");
         Self { protocol, room: room.to_owned(), id, list, socket }
     }

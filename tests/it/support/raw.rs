@@ -76,8 +76,8 @@ impl Raw {
         Self { stream, early: Vec::new() }
     }
 
-    /// Makes the receive window small, so that a client that does not read is detected soon. Not before a handshake: on a busy machine the
-    /// kernel may find no room for the answer.
+    /// Makes the receive window small, so that a client that does not read is detected soon. Not
+    /// before a handshake: on a busy machine the kernel may find no room for the answer.
     pub(crate) fn narrow(&self) {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();
     }
@@ -97,7 +97,10 @@ impl Raw {
     /// Makes a WebSocket of the connection.
     pub(crate) async fn upgraded(mut self, path: &str) -> Self {
         self.send(handshake(path, "")).await;
-        let response = self.response().await.unwrap_or_else(|| panic!("the handshake at {path} is not answered"));
+        let response = self
+            .response()
+            .await
+            .unwrap_or_else(|| panic!("the handshake at {path} is not answered"));
         assert_eq!(response.status, 101, "{path}: {response:?}");
         self
     }
@@ -110,16 +113,19 @@ impl Raw {
 
     /// Sends what the server takes now; `false` once it has ended the connection.
     pub(crate) fn offer(&mut self, bytes: &[u8]) -> bool {
-        self.stream.try_write(bytes).map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
+        self.stream
+            .try_write(bytes)
+            .map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
-    /// Sends part of it, whatever fits the kernel's buffer now: how much, or `None` if nothing does, or the connection has
-    /// ended.
+    /// Sends part of it, whatever fits the kernel's buffer now: how much, or `None` if nothing
+    /// does, or the connection has ended.
     pub(crate) fn send_some(&self, bytes: &[u8]) -> Option<usize> {
         self.stream.try_write(bytes).ok()
     }
 
-    /// Whether the server's side of the connection is still open in the kernel, before this side can know.
+    /// Whether the server's side of the connection is still open in the kernel, before this side
+    /// can know.
     #[cfg(target_os = "linux")]
     pub(crate) async fn is_served(&self) -> bool {
         // State 1 is ESTABLISHED.
@@ -130,28 +136,34 @@ impl Raw {
     #[cfg(target_os = "linux")]
     pub(crate) async fn until_read(&self) {
         let waiting = async {
-            while self.server_side().await.is_some_and(|(_, queues)| !queues.ends_with(":00000000")) {
+            while self.server_side().await.is_some_and(|(_, queues)| !queues.ends_with(":00000000"))
+            {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(LIMIT, waiting).await.expect("the server reads");
     }
 
-    /// The state of the server's side of the connection, and the lengths of its queues, `sent:received`, as the kernel
-    /// writes both (`proc_net_tcp` of the kernel's documentation). `None` if the connection is gone.
+    /// The state of the server's side of the connection, and the lengths of its queues,
+    /// `sent:received`, as the kernel writes both (`proc_net_tcp` of the kernel's documentation).
+    /// `None` if the connection is gone.
     ///
-    /// The kernel lists the sockets of all tests, which may take seconds: on a thread of its own, so that the other clients
-    /// of a test go on.
+    /// The kernel lists the sockets of all tests, which may take seconds: on a thread of its own,
+    /// so that the other clients of a test go on.
     #[cfg(target_os = "linux")]
     async fn server_side(&self) -> Option<(String, String)> {
         let (client, server) = (self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?);
         let ports = [format!(":{:04X}", server.port()), format!(":{:04X}", client.port())];
-        let read = || std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists its sockets");
+        let read =
+            || std::fs::read_to_string("/proc/net/tcp").expect("the kernel lists its sockets");
         let sockets = tokio::task::spawn_blocking(read).await.expect("reading does not panic");
         sockets.lines().find_map(|line| {
             let mut fields = line.split_whitespace().skip(1);
-            let is_ours = ports.iter().all(|port| fields.next().is_some_and(|field| field.ends_with(port)));
-            is_ours.then(|| (fields.next().unwrap_or_default().into(), fields.next().unwrap_or_default().into()))
+            let is_ours =
+                ports.iter().all(|port| fields.next().is_some_and(|field| field.ends_with(port)));
+            is_ours.then(|| {
+                (fields.next().unwrap_or_default().into(), fields.next().unwrap_or_default().into())
+            })
         })
     }
 
@@ -169,10 +181,14 @@ impl Raw {
             .is_ok_and(|length| length > 0)
     }
 
-    /// Reads at most so much of what is there: how much that was, and `None` once the server has closed.
+    /// Reads at most so much of what is there: how much that was, and `None` once the server has
+    /// closed.
     pub(crate) async fn sip(&mut self, most: usize) -> Option<usize> {
         let mut sip = vec![0; most];
-        match tokio::time::timeout(LIMIT, self.stream.read(&mut sip)).await.expect("something comes") {
+        match tokio::time::timeout(LIMIT, self.stream.read(&mut sip))
+            .await
+            .expect("something comes")
+        {
             Ok(0) | Err(_) => None,
             Ok(length) => Some(length),
         }
@@ -184,25 +200,34 @@ impl Raw {
         std::mem::take(&mut self.early)
     }
 
-    /// The next answer over HTTP; `None` if the server closes instead. Loses nothing if it is dropped half-way.
+    /// The next answer over HTTP; `None` if the server closes instead. Loses nothing if it is
+    /// dropped half-way.
     pub(crate) async fn response(&mut self) -> Option<Response> {
         loop {
             if let Some(response) = self.whole_response() {
                 return Some(response);
             }
             if !self.more().await {
-                assert!(self.early.is_empty(), "half an answer: {}", String::from_utf8_lossy(&self.early));
+                assert!(
+                    self.early.is_empty(),
+                    "half an answer: {}",
+                    String::from_utf8_lossy(&self.early)
+                );
                 return None;
             }
         }
     }
 
     fn whole_response(&mut self) -> Option<Response> {
-        let end = self.early.windows(BLANK_LINE.len()).position(|window| window == BLANK_LINE)? + BLANK_LINE.len();
-        let head = String::from_utf8(self.early[..end].to_vec()).expect("a head is text").to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let end = self.early.windows(BLANK_LINE.len()).position(|window| window == BLANK_LINE)?
+            + BLANK_LINE.len();
+        let head =
+            String::from_utf8(self.early[..end].to_vec()).expect("a head is text").to_lowercase();
+        let status =
+            head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let mut response = Response { status, head, body: Vec::new() };
-        let length = response.header("content-length").map_or(0, |length| length.parse().expect("a number"));
+        let length =
+            response.header("content-length").map_or(0, |length| length.parse().expect("a number"));
         if self.early.len() < end + length {
             return None;
         }
@@ -216,7 +241,8 @@ impl Raw {
             if let Some(head) = read_head(&self.early)
                 && self.early.len() >= head.length + head.payload
             {
-                let payload = self.early.drain(..head.length + head.payload).skip(head.length).collect();
+                let payload =
+                    self.early.drain(..head.length + head.payload).skip(head.length).collect();
                 return Some(Frame { opcode: head.opcode(), payload });
             }
             if !self.more().await {
@@ -225,11 +251,14 @@ impl Raw {
         }
     }
 
-    /// The next message; the code of the close if that comes instead, 1006 if the connection just ends.
+    /// The next message; the code of the close if that comes instead, 1006 if the connection just
+    /// ends.
     pub(crate) async fn text(&mut self) -> Result<String, u16> {
         loop {
             match self.frame().await {
-                Some(Frame { opcode: 1, payload }) => return Ok(String::from_utf8(payload).expect("UTF-8")),
+                Some(Frame { opcode: 1, payload }) => {
+                    return Ok(String::from_utf8(payload).expect("UTF-8"));
+                }
                 Some(frame @ Frame { opcode: 8, .. }) => return Err(frame.close_code()),
                 Some(_) => {}
                 None => return Err(1006),

@@ -18,7 +18,8 @@ impl Redis {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut redis = Self { process: None, port, flags };
         redis.run();
@@ -28,9 +29,22 @@ impl Redis {
     /// Starts it, without data.
     pub(crate) fn run(&mut self) {
         let port = self.port.to_string();
-        let own = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"];
-        let started = Command::new("redis-server").args(own).args(&self.flags).stdout(Stdio::null()).spawn();
-        self.process = Some(started.expect("redis-server is installed: apt-get install redis-server"));
+        let own = [
+            "--port",
+            &port,
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--daemonize",
+            "no",
+        ];
+        let started =
+            Command::new("redis-server").args(own).args(&self.flags).stdout(Stdio::null()).spawn();
+        self.process =
+            Some(started.expect("redis-server is installed: apt-get install redis-server"));
         let began = Instant::now();
         while std::net::TcpStream::connect(self.address()).is_err() {
             assert!(began.elapsed() < LIMIT, "redis-server does not listen");
@@ -57,7 +71,9 @@ impl Redis {
     /// Sends a signal to the process, such as `STOP` or `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let process = self.process.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success()
+        );
     }
 
     pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {

@@ -105,7 +105,15 @@ struct Run {
 
 impl Run {
     fn new(limits: ResumeLimits, now: Instant) -> Self {
-        Self { limits, now, buffer: ReplayBuffer::new(limits), sent: Vec::new(), is_away: false, seen: 0, confirmed: 0 }
+        Self {
+            limits,
+            now,
+            buffer: ReplayBuffer::new(limits),
+            sent: Vec::new(),
+            is_away: false,
+            seen: 0,
+            confirmed: 0,
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -130,7 +138,11 @@ impl Run {
         let (count, held) = self.held();
         let fits = count < self.limits.messages && held + bytes <= self.limits.bytes;
         let expected = if self.is_away && !fits { Err(QueueFull) } else { Ok(()) };
-        assert_eq!(self.buffer.takes(bytes), expected, "{count} messages of {held} bytes, and {bytes} more");
+        assert_eq!(
+            self.buffer.takes(bytes),
+            expected,
+            "{count} messages of {held} bytes, and {bytes} more"
+        );
         if expected.is_err() {
             return;
         }
@@ -177,7 +189,8 @@ impl Run {
         (held.clone().count(), held.map(|sent| sent.bytes).sum())
     }
 
-    /// The oldest goes as long as there is too much, or as it is too old; nothing goes while the peer is away.
+    /// The oldest goes as long as there is too much, or as it is too old; nothing goes while the
+    /// peer is away.
     fn prune(&mut self) {
         while !self.is_away {
             let (count, bytes) = self.held();
@@ -193,7 +206,10 @@ impl Run {
     /// Everything that can be asked is answered alike.
     fn compare(&self) {
         let (count, bytes) = self.held();
-        assert!(count <= self.limits.messages && bytes <= self.limits.bytes, "{count} messages of {bytes} bytes");
+        assert!(
+            count <= self.limits.messages && bytes <= self.limits.bytes,
+            "{count} messages of {bytes} bytes"
+        );
         assert_eq!(self.buffer.is_empty(), count == 0);
         assert_eq!(self.buffer.next(), self.last() + 1);
         for seen in (0..=self.last() + 2).chain([u64::MAX - 1, u64::MAX]) {
@@ -209,7 +225,10 @@ impl Run {
                 let received: Vec<(usize, u64)> =
                     self.buffer.after(seen).map(|(bytes, number)| (bytes, *number)).collect();
                 let bytes = missed.unwrap_or_default().iter().map(|sent| sent.bytes);
-                assert!(received.iter().copied().eq(bytes.zip(seen + 1..)), "{received:?} after {seen}");
+                assert!(
+                    received.iter().copied().eq(bytes.zip(seen + 1..)),
+                    "{received:?} after {seen}"
+                );
             }
         }
     }

@@ -28,7 +28,8 @@ pub(crate) enum ClientKind {
     Envelope,
 }
 
-pub(crate) const CLIENT_KINDS: [ClientKind; 3] = [ClientKind::WebSocket, ClientKind::Polling, ClientKind::Envelope];
+pub(crate) const CLIENT_KINDS: [ClientKind; 3] =
+    [ClientKind::WebSocket, ClientKind::Polling, ClientKind::Envelope];
 
 /// Resume token and last received number of a client.
 #[derive(Debug, Clone)]
@@ -102,8 +103,10 @@ impl ResumingClient {
                 let Some(reply) = response.strip_prefix("40") else { return Err(response) };
                 let reply = json_of(reply);
                 let resume_token = reply["pid"].as_str();
-                // A token begins with the id of the session. A move to another node replaces the token.
-                let former = resume_point.and_then(|resume_point| resume_point.resume_token.split('.').next());
+                // A token begins with the id of the session. A move to another node replaces the
+                // token.
+                let former = resume_point
+                    .and_then(|resume_point| resume_point.resume_token.split('.').next());
                 let is_resumed = former.is_some() && former == reply["sid"].as_str();
                 Self::on(kind, connection, &reply["sid"], resume_token, is_resumed)
             }
@@ -126,10 +129,15 @@ impl ResumingClient {
                 }
                 assert_eq!(payload["recovered"].is_boolean(), resume_point.is_some(), "{response}");
                 let is_resumed = payload["recovered"] == true;
-                let number = if is_resumed { resume_point.map_or(0, ResumePoint::number) } else { 2 };
+                let number =
+                    if is_resumed { resume_point.map_or(0, ResumePoint::number) } else { 2 };
                 assert_eq!(answer["sequence"], number, "{response}");
                 let seen = Some(number.to_string());
-                Self { number, seen, ..Self::on(kind, connection, id, payload["resumeToken"].as_str(), is_resumed) }
+                Self {
+                    number,
+                    seen,
+                    ..Self::on(kind, connection, id, payload["resumeToken"].as_str(), is_resumed)
+                }
             }
         };
         if let Some(resume_point) = resume_point.filter(|_| client.is_resumed) {
@@ -138,14 +146,24 @@ impl ResumingClient {
         Ok(client)
     }
 
-    fn on(kind: ClientKind, connection: Connection, id: &Value, resume_token: Option<&str>, is_resumed: bool) -> Self {
+    fn on(
+        kind: ClientKind,
+        connection: Connection,
+        id: &Value,
+        resume_token: Option<&str>,
+        is_resumed: bool,
+    ) -> Self {
         let id = id.as_str().expect("a connection has an id").to_owned();
         let (resume_token, early) = (resume_token.map(str::to_owned), VecDeque::new());
         Self { kind, connection, id, resume_token, number: 0, seen: None, is_resumed, early }
     }
 
     /// Returns the first message on a new connection.
-    fn first_message(kind: ClientKind, resume_point: Option<&ResumePoint>, token: Option<&str>) -> Option<String> {
+    fn first_message(
+        kind: ClientKind,
+        resume_point: Option<&ResumePoint>,
+        token: Option<&str>,
+    ) -> Option<String> {
         let mut auth = json!({});
         if let Some(token) = token {
             auth["token"] = json!(token);
@@ -153,22 +171,30 @@ impl ResumingClient {
         if let Some(ResumePoint { resume_token, seen }) = resume_point {
             auth[kind.word("pid", "resumeToken")] = json!(resume_token);
             if let Some(seen) = seen {
-                let seen = if kind == ClientKind::Envelope { seen.parse().unwrap() } else { json!(seen) };
+                let seen =
+                    if kind == ClientKind::Envelope { seen.parse().unwrap() } else { json!(seen) };
                 auth[kind.word("offset", "lastSequence")] = seen;
             }
         }
         match kind {
             ClientKind::WebSocket | ClientKind::Polling => Some(format!("40{auth}")),
             ClientKind::Envelope if resume_point.is_none() && token.is_none() => None,
-            ClientKind::Envelope => Some(json!({ "type": "auth:request", "payload": auth }).to_string()),
+            ClientKind::Envelope => {
+                Some(json!({ "type": "auth:request", "payload": auth }).to_string())
+            }
         }
     }
 
     /// Sends a resume token, and closes before it reads a reply. Over polling there is no pending
     /// reply.
-    pub(crate) async fn connect_and_close(server: &TestServer, kind: ClientKind, resume_point: &ResumePoint) {
+    pub(crate) async fn connect_and_close(
+        server: &TestServer,
+        kind: ClientKind,
+        resume_point: &ResumePoint,
+    ) {
         let mut connection = Connection::open(server.into(), kind).await;
-        let words = Self::first_message(kind, Some(resume_point), None).expect("there is a resume token");
+        let words =
+            Self::first_message(kind, Some(resume_point), None).expect("there is a resume token");
         connection.send(words).await;
         server.until("the resume token is used", |held| held.away == 0).await;
         if kind != ClientKind::Polling {
@@ -177,7 +203,11 @@ impl ResumingClient {
     }
 
     /// Connects with a resume token, which may be refused.
-    pub(crate) async fn resume(server: impl Into<SocketAddr>, kind: ClientKind, resume_point: &ResumePoint) -> Self {
+    pub(crate) async fn resume(
+        server: impl Into<SocketAddr>,
+        kind: ClientKind,
+        resume_point: &ResumePoint,
+    ) -> Self {
         Self::connect(server, kind, Some(resume_point), None)
             .await
             .unwrap_or_else(|response| panic!("{kind:?}: {response}"))
@@ -197,7 +227,10 @@ impl ResumingClient {
         }
         if self.kind != ClientKind::Envelope {
             let list = self.next().await;
-            assert!(list.starts_with(r#"42["room-users","#), "the list comes before anything else: {list}");
+            assert!(
+                list.starts_with(r#"42["room-users","#),
+                "the list comes before anything else: {list}"
+            );
             let joined = self.next().await;
             assert!(joined.starts_with(r#"42["room-joined","#), "{joined}");
         }
@@ -206,7 +239,11 @@ impl ResumingClient {
     }
 
     /// Connects and joins the room `r`.
-    pub(crate) async fn joined(server: impl Into<SocketAddr>, kind: ClientKind, name: &str) -> Self {
+    pub(crate) async fn joined(
+        server: impl Into<SocketAddr>,
+        kind: ClientKind,
+        name: &str,
+    ) -> Self {
         let mut client = Self::connect(server, kind, None, None).await.unwrap();
         client.join("r", name).await;
         client
@@ -214,7 +251,10 @@ impl ResumingClient {
 
     /// Returns what is needed to resume the session.
     pub(crate) fn resume_point(&self) -> ResumePoint {
-        ResumePoint { resume_token: self.resume_token.clone().expect("it can be resumed"), seen: self.seen.clone() }
+        ResumePoint {
+            resume_token: self.resume_token.clone().expect("it can be resumed"),
+            seen: self.seen.clone(),
+        }
     }
 
     pub(crate) fn can_resume(&self) -> bool {
@@ -249,13 +289,19 @@ impl ResumingClient {
     async fn receive(&mut self) -> String {
         let response = self.connection.next().await.expect("the connection is open");
         match self.kind {
-            ClientKind::Envelope => self.count(json_of(&response)["sequence"].to_string(), &response),
+            ClientKind::Envelope => {
+                self.count(json_of(&response)["sequence"].to_string(), &response);
+            }
             // The offset of an event comes right after it.
             _ if response.starts_with("42") && self.resume_token.is_some() => {
                 let follower = self.connection.next().await.expect("the connection is open");
-                let event =
-                    json_of(follower.strip_prefix("42").unwrap_or_else(|| panic!("{follower} after {response}")));
-                let offset = offset_of(&event).unwrap_or_else(|| panic!("{follower} after {response}"));
+                let event = json_of(
+                    follower
+                        .strip_prefix("42")
+                        .unwrap_or_else(|| panic!("{follower} after {response}")),
+                );
+                let offset =
+                    offset_of(&event).unwrap_or_else(|| panic!("{follower} after {response}"));
                 self.count(offset.to_owned(), &response);
             }
             _ => {}
@@ -275,7 +321,9 @@ impl ResumingClient {
         let correlation = format!("00000000-0000-4000-8000-{id:012}");
         let is_envelope = self.kind == ClientKind::Envelope;
         let question = match self.kind {
-            ClientKind::Envelope => json!({ "type": name, "payload": body, "correlationId": correlation }).to_string(),
+            ClientKind::Envelope => {
+                json!({ "type": name, "payload": body, "correlationId": correlation }).to_string()
+            }
             _ => format!("42{id}{}", json!([name, body])),
         };
         self.connection.send(question).await;
@@ -293,7 +341,12 @@ impl ResumingClient {
     }
 
     /// Sends a number to a peer in a room; returns the code if it is refused.
-    pub(crate) async fn send_number_in(&mut self, room: &str, to: &str, number: usize) -> Result<(), String> {
+    pub(crate) async fn send_number_in(
+        &mut self,
+        room: &str,
+        to: &str,
+        number: usize,
+    ) -> Result<(), String> {
         let mut body = json!({ "roomId": room, "candidate": number.to_string() });
         body[self.kind.word("targetId", "targetUserId")] = json!(to);
         let answer = self.ask(self.kind.word("ice-candidate", "ice:candidate"), body).await;
@@ -302,7 +355,12 @@ impl ResumingClient {
 
     /// Sends a number to a peer in the room `r`, and asserts success.
     pub(crate) async fn send_number(&mut self, to: &str, number: usize) {
-        assert_eq!(self.send_number_in("r", to, number).await, Ok(()), "{:?}: {number} to {to}", self.kind);
+        assert_eq!(
+            self.send_number_in("r", to, number).await,
+            Ok(()),
+            "{:?}: {number} to {to}",
+            self.kind
+        );
     }
 
     pub(crate) async fn send_numbers(&mut self, to: &str, numbers: Range<usize>) {
@@ -314,9 +372,13 @@ impl ResumingClient {
     /// Returns the next event, with its text.
     pub(crate) async fn next_event(&mut self) -> (Received, String) {
         let response = self.next().await;
-        let protocol = if self.kind == ClientKind::Envelope { Protocol::Envelope } else { Protocol::SocketIo };
+        let protocol =
+            if self.kind == ClientKind::Envelope { Protocol::Envelope } else { Protocol::SocketIo };
         let observed = protocol.decode(&response).unwrap_or_else(|error| panic!("{error:#}"));
-        (observed.unwrap_or_else(|| panic!("{:?}: unexpected reply {response}", self.kind)), response)
+        (
+            observed.unwrap_or_else(|| panic!("{:?}: unexpected reply {response}", self.kind)),
+            response,
+        )
     }
 
     pub(crate) async fn expect_event(&mut self, expected: Received) {
@@ -389,7 +451,10 @@ impl ResumingClient {
 
 /// Returns the number in an offset.
 fn number_in(seen: &str) -> u64 {
-    seen.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {seen}"))
+    seen.rsplit('-')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no number: {seen}"))
 }
 
 fn json_of(text: &str) -> Value {

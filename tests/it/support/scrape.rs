@@ -21,7 +21,8 @@ impl Scrape {
 
     fn read(text: &str) -> Self {
         let series = text.lines().filter(|line| !line.starts_with('#')).map(|line| {
-            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no series: {line}"));
+            let (name, value) =
+                line.rsplit_once(' ').unwrap_or_else(|| panic!("no series: {line}"));
             (name.to_owned(), value.to_owned())
         });
         Self(series.collect())

@@ -17,8 +17,9 @@ use super::tls::{Authority, Identity};
 /// How long anything may take that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// Time limits that end a connection within a few seconds. Long enough that a busy machine does not reach them by itself:
-/// a sender waits a second for a queue that is half full, before anything else happens.
+/// Time limits that end a connection within a few seconds. Long enough that a busy machine does not
+/// reach them by itself: a sender waits a second for a queue that is half full, before anything
+/// else happens.
 pub(crate) fn short() -> Timeouts {
     Timeouts {
         write_stall: Duration::from_secs(4),
@@ -36,9 +37,13 @@ pub(crate) struct TestServer {
     trusted: Option<Arc<ClientConfig>>,
 }
 
-/// Most tests are about the documented events of Socket.IO, not those that `standard` sends beside them.
-pub(crate) const DOCUMENTED_EVENTS: &str =
-    concat!("--socketio-profiles=", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/socketio/documented.toml");
+/// Most tests are about the documented events of Socket.IO, not those that `standard` sends beside
+/// them.
+pub(crate) const DOCUMENTED_EVENTS: &str = concat!(
+    "--socketio-profiles=",
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/fixtures/socketio/documented.toml"
+);
 
 impl TestServer {
     pub(crate) fn start() -> Self {
@@ -54,7 +59,8 @@ impl TestServer {
     pub(crate) fn within(timeouts: &Timeouts, flags: &[&str]) -> Self {
         let own = ["--host=127.0.0.1", "--port=0", "--resume-seconds=0", DOCUMENTED_EVENTS];
         let flags = own.iter().chain(flags).map(Into::into);
-        let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new()).expect("the settings are valid");
+        let loaded = config::load_from(flags, BTreeMap::new(), BTreeMap::new())
+            .expect("the settings are valid");
         let server = Server::start(loaded.config, None, *timeouts).expect("a free port");
         Self { address: server.local_addr(), server: Some(server), trusted: None }
     }
@@ -72,7 +78,8 @@ impl TestServer {
         flags: &[&str],
     ) -> Self {
         let files = identity.flags();
-        let flags: Vec<&str> = files.iter().map(String::as_str).chain(flags.iter().copied()).collect();
+        let flags: Vec<&str> =
+            files.iter().map(String::as_str).chain(flags.iter().copied()).collect();
         let mut server = Self::within(timeouts, &flags);
         server.trusted = Some(Arc::new(authority.client(&[&TLS13])));
         server

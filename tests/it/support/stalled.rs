@@ -14,8 +14,8 @@ pub(crate) async fn is_dropped(server: TestServer, protocol: Protocol) {
     let stalled = Peer::join(&server, protocol, "r", "stalled").await;
     stalled.narrow();
     let mut ann = Peer::join(&server, Protocol::Envelope, "r", "ann").await;
-    // Large enough that the kernel's buffers are soon full, and small enough that the queue is full before the time limit of
-    // a write is over: a busy machine takes a while for each.
+    // Large enough that the kernel's buffers are soon full, and small enough that the queue is full
+    // before the time limit of a write is over: a busy machine takes a while for each.
     let (to, sdp) = (ann.list[0].clone(), "x".repeat(20_000));
     let question = json!({ "type": "room:state", "payload": { "roomId": "nowhere" } }).to_string();
     loop {

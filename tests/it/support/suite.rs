@@ -1,7 +1,9 @@
-//! Runs one suite of cases for several kinds of clients: each case is a test of each kind, or states why not.
+//! Runs one suite of cases for several kinds of clients: each case is a test of each kind, or
+//! states why not.
 
-/// Defines a test for each case and kind of client: `module::case on One Other, not Third: "reason";`. A case is an async
-/// function of the kind. Another test fails if a case neither runs on a kind nor excludes it with a reason.
+/// Defines a test for each case and kind of client:
+/// `module::case on One Other, not Third: "reason";`. A case is an async function of the kind.
+/// Another test fails if a case neither runs on a kind nor excludes it with a reason.
 macro_rules! suite {
     ($kinds:ident::$all:ident; $($module:ident::$case:ident on $($has:ident)+ $(, not $($lacks:ident)+: $reason:literal)*;)+) => {
         $(

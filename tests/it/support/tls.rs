@@ -29,12 +29,14 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Writes a certificate for this machine, and its key, into files of a folder, in place of what is there.
+    /// Writes a certificate for this machine, and its key, into files of a folder, in place of what
+    /// is there.
     pub(crate) fn issue(&self, folder: &Path) -> Identity {
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
-        let identity = Identity { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
+        let identity =
+            Identity { certificate: folder.join("certificate.pem"), key: folder.join("key.pem") };
         std::fs::create_dir_all(folder).unwrap();
         replace(&identity.certificate, &leaf.pem());
         replace(&identity.key, &key.serialize_pem());
@@ -61,14 +63,22 @@ pub(crate) enum Https {
 
 impl Https {
     /// Speaks HTTP/2 or HTTP/1.1, and offers nothing else.
-    pub(crate) async fn connect(address: SocketAddr, mut tls: ClientConfig, is_http2: bool) -> Self {
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        mut tls: ClientConfig,
+        is_http2: bool,
+    ) -> Self {
         tls.alpn_protocols = vec![if is_http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
         let stream = connector.connect(ServerName::from(address.ip()), stream).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(if is_http2 { &b"h2"[..] } else { b"http/1.1" }));
+        assert_eq!(
+            stream.get_ref().1.alpn_protocol(),
+            Some(if is_http2 { &b"h2"[..] } else { b"http/1.1" })
+        );
         if is_http2 {
-            let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            let (requests, connection) =
+                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
             tokio::spawn(connection);
             Self::Two(requests)
         } else {
@@ -79,7 +89,13 @@ impl Https {
     }
 
     /// The status of the answer and its body, which came by the version of the connection.
-    pub(crate) async fn ask(&self, method: Method, url: &str, origin: Option<&str>, body: &str) -> (u16, String) {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        origin: Option<&str>,
+        body: &str,
+    ) -> (u16, String) {
         let mut request = Request::builder().method(method).uri(url);
         if let Some(origin) = origin {
             request = request.header("origin", origin);
@@ -122,7 +138,10 @@ impl Identity {
     /// As flags.
     pub(crate) fn flags(&self) -> [String; 2] {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
-        [format!("--tls-cert={}", text(&self.certificate)), format!("--tls-key={}", text(&self.key))]
+        [
+            format!("--tls-cert={}", text(&self.certificate)),
+            format!("--tls-key={}", text(&self.key)),
+        ]
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::{SinkExt, StreamExt};
@@ -102,7 +104,8 @@ impl Issuer {
     pub(crate) fn sign_with(&self, header: &Value, claims: &Value) -> String {
         let unsigned = unsigned(header, claims);
         let signed = unsigned.trim_end_matches('.');
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, self.algorithm).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, self.algorithm).unwrap();
         format!("{signed}.{signature}")
     }
 
@@ -244,24 +247,37 @@ pub(crate) async fn enter(
             let mut socket = shake_hands(server, "/ws", None).await?;
             next_reply(&mut socket).await;
             let payload = token.map_or_else(|| json!({}), |token| json!({ "token": token }));
-            send_text(&mut socket, json!({ "type": "auth:request", "payload": payload }).to_string()).await;
+            send_text(
+                &mut socket,
+                json!({ "type": "auth:request", "payload": payload }).to_string(),
+            )
+            .await;
             let answer = next_reply(&mut socket).await;
             let response: Value = serde_json::from_str(&answer).unwrap();
             if response["payload"]["success"] != true {
                 return Err(answer.into());
             }
-            let user = if profile["userId"].is_null() { json!({}) } else { json!({ "id": profile["userId"] }) };
+            let user = if profile["userId"].is_null() {
+                json!({})
+            } else {
+                json!({ "id": profile["userId"] })
+            };
             let join = json!({ "roomId": room, "user": user, "metadata": profile });
-            send_text(&mut socket, json!({ "type": "room:join", "payload": join }).to_string()).await;
+            send_text(&mut socket, json!({ "type": "room:join", "payload": join }).to_string())
+                .await;
             let state = next_reply(&mut socket).await;
             let read: Value = serde_json::from_str(&state).unwrap();
             if read["type"] == "error" {
                 return Err(state.into());
             }
-            Ok(Entered { socket, answer: json!({ "auth": response["payload"], "state": read["payload"] }) })
+            Ok(Entered {
+                socket,
+                answer: json!({ "auth": response["payload"], "state": read["payload"] }),
+            })
         }
         Protocol::Topic => {
-            let metadata: String = URL_ENCODED.iter().fold(profile.to_string(), |text, (a, b)| text.replace(a, b));
+            let metadata: String =
+                URL_ENCODED.iter().fold(profile.to_string(), |text, (a, b)| text.replace(a, b));
             let and = if query.is_empty() { "?" } else { "&" };
             let path = format!("/ws/{room}{query}{and}metadata={metadata}");
             let mut socket = shake_hands(server, &path, None).await?;
@@ -291,8 +307,12 @@ pub(crate) async fn enter(
 const URL_ENCODED: [(&str, &str); 4] = [("{", "%7B"), ("}", "%7D"), ("\"", "%22"), (" ", "%20")];
 
 /// A Socket.IO connection with the token in its CONNECT packet.
-pub(crate) async fn connect_socketio(server: &TestServer, token: Option<&str>) -> Result<WebSocket, String> {
-    let mut socket = shake_hands(server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
+pub(crate) async fn connect_socketio(
+    server: &TestServer,
+    token: Option<&str>,
+) -> Result<WebSocket, String> {
+    let mut socket =
+        shake_hands(server, "/socket.io/?EIO=4&transport=websocket", None).await.unwrap();
     next_reply(&mut socket).await;
     let auth = token.map(|token| json!({ "token": token }).to_string()).unwrap_or_default();
     send_text(&mut socket, format!("40{auth}")).await;

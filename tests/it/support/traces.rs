@@ -27,13 +27,19 @@ const CLIENTS: usize = 4;
 
 /// Infers from a trace that the bytes describe: four for each entry.
 pub(crate) fn check(data: &[u8]) {
-    let clients =
-        (0..CLIENTS).map(|client| RecordedClient { id: id(client), revision: 4, ..RecordedClient::default() });
+    let clients = (0..CLIENTS).map(|client| RecordedClient {
+        id: id(client),
+        revision: 4,
+        ..RecordedClient::default()
+    });
     let mut trace = Trace { clients: clients.collect(), ..Trace::default() };
     trace.entries = data.chunks_exact(4).map(entry).collect();
     let Ok(inferred) = infer(&trace) else { return };
     for unexplained in &inferred.unexplained {
-        assert!(!unexplained.event.is_empty() && !unexplained.example.is_empty(), "{unexplained:?}");
+        assert!(
+            !unexplained.event.is_empty() && !unexplained.example.is_empty(),
+            "{unexplained:?}"
+        );
     }
     let text = inferred.to_toml("fuzzed", "made of bytes", "two\nlines \u{7}");
     if let Err(error) = Profile::read("fuzzed.toml", &text) {
@@ -85,7 +91,9 @@ fn value(byte: u8, depth: u8) -> Value {
         12 if depth > 0 => json!([value(byte / 3, depth - 1), value(byte / 5, depth - 1)]),
         12 | 13 => json!("$text"),
         _ if depth == 0 => json!(1.5),
-        14 => json!({ "room": "room", "name": format!("name {client}"), "to": value(byte / 7, depth - 1) }),
+        14 => {
+            json!({ "room": "room", "name": format!("name {client}"), "to": value(byte / 7, depth - 1) })
+        }
         _ => {
             json!({ "target": id(client % CLIENTS), "data": value(byte / 16, depth - 1), "a key": value(byte / 2, 0) })
         }

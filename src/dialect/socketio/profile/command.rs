@@ -29,7 +29,9 @@ pub(in crate::dialect::socketio) fn command(
         return Err(DecodeError::Binary);
     }
     if rule.args.is_none() && rule.room.is_none() {
-        return EventRequest::new(standard_event(rule.does, arguments), arguments).command().map(Some);
+        return EventRequest::new(standard_event(rule.does, arguments), arguments)
+            .command()
+            .map(Some);
     }
     let room = match (bindings.room, &rule.room) {
         (Some(value), _) => Some(room_id(value)?),
@@ -37,7 +39,8 @@ pub(in crate::dialect::socketio) fn command(
     };
     Ok(Some(match rule.does {
         Does::Join => {
-            let peer = bindings.user.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
+            let peer =
+                bindings.user.map(|value| json::id("userId", value, PeerId::new)).transpose()?;
             let room = room.ok_or(DecodeError::Missing("room"))?;
             Command::Join { room, peer, metadata: metadata(bindings), kind: RoomKind::Group }
         }
@@ -57,7 +60,9 @@ fn standard_event(does: Does, arguments: &Arguments<'_>) -> ClientEvent {
         Does::Leave => ClientEvent::LeaveRoom,
         does => {
             let body = match &arguments.first {
-                Some(Argument::Object(members)) => members.first_of(&BODY_KEYS).map(|(_, value)| value),
+                Some(Argument::Object(members)) => {
+                    members.first_of(&BODY_KEYS).map(|(_, value)| value)
+                }
                 Some(Argument::Other(_)) | None => None,
             };
             ClientEvent::Signal(body.map_or(SignalKind::Offer, |body| kind_of(does, body)))
@@ -66,8 +71,16 @@ fn standard_event(does: Does, arguments: &Arguments<'_>) -> ClientEvent {
 }
 
 /// Keys of the body of a signal whose kind follows from the body.
-const BODY_KEYS: [&str; 8] =
-    ["signal", "offer", "answer", "candidate", "sdp", "description", "sessionDescription", "iceCandidate"];
+const BODY_KEYS: [&str; 8] = [
+    "signal",
+    "offer",
+    "answer",
+    "candidate",
+    "sdp",
+    "description",
+    "sessionDescription",
+    "iceCandidate",
+];
 
 /// Returns the kind of a signal: an SDP says its type, anything else is a candidate.
 fn kind_of(does: Does, body: JsonText<'_>) -> SignalKind {
@@ -103,20 +116,26 @@ fn metadata(bindings: &Bindings<'_>) -> Metadata {
     Metadata::new(&text)
 }
 
-/// Returns a signal in the form of a profile: the sender's object, or the body alone where the arguments are positions.
+/// Returns a signal in the form of a profile: the sender's object, or the body alone where the
+/// arguments are positions.
 fn signal(kind: SignalKind, body: JsonText<'_>, arguments: &Arguments<'_>) -> Signal {
     let (text, content, fields) = match &arguments.first {
         Some(Argument::Object(members)) if holder(members, body).is_some() => {
             let (key, value) = holder(members, body).expect("just found");
             let fields = SenderFields::of(kind, members.keys());
-            let (text, found) = members.object_without(|name| fields.contains(name) && name != key, key);
+            let (text, found) =
+                members.object_without(|name| fields.contains(name) && name != key, key);
             let start = found.start + offset(value, body).unwrap_or_default();
             (text, start..start + body.get().len(), fields)
         }
         _ => (body.get().into(), 0..body.get().len(), SenderFields::always()),
     };
     let is_object = content.len() < text.len();
-    let object = if is_object { u32::try_from(text.len()).expect("messages are shorter than 4 GiB") } else { 0 };
+    let object = if is_object {
+        u32::try_from(text.len()).expect("messages are shorter than 4 GiB")
+    } else {
+        0
+    };
     let note = Note { fields, is_in_form_of_profile: true, object, ..Note::default() };
     Signal {
         kind,
@@ -137,11 +156,17 @@ fn holder<'a, 'b>(members: &'b Members<'a>, body: JsonText<'_>) -> Option<(&'b s
 
 /// Returns where the text of the body stands in that of a value, if it does.
 fn offset(value: JsonText<'_>, body: JsonText<'_>) -> Option<usize> {
-    let (value, body) = (value.get().as_bytes().as_ptr_range(), body.get().as_bytes().as_ptr_range());
-    (value.start <= body.start && body.end <= value.end).then(|| body.start as usize - value.start as usize)
+    let (value, body) =
+        (value.get().as_bytes().as_ptr_range(), body.get().as_bytes().as_ptr_range());
+    (value.start <= body.start && body.end <= value.end)
+        .then(|| body.start as usize - value.start as usize)
 }
 
-fn relay(rule: &InRule, bindings: &Bindings<'_>, call: Call<'_, '_>) -> Result<Command, DecodeError> {
+fn relay(
+    rule: &InRule,
+    bindings: &Bindings<'_>,
+    call: Call<'_, '_>,
+) -> Result<Command, DecodeError> {
     let name = rule.rename.as_deref().unwrap_or(&call.arguments.name);
     let mut command = application::command(call, Relayed { name, echo: false })?;
     if let Command::Relay { room, target: to, .. } = &mut command {

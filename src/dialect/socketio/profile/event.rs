@@ -1,4 +1,5 @@
-//! Events in the form of a profile: the packets of its `[[out]]` rules, and those of `standard` where no rule replaces them.
+//! Events in the form of a profile: the packets of its `[[out]]` rules, and those of `standard`
+//! where no rule replaces them.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -65,19 +66,32 @@ impl Profile {
         now: SystemTime,
     ) -> Option<Frame> {
         let list = OnceCell::new();
-        let context =
-            Context { room: Some(room.id()), me: room.peer(receiver).map(Arc::as_ref), ..Context::new(now, &list) };
+        let context = Context {
+            room: Some(room.id()),
+            me: room.peer(receiver).map(Arc::as_ref),
+            ..Context::new(now, &list)
+        };
         let (words, standard) = (words(event), || encode::event(event));
         match event {
             Event::Joined(snapshot) => Some(self.welcome(snapshot, None, now)),
-            Event::PeerJoined { peer, .. } | Event::PeerAway { peer, .. } | Event::PeerBack { peer, .. } => {
+            Event::PeerJoined { peer, .. }
+            | Event::PeerAway { peer, .. }
+            | Event::PeerBack { peer, .. } => {
                 let peers: Vec<Arc<Peer>> = room.peers().cloned().collect();
-                self.packets(words, standard, &Context { peer: Some(peer), peers: &peers, ..context })
+                self.packets(
+                    words,
+                    standard,
+                    &Context { peer: Some(peer), peers: &peers, ..context },
+                )
             }
             Event::PeerLeft { peer, reason, .. } => {
                 let peers: Vec<Arc<Peer>> = room.peers().cloned().collect();
                 let reason = Some(reason.as_str());
-                self.packets(words, standard, &Context { peer: Some(peer), peers: &peers, reason, ..context })
+                self.packets(
+                    words,
+                    standard,
+                    &Context { peer: Some(peer), peers: &peers, reason, ..context },
+                )
             }
             Event::SignalRelayed { room, from, found_by, signal } => {
                 let name = signal.name.as_deref().unwrap_or(signal_name(signal.kind));
@@ -134,7 +148,8 @@ impl Profile {
             peers: &snapshot.peers,
             ..Context::new(now, &list)
         };
-        let packets = self.packets(&JOINED, || Some(encode::joined(snapshot, ice_servers)), &context);
+        let packets =
+            self.packets(&JOINED, || Some(encode::joined(snapshot, ice_servers)), &context);
         packets.unwrap_or(Frame::Several(Vec::new()))
     }
 
@@ -152,7 +167,12 @@ impl Profile {
         self.expand(On::Error, &context).map(|(packets, _)| packets)
     }
 
-    fn packets(&self, words: &[On], standard: impl FnOnce() -> Option<Frame>, context: &Context<'_>) -> Option<Frame> {
+    fn packets(
+        &self,
+        words: &[On],
+        standard: impl FnOnce() -> Option<Frame>,
+        context: &Context<'_>,
+    ) -> Option<Frame> {
         let mut own = Vec::new();
         let mut keeps = true;
         for (index, on) in words.iter().enumerate() {
@@ -162,7 +182,8 @@ impl Profile {
             }
         }
         let kept = if keeps { standard() } else { None };
-        let packets: Vec<String> = kept.into_iter().flat_map(Frame::into_texts).chain(own).collect();
+        let packets: Vec<String> =
+            kept.into_iter().flat_map(Frame::into_texts).chain(own).collect();
         (!packets.is_empty()).then_some(Frame::Several(packets))
     }
 }

@@ -110,7 +110,8 @@ pub(super) fn read(file: &str, text: &str) -> Result<Profile, ProfileError> {
     Ok(profile)
 }
 
-/// Names of events that a file lists twice in different roles are found here, so each rule is checked in file order.
+/// Names of events that a file lists twice in different roles are found here, so each rule is
+/// checked in file order.
 struct Reader<'a> {
     file: &'a str,
     text: &'a str,
@@ -122,18 +123,28 @@ impl Reader<'_> {
         ProfileError { file: self.file.to_owned(), line: before.matches('\n').count() + 1, message }
     }
 
-    fn incoming(&self, rule: &Spanned<Incoming>, profile: &mut Profile) -> Result<(), ProfileError> {
+    fn incoming(
+        &self,
+        rule: &Spanned<Incoming>,
+        profile: &mut Profile,
+    ) -> Result<(), ProfileError> {
         let at = rule.span().start;
         let rule = rule.get_ref();
         let does = word(rule.does.get_ref(), &Does::NAMES)
             .map_err(|message| self.error(rule.does.span().start, format!("`does` {message}")))?;
         let args = rule.args.as_ref().map(|args| {
-            let patterns = args.get_ref().iter().map(Pattern::compile).collect::<Result<Vec<_>, _>>();
+            let patterns =
+                args.get_ref().iter().map(Pattern::compile).collect::<Result<Vec<_>, _>>();
             patterns.map_err(|message| self.error(args.span().start, message))
         });
-        let shape = rule.args.as_ref().map(|args| self.text[args.span()].trim().to_owned()).unwrap_or_default();
+        let shape = rule
+            .args
+            .as_ref()
+            .map(|args| self.text[args.span()].trim().to_owned())
+            .unwrap_or_default();
         let room = rule.room.as_ref().map(|room| {
-            RoomId::new(room.get_ref()).map_err(|problem| self.error(room.span().start, format!("`room` {problem}")))
+            RoomId::new(room.get_ref())
+                .map_err(|problem| self.error(room.span().start, format!("`room` {problem}")))
         });
         let rename = rule.rename.as_ref().map(Spanned::get_ref).cloned();
         let compiled = InRule {
@@ -159,7 +170,8 @@ impl Reader<'_> {
             && compiled.args.is_some()
             && !compiled.binds(&variable)
         {
-            let message = format!("a rule with `does = \"{}\"` must bind `{name}`", rule.does.get_ref());
+            let message =
+                format!("a rule with `does = \"{}\"` must bind `{name}`", rule.does.get_ref());
             return Err(self.error(at, message));
         }
         let events = rule.event.as_slice();
@@ -168,12 +180,16 @@ impl Reader<'_> {
         }
         for event in events {
             if is_socketio_name(event) {
-                return Err(
-                    self.error(at, format!("`{event}` is an event of Socket.IO itself and never reaches the server"))
-                );
+                return Err(self.error(
+                    at,
+                    format!(
+                        "`{event}` is an event of Socket.IO itself and never reaches the server"
+                    ),
+                ));
             }
             let rules = profile.incoming.entry(event.clone()).or_default();
-            let is_dead = rules.iter().any(|earlier| earlier.args.is_none() || earlier.args == compiled.args);
+            let is_dead =
+                rules.iter().any(|earlier| earlier.args.is_none() || earlier.args == compiled.args);
             if is_dead {
                 return Err(self.error(
                     at,
@@ -190,63 +206,102 @@ impl Reader<'_> {
         if does != Does::Relay {
             return Err(self.error(at, "`rename` goes with `does = \"relay\"`".to_owned()));
         }
-        message::check_name("rename", name.get_ref()).map_err(|problem| self.error(at, problem.to_string()))
+        message::check_name("rename", name.get_ref())
+            .map_err(|problem| self.error(at, problem.to_string()))
     }
 
-    fn outgoing(&self, rule: &Spanned<Outgoing>, profile: &mut Profile) -> Result<(), ProfileError> {
+    fn outgoing(
+        &self,
+        rule: &Spanned<Outgoing>,
+        profile: &mut Profile,
+    ) -> Result<(), ProfileError> {
         let at = rule.span().start;
         let rule = rule.get_ref();
-        let on = rule.on.get_ref().as_slice().iter().map(|name| word(name, &On::NAMES)).collect::<Result<Vec<_>, _>>();
-        let on = on.map_err(|message| self.error(rule.on.span().start, format!("`on` {message}")))?;
+        let on = rule
+            .on
+            .get_ref()
+            .as_slice()
+            .iter()
+            .map(|name| word(name, &On::NAMES))
+            .collect::<Result<Vec<_>, _>>();
+        let on =
+            on.map_err(|message| self.error(rule.on.span().start, format!("`on` {message}")))?;
         if on.is_empty() {
-            return Err(self.error(at, "`on` must name at least one event of the server".to_owned()));
+            return Err(
+                self.error(at, "`on` must name at least one event of the server".to_owned())
+            );
         }
         let is_each = match &rule.each {
             None => false,
-            Some(each) if each.get_ref() == "peers" && on.iter().all(|on| On::WITH_PEERS.contains(on)) => true,
+            Some(each)
+                if each.get_ref() == "peers" && on.iter().all(|on| On::WITH_PEERS.contains(on)) =>
+            {
+                true
+            }
             Some(each) => {
-                let message =
-                    "`each` takes \"peers\", in rules on joined, peer-joined, peer-left, users-changed and full";
+                let message = "`each` takes \"peers\", in rules on joined, peer-joined, peer-left, users-changed and full";
                 return Err(self.error(each.span().start, message.to_owned()));
             }
         };
         if on.contains(&On::Full) && rule.size.is_none() {
-            return Err(self.error(at, "`on = \"full\"` needs `size`, the number of peers".to_owned()));
+            return Err(
+                self.error(at, "`on = \"full\"` needs `size`, the number of peers".to_owned())
+            );
         }
         if rule.size.is_some() && !on.iter().all(|on| On::WITH_PEERS.contains(on)) {
-            let message = "`size` goes with rules on joined, peer-joined, peer-left, users-changed and full";
+            let message =
+                "`size` goes with rules on joined, peer-joined, peer-left, users-changed and full";
             return Err(self.error(at, message.to_owned()));
         }
         if rule.of.is_some() && !on.iter().all(|on| On::WITH_SENDER.contains(on)) {
-            return Err(self.error(at, "`of` goes with rules on offer, answer, candidate and relay".to_owned()));
+            return Err(self.error(
+                at,
+                "`of` goes with rules on offer, answer, candidate and relay".to_owned(),
+            ));
         }
         let event = match rule.event.as_deref() {
-            None if rule.args.is_some() => return Err(self.error(at, "`args` needs an `event`".to_owned())),
+            None if rule.args.is_some() => {
+                return Err(self.error(at, "`args` needs an `event`".to_owned()));
+            }
             None => None,
             Some("$event") if on == [On::Relay] => Some(Name::Relayed),
             Some("$event") => {
-                return Err(self.error(at, "`$event` names the event in rules on relay only".to_owned()));
+                return Err(
+                    self.error(at, "`$event` names the event in rules on relay only".to_owned())
+                );
             }
             Some(event) if is_socketio_name(event) => {
-                return Err(
-                    self.error(at, format!("`{event}` is an event of Socket.IO itself: clients would not hear it"))
-                );
+                return Err(self.error(
+                    at,
+                    format!("`{event}` is an event of Socket.IO itself: clients would not hear it"),
+                ));
             }
             Some(event) => Some(Name::Own(event.to_owned())),
         };
-        // An event that clients can have relayed under its name must not be one that they believe from the server.
-        let relayed = profile.incoming.iter().flat_map(|(name, rules)| rules.iter().map(move |rule| (name, rule)));
+        // An event that clients can have relayed under its name must not be one that they believe
+        // from the server.
+        let relayed = profile
+            .incoming
+            .iter()
+            .flat_map(|(name, rules)| rules.iter().map(move |rule| (name, rule)));
         let mut relayed = relayed.filter(|(_, rule)| rule.does == Does::Relay);
         if let Some(Name::Own(event)) = &event
             && on != [On::Relay]
             && relayed.any(|(name, rule)| rule.rename.as_ref().unwrap_or(name) == event)
         {
-            return Err(self
-                .error(at, format!("`{event}` is sent by the server and relayed from clients: they could forge it")));
+            return Err(self.error(
+                at,
+                format!(
+                    "`{event}` is sent by the server and relayed from clients: they could forge it"
+                ),
+            ));
         }
         let templates = |args: &Spanned<Vec<toml::Value>>| {
-            let compiled = args.get_ref().iter().map(|value| Template::compile(value, &on, is_each));
-            compiled.collect::<Result<Vec<_>, _>>().map_err(|message| self.error(args.span().start, message))
+            let compiled =
+                args.get_ref().iter().map(|value| Template::compile(value, &on, is_each));
+            compiled
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|message| self.error(args.span().start, message))
         };
         let args = rule.args.as_ref().map(templates).transpose()?.unwrap_or_default();
         let of = rule.of.as_ref().map(|of| of.as_slice().to_vec()).unwrap_or_default();
@@ -267,12 +322,17 @@ fn word<T: Copy>(name: &str, names: &[(&'static str, T)]) -> Result<T, String> {
     })
 }
 
-/// Adds a suggestion to serde's message, such as: unknown field `evnt`, expected one of `event`, `does`.
+/// Adds a suggestion to serde's message, such as: unknown field `evnt`, expected one of `event`,
+/// `does`.
 fn with_key_suggestion(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
         Some((unknown, known)) if message.starts_with("unknown field") => {
-            format!("unknown key `{unknown}`{}; keys here are {}", suggestion(unknown, known), known.join(", "))
+            format!(
+                "unknown key `{unknown}`{}; keys here are {}",
+                suggestion(unknown, known),
+                known.join(", ")
+            )
         }
         _ => message.to_owned(),
     }

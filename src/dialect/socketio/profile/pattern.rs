@@ -1,7 +1,7 @@
 //! Patterns: the `args` of `[[in]]` rules, which bind values of an event to variables.
 //!
-//! A pattern is compiled once from TOML and matched against the raw arguments of an event. Matching borrows: a bound value
-//! is a slice of the message.
+//! A pattern is compiled once from TOML and matched against the raw arguments of an event. Matching
+//! borrows: a bound value is a slice of the message.
 
 use std::borrow::Cow;
 
@@ -69,15 +69,21 @@ impl Pattern {
         Ok(match value {
             toml::Value::String(text) => match text.strip_prefix('$') {
                 // `$$` is a literal that begins with a dollar sign.
-                Some(literal) if literal.starts_with('$') => Self::Literal(Literal::Text(literal.to_owned())),
+                Some(literal) if literal.starts_with('$') => {
+                    Self::Literal(Literal::Text(literal.to_owned()))
+                }
                 Some("_") => Self::Anything,
                 Some(name) => {
-                    let (name, is_optional) = name.strip_suffix('?').map_or((name, false), |name| (name, true));
+                    let (name, is_optional) =
+                        name.strip_suffix('?').map_or((name, false), |name| (name, true));
                     Self::Bind { variable: Variable::parse(name)?, is_optional }
                 }
                 None => Self::Literal(Literal::Text(text.clone())),
             },
-            #[expect(clippy::cast_precision_loss, reason = "JSON numbers are compared as JavaScript does")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "JSON numbers are compared as JavaScript does"
+            )]
             toml::Value::Integer(number) => Self::Literal(Literal::Number(*number as f64)),
             toml::Value::Float(number) => Self::Literal(Literal::Number(*number)),
             toml::Value::Boolean(value) => Self::Literal(Literal::Boolean(*value)),
@@ -108,7 +114,9 @@ impl Pattern {
 
     /// Returns whether a first argument has the kind that is wanted, without reading its values.
     pub(super) fn may_match(&self, first: Option<&Argument<'_>>) -> bool {
-        let is_id = |variable: &Variable| matches!(variable, Variable::Room | Variable::User | Variable::Target);
+        let is_id = |variable: &Variable| {
+            matches!(variable, Variable::Room | Variable::User | Variable::Target)
+        };
         let is_object = matches!(first, Some(Argument::Object(_)));
         match (self, first) {
             (Self::Object { keys, .. }, Some(Argument::Object(members))) => {
@@ -129,8 +137,13 @@ impl Pattern {
         }
     }
 
-    /// Matches a value; an absent one is `None`. What was bound before a mismatch is left in `bindings`.
-    pub(super) fn matches<'a>(&self, value: Option<JsonText<'a>>, bindings: &mut Bindings<'a>) -> bool {
+    /// Matches a value; an absent one is `None`. What was bound before a mismatch is left in
+    /// `bindings`.
+    pub(super) fn matches<'a>(
+        &self,
+        value: Option<JsonText<'a>>,
+        bindings: &mut Bindings<'a>,
+    ) -> bool {
         match self {
             Self::Anything => true,
             Self::Literal(literal) => value.is_some_and(|value| literal.matches(value)),
@@ -140,10 +153,12 @@ impl Pattern {
                 Some(value) => variable.bind(value, bindings),
             },
             Self::Object { keys, rest } => {
-                let Some(members) = value.filter(|value| value.is_object()).and_then(Members::read) else {
+                let Some(members) = value.filter(|value| value.is_object()).and_then(Members::read)
+                else {
                     return false;
                 };
-                let is_match = keys.iter().all(|(key, pattern)| pattern.matches(members.get(key), bindings));
+                let is_match =
+                    keys.iter().all(|(key, pattern)| pattern.matches(members.get(key), bindings));
                 if is_match && *rest {
                     let is_rest = |key: &str| keys.iter().all(|(name, _)| name != key);
                     bindings.meta.extend(members.into_iter().filter(|(key, _)| is_rest(key)));
@@ -158,9 +173,8 @@ impl Literal {
     fn matches(&self, value: JsonText<'_>) -> bool {
         match self {
             Self::Text(text) => json::string(value).is_some_and(|value| value == text.as_str()),
-            Self::Number(number) => {
-                serde_json::from_str(value.get()).is_ok_and(|value: f64| value.total_cmp(number).is_eq())
-            }
+            Self::Number(number) => serde_json::from_str(value.get())
+                .is_ok_and(|value: f64| value.total_cmp(number).is_eq()),
             Self::Boolean(expected) => value.get() == if *expected { "true" } else { "false" },
         }
     }
@@ -194,7 +208,9 @@ impl Variable {
                 true
             }
             Self::Meta => {
-                let Some(members) = Some(value).filter(|value| value.is_object()).and_then(Members::read) else {
+                let Some(members) =
+                    Some(value).filter(|value| value.is_object()).and_then(Members::read)
+                else {
                     return false;
                 };
                 bindings.meta.extend(members);

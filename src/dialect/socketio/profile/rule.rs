@@ -100,8 +100,10 @@ impl On {
         ("removed", Self::Removed),
     ];
     pub(super) const SIGNALS: [Self; 3] = [Self::Offer, Self::Answer, Self::Candidate];
-    pub(super) const WITH_SENDER: [Self; 4] = [Self::Offer, Self::Answer, Self::Candidate, Self::Relay];
-    pub(super) const WITH_PEER: [Self; 4] = [Self::PeerJoined, Self::PeerLeft, Self::PeerAway, Self::PeerBack];
+    pub(super) const WITH_SENDER: [Self; 4] =
+        [Self::Offer, Self::Answer, Self::Candidate, Self::Relay];
+    pub(super) const WITH_PEER: [Self; 4] =
+        [Self::PeerJoined, Self::PeerLeft, Self::PeerAway, Self::PeerBack];
     pub(super) const WITH_PEERS: [Self; 5] =
         [Self::Joined, Self::PeerJoined, Self::PeerLeft, Self::UsersChanged, Self::Full];
     pub(super) const IN_ROOM: [Self; 11] = [
@@ -154,14 +156,21 @@ impl InRule {
         self.decides
     }
 
-    /// Returns whether the first argument has the kind that the shape asks for: cheap, and nearly always right.
+    /// Returns whether the first argument has the kind that the shape asks for: cheap, and nearly
+    /// always right.
     pub(super) fn may_match(&self, first: Option<&Argument<'_>>) -> bool {
-        self.args.as_ref().and_then(|args| args.first()).is_none_or(|pattern| pattern.may_match(first))
+        self.args
+            .as_ref()
+            .and_then(|args| args.first())
+            .is_none_or(|pattern| pattern.may_match(first))
     }
 
-    /// Matches the arguments, which `read` returns. Without a shape anything matches, nothing is read, and nothing is bound.
-    /// Arguments beyond the shape are ignored.
-    pub(super) fn matches<'a, 'b>(&self, read: impl FnOnce() -> &'b [JsonText<'a>]) -> Option<Bindings<'a>>
+    /// Matches the arguments, which `read` returns. Without a shape anything matches, nothing is
+    /// read, and nothing is bound. Arguments beyond the shape are ignored.
+    pub(super) fn matches<'a, 'b>(
+        &self,
+        read: impl FnOnce() -> &'b [JsonText<'a>],
+    ) -> Option<Bindings<'a>>
     where
         'a: 'b,
     {
@@ -185,7 +194,8 @@ pub struct OutRule {
     /// The name of the event; `None` sends nothing, in place of the event of `standard`.
     pub(super) event: Option<Name>,
     pub(super) args: Vec<Template>,
-    /// Names under which the sender sent a signal or a relayed event, if the rule is for those only.
+    /// Names under which the sender sent a signal or a relayed event, if the rule is for those
+    /// only.
     pub(super) of: Vec<String>,
     /// One event for each of the other peers.
     pub(super) is_each: bool,
@@ -212,7 +222,11 @@ impl OutRule {
     pub(super) fn expand(&self, context: &Context<'_>, packets: &mut Vec<String>) {
         let Some(name) = &self.event else { return };
         if self.is_each {
-            packets.extend(context.others().map(|peer| self.packet(name, &Context { peer: Some(peer), ..*context })));
+            packets.extend(
+                context
+                    .others()
+                    .map(|peer| self.packet(name, &Context { peer: Some(peer), ..*context })),
+            );
             return;
         }
         let packet = self.packet(name, context);
@@ -226,7 +240,9 @@ impl OutRule {
             Name::Own(name) => name,
             Name::Relayed => context.event.unwrap_or_default(),
         };
-        let mut out = String::with_capacity(256 + context.body.map_or(0, str::len) + context.data.map_or(0, str::len));
+        let mut out = String::with_capacity(
+            256 + context.body.map_or(0, str::len) + context.data.map_or(0, str::len),
+        );
         push_head(&mut out, PacketKind::Event, ROOT, None);
         out.push('[');
         push_string(&mut out, name);

@@ -1,6 +1,7 @@
 //! Templates: the `args` of `[[out]]` rules, which expand to the arguments of an event.
 //!
-//! A template is compiled once from TOML. Literals are kept as JSON text; bodies and metadata are copied as text.
+//! A template is compiled once from TOML. Literals are kept as JSON text; bodies and metadata are
+//! copied as text.
 
 mod variable;
 
@@ -22,7 +23,8 @@ pub(super) enum Template {
     Literal(String),
     /// A variable.
     Variable { variable: Variable, is_optional: bool },
-    /// `$args…`: all arguments of a relayed event. In a list they are spliced in; a key's value is an array of them.
+    /// `$args…`: all arguments of a relayed event. In a list they are spliced in; a key's value is
+    /// an array of them.
     AllArguments,
     /// An object, its keys in file order.
     Object(Vec<(String, Template)>),
@@ -107,7 +109,8 @@ impl Template {
                     Self::AllArguments
                 }
                 Some(name) => {
-                    let (name, is_optional) = name.strip_suffix('?').map_or((name, false), |name| (name, true));
+                    let (name, is_optional) =
+                        name.strip_suffix('?').map_or((name, false), |name| (name, true));
                     Self::Variable { variable: Variable::parse(name, on, is_each)?, is_optional }
                 }
                 None => Self::Literal(quoted(text)),
@@ -117,7 +120,9 @@ impl Template {
             toml::Value::Boolean(value) => Self::Literal(value.to_string()),
             toml::Value::Datetime(time) => Self::Literal(quoted(&time.to_string())),
             toml::Value::Table(table) => {
-                let keys = table.iter().map(|(key, value)| Ok((key.clone(), Self::compile(value, on, is_each)?)));
+                let keys = table
+                    .iter()
+                    .map(|(key, value)| Ok((key.clone(), Self::compile(value, on, is_each)?)));
                 Self::Object(keys.collect::<Result<_, String>>()?)
             }
             toml::Value::Array(values) => {

@@ -31,15 +31,21 @@ fn bound(profile: &Profile, name: &str, values: &Value) -> Option<(Does, Value)>
     let text = event(name, values);
     match profile.recognize(&Arguments::read(&text).unwrap(), &text) {
         Recognized::Rule(rule, bindings) => {
-            let value = |raw: Option<JsonText<'_>>| raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap());
-            let meta: serde_json::Map<String, Value> =
-                bindings.meta.iter().map(|(key, raw)| (key.to_string(), value(Some(*raw)).unwrap())).collect();
+            let value = |raw: Option<JsonText<'_>>| {
+                raw.map(|raw| serde_json::from_str::<Value>(raw.get()).unwrap())
+            };
+            let meta: serde_json::Map<String, Value> = bindings
+                .meta
+                .iter()
+                .map(|(key, raw)| (key.to_string(), value(Some(*raw)).unwrap()))
+                .collect();
             let all = json!({
                 "room": value(bindings.room), "user": value(bindings.user), "target": value(bindings.target),
                 "body": value(bindings.body), "meta": meta,
             });
             let Value::Object(all) = all else { unreachable!() };
-            let present = all.into_iter().filter(|(_, value)| !value.is_null() && *value != json!({}));
+            let present =
+                all.into_iter().filter(|(_, value)| !value.is_null() && *value != json!({}));
             Some((rule.does, Value::Object(present.collect())))
         }
         Recognized::Unknown | Recognized::Mismatch(_) => None,
@@ -112,7 +118,12 @@ fn positional_and_object_arguments_bind() {
         bound(&profile, "join", &json!([{ "room": 7, "kind": "guest", "age": 3 }])),
         Some((Does::Join, json!({ "room": 7, "meta": { "age": 3 } })))
     );
-    for mismatch in [json!([]), json!(["r"]), json!([{ "room": "r" }]), json!([{ "room": {}, "kind": "guest" }])] {
+    for mismatch in [
+        json!([]),
+        json!(["r"]),
+        json!([{ "room": "r" }]),
+        json!([{ "room": {}, "kind": "guest" }]),
+    ] {
         assert_eq!(bound(&profile, "join", &mismatch), None, "{mismatch}");
     }
 }
@@ -158,8 +169,9 @@ fn templates_expand_to_the_documented_values() {
 
 #[test]
 fn bodies_are_copied_as_text() {
-    let profile =
-        profile("[[out]]\non = [\"offer\", \"answer\"]\nevent = \"sdp\"\nargs = [\"$body\", \"$from.socketId\"]");
+    let profile = profile(
+        "[[out]]\non = [\"offer\", \"answer\"]\nevent = \"sdp\"\nargs = [\"$body\", \"$from.socketId\"]",
+    );
     let ann = peer(1, "ann", "");
     let body = r#"{ "type" : "offer","sdp":"v=0\r\n","x":1e400 }"#;
     let context = Context { from: Some(&ann), body: Some(body), ..nothing() };
@@ -178,8 +190,9 @@ fn relayed_events_keep_name_and_arguments() {
 
 #[test]
 fn arguments_as_a_value_are_an_array() {
-    let profile =
-        profile("[[out]]\non = \"relay\"\nevent = \"app\"\nargs = [{ name = \"$event\", args = \"$args…\" }]");
+    let profile = profile(
+        "[[out]]\non = \"relay\"\nevent = \"app\"\nargs = [{ name = \"$event\", args = \"$args…\" }]",
+    );
     let context = |arguments| Context { event: Some("chat"), arguments, ..nothing() };
     let expected = |arguments: &str| format!(r#"["app",{{"name":"chat","args":[{arguments}]}}]"#);
     assert_eq!(texts(&profile, On::Relay, &context(Some("1,\"x\""))), [expected("1,\"x\"")]);
@@ -217,7 +230,11 @@ fn rule_for_a_name_takes_precedence() {
     let context = |name| Context { event: Some(name), ..nothing() };
     assert_eq!(texts(&profile, On::Offer, &context("call")), [r#"["called"]"#]);
     assert_eq!(texts(&profile, On::Offer, &context("offer")), [r#"["any"]"#]);
-    assert_eq!(profile.expand(On::Answer, &context("answer")), None, "the event of standard is sent");
+    assert_eq!(
+        profile.expand(On::Answer, &context("answer")),
+        None,
+        "the event of standard is sent"
+    );
 }
 
 #[test]
@@ -229,7 +246,8 @@ fn a_rule_without_an_event_sends_nothing() {
 #[test]
 fn server_events_are_reserved() {
     let profile = Profile::builtin().iter().find(|profile| profile.name() == "add-peer").unwrap();
-    for name in ["add-peer", "remove-peer", "session-description", "error", "connect", "disconnect"] {
+    for name in ["add-peer", "remove-peer", "session-description", "error", "connect", "disconnect"]
+    {
         assert!(profile.reserves(name), "{name}");
     }
     assert!(!profile.reserves("chat"));
@@ -238,8 +256,14 @@ fn server_events_are_reserved() {
 #[test]
 fn mistakes_are_reported_with_line_and_suggestion() {
     let cases = [
-        ("[[in]]\nevnt = \"x\"\ndoes = \"join\"", "test.toml:3: unknown key `evnt`, did you mean `event`?"),
-        ("[[in]]\nevent = \"x\"\ndoes = \"jion\"", "test.toml:4: `does` does not know `jion`, did you mean `join`?"),
+        (
+            "[[in]]\nevnt = \"x\"\ndoes = \"join\"",
+            "test.toml:3: unknown key `evnt`, did you mean `event`?",
+        ),
+        (
+            "[[in]]\nevent = \"x\"\ndoes = \"jion\"",
+            "test.toml:4: `does` does not know `jion`, did you mean `join`?",
+        ),
         (
             "[[in]]\nevent = \"x\"\ndoes = \"join\"\nargs = [\"$rom\"]",
             "test.toml:5: unknown variable `$rom`, did you mean `$room`?",
@@ -260,27 +284,45 @@ fn mistakes_are_reported_with_line_and_suggestion() {
             "[[in]]\nevent = \"disconnect\"\ndoes = \"leave\"",
             "test.toml:2: `disconnect` is an event of Socket.IO itself",
         ),
-        ("[[out]]\non = \"joind\"\nevent = \"x\"", "test.toml:3: `on` does not know `joind`, did you mean `joined`?"),
+        (
+            "[[out]]\non = \"joind\"\nevent = \"x\"",
+            "test.toml:3: `on` does not know `joind`, did you mean `joined`?",
+        ),
         (
             "[[out]]\non = \"error\"\nevent = \"x\"\nargs = [\"$body\"]",
             "test.toml:5: `$body` has no value in a rule on `error`",
         ),
         ("[[out]]\non = \"full\"\nevent = \"x\"", "test.toml:2: `on = \"full\"` needs `size`"),
-        ("[[out]]\non = \"offer\"\nevent = \"x\"\neach = \"peers\"", "test.toml:5: `each` takes \"peers\""),
+        (
+            "[[out]]\non = \"offer\"\nevent = \"x\"\neach = \"peers\"",
+            "test.toml:5: `each` takes \"peers\"",
+        ),
         (
             "[[in]]\nevent = \"hi\"\ndoes = \"relay\"\n[[out]]\non = \"joined\"\nevent = \"hi\"",
             "test.toml:5: `hi` is sent by the server and relayed from clients",
         ),
         ("[[in]\n", "test.toml:2: "),
-        ("[[out]]\non = \"error\"\nsize = 2\nevent = \"x\"", "test.toml:2: `size` goes with rules on joined"),
-        ("[[out]]\non = \"joined\"\nof = \"y\"\nevent = \"x\"", "test.toml:2: `of` goes with rules on offer"),
+        (
+            "[[out]]\non = \"error\"\nsize = 2\nevent = \"x\"",
+            "test.toml:2: `size` goes with rules on joined",
+        ),
+        (
+            "[[out]]\non = \"joined\"\nof = \"y\"\nevent = \"x\"",
+            "test.toml:2: `of` goes with rules on offer",
+        ),
         ("[[out]]\non = \"joined\"\nargs = []", "test.toml:2: `args` needs an `event`"),
         (
             "[[in]]\nevent = \"x\"\ndoes = \"relay\"\nrename = \"user-joined\"",
             "test.toml:5: rename: must be a name that is not reserved",
         ),
-        ("[[in]]\nevent = \"x\"\ndoes = \"leave\"\nroom = \"r\"", "test.toml:2: `room` goes with `does = \"join\"`"),
-        ("[[in]]\nevent = \"x\"\ndoes = \"join\"\nroom = \"\"", "test.toml:5: `room` must not be empty"),
+        (
+            "[[in]]\nevent = \"x\"\ndoes = \"leave\"\nroom = \"r\"",
+            "test.toml:2: `room` goes with `does = \"join\"`",
+        ),
+        (
+            "[[in]]\nevent = \"x\"\ndoes = \"join\"\nroom = \"\"",
+            "test.toml:5: `room` must not be empty",
+        ),
     ];
     for (rules, expected) in cases {
         let error = error(rules);

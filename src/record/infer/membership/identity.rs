@@ -21,20 +21,27 @@ impl Membership {
         joins.map(|(_, client, message)| (client, message)).collect()
     }
 
-    /// Chooses the value by which other clients address a client, where that is not its connection id.
+    /// Chooses the value by which other clients address a client, where that is not its connection
+    /// id.
     pub(super) fn choose_users(&mut self, trace: &Trace, signals: &BTreeSet<String>) {
         let mut addressed: BTreeSet<String> = BTreeSet::new();
-        for (_, _, message) in trace.sent().filter(|(_, _, message)| signals.contains(&message.event)) {
-            shape::scalars(&message.args, false, &mut |_, value| addressed.extend(shape::id(value)));
+        for (_, _, message) in
+            trace.sent().filter(|(_, _, message)| signals.contains(&message.event))
+        {
+            shape::scalars(&message.args, false, &mut |_, value| {
+                addressed.extend(shape::id(value));
+            });
         }
         let mut received: BTreeSet<String> = BTreeSet::new();
         for (_, _, message) in trace.received() {
             shape::scalars(&message.args, true, &mut |_, value| received.extend(shape::id(value)));
         }
-        let names_sockets = self.identities.iter().any(|identity| received.contains(&identity.socket_id));
+        let names_sockets =
+            self.identities.iter().any(|identity| received.contains(&identity.socket_id));
         let joins = self.joins_of(trace);
         for (name, shape) in &mut self.joins {
-            let of_name: Vec<_> = joins.iter().filter(|(_, message)| message.event == *name).collect();
+            let of_name: Vec<_> =
+                joins.iter().filter(|(_, message)| message.event == *name).collect();
             let mut best: Option<(u32, Path)> = None;
             for path in scalar_paths(&of_name, MAX_PATHS) {
                 let values: Vec<_> = of_name
@@ -48,10 +55,12 @@ impl Membership {
                 if !is_usable || Some(&path) == shape.room.as_ref() || !are_distinct(&values) {
                     continue;
                 }
-                let is_addressed =
-                    values.iter().any(|(_, value)| value.as_ref().is_some_and(|it| addressed.contains(it)));
-                let is_received =
-                    values.iter().any(|(_, value)| value.as_ref().is_some_and(|it| received.contains(it)));
+                let is_addressed = values
+                    .iter()
+                    .any(|(_, value)| value.as_ref().is_some_and(|it| addressed.contains(it)));
+                let is_received = values
+                    .iter()
+                    .any(|(_, value)| value.as_ref().is_some_and(|it| received.contains(it)));
                 let score = match shape::last_key(&path) {
                     _ if is_addressed => 4,
                     Some(key) if is_user_key(key) => 3,
@@ -72,7 +81,8 @@ impl Membership {
         }
     }
 
-    /// Gives metadata the keys under which the server's lists show them, since a list shows metadata under its own keys.
+    /// Gives metadata the keys under which the server's lists show them, since a list shows
+    /// metadata under its own keys.
     pub(super) fn name_metadata(&mut self, trace: &Trace) {
         let joins = self.joins_of(trace);
         for (name, shape) in &mut self.joins {
@@ -80,7 +90,9 @@ impl Membership {
                 let values: BTreeSet<String> = joins
                     .iter()
                     .filter(|(_, message)| message.event == *name)
-                    .filter_map(|(_, message)| shape::at(&message.args, &meta.path)?.as_str().map(str::to_owned))
+                    .filter_map(|(_, message)| {
+                        shape::at(&message.args, &meta.path)?.as_str().map(str::to_owned)
+                    })
                     .collect();
                 meta.key = shown_key(trace, &values).unwrap_or_else(|| default_key(&meta.path));
             }
@@ -101,7 +113,9 @@ impl Membership {
             let user = shape.user.as_ref().and_then(|path| shape::at(&message.args, path));
             identity.user = user.filter(|user| shape::id(user).is_some()).cloned();
             for meta in &shape.meta {
-                if let Some(value) = shape::at(&message.args, &meta.path).filter(|value| !value.is_null()) {
+                if let Some(value) =
+                    shape::at(&message.args, &meta.path).filter(|value| !value.is_null())
+                {
                     identity.meta.insert(meta.key.clone(), value.clone());
                 }
             }
@@ -113,18 +127,23 @@ fn are_distinct(values: &[(usize, Option<String>)]) -> bool {
     let mut by_value: HashMap<&String, usize> = HashMap::new();
     values.iter().all(|(client, value)| {
         let Some(value) = value else { return true };
-        // A client that comes again may repeat its id over a new connection, so one repetition is no contradiction.
+        // A client that comes again may repeat its id over a new connection, so one repetition is
+        // no contradiction.
         *by_value.entry(value).or_insert(*client) == *client
     })
 }
 
 fn is_user_key(key: &str) -> bool {
     let key: String = key.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
-    ["userid", "peerid", "participantid", "uid", "clientid", "memberid", "myid"].contains(&key.as_str())
+    ["userid", "peerid", "participantid", "uid", "clientid", "memberid", "myid"]
+        .contains(&key.as_str())
 }
 
 fn looks_like_id(text: &str) -> bool {
-    text.len() >= 16 || (text.len() >= 2 && text.chars().any(|letter| letter.is_ascii_digit()) && !text.contains(' '))
+    text.len() >= 16
+        || (text.len() >= 2
+            && text.chars().any(|letter| letter.is_ascii_digit())
+            && !text.contains(' '))
 }
 
 /// Returns the key under which the server's events show one of these values.

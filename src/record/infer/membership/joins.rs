@@ -12,14 +12,15 @@ use crate::record::trace::{Message, Trace, What};
 /// Maximum number of values of a join that become metadata.
 const MAX_META: usize = 16;
 
-/// Returns the events that join: those by which clients name the room for the first time, and which other clients are notified
-/// of.
+/// Returns the events that join: those by which clients name the room for the first time, and which
+/// other clients are notified of.
 pub(super) fn join_names(trace: &Trace, signals: &BTreeSet<String>, room: &Value) -> Vec<String> {
     let mut score: BTreeMap<&str, i64> = BTreeMap::new();
     let mut first: BTreeSet<usize> = BTreeSet::new();
     let mut senders: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
-    let names_room =
-        |message: &Message| !signals.contains(&message.event) && shape::find_value(&message.args, room).is_some();
+    let names_room = |message: &Message| {
+        !signals.contains(&message.event) && shape::find_value(&message.args, room).is_some()
+    };
     for (index, client, message) in trace.sent().filter(|(_, _, message)| names_room(message)) {
         let name = message.event.as_str();
         let total = score.entry(name).or_insert_with(|| word_score(name));
@@ -32,7 +33,9 @@ pub(super) fn join_names(trace: &Trace, signals: &BTreeSet<String>, room: &Value
             *total += 3;
         }
     }
-    let Some((best, _)) = score.iter().max_by_key(|(name, score)| (**score, std::cmp::Reverse(**name))) else {
+    let Some((best, _)) =
+        score.iter().max_by_key(|(name, score)| (**score, std::cmp::Reverse(**name)))
+    else {
         return Vec::new();
     };
     let mut names = vec![(*best).to_owned()];
@@ -85,12 +88,19 @@ fn effects(trace: &Trace, index: usize) -> Vec<(usize, &Message)> {
     found
 }
 
-/// Returns the events that leave: those with the word in their name, or with the effects of a disconnection.
-pub(super) fn leave_names(trace: &Trace, signals: &BTreeSet<String>, joins: &[String]) -> BTreeSet<String> {
+/// Returns the events that leave: those with the word in their name, or with the effects of a
+/// disconnection.
+pub(super) fn leave_names(
+    trace: &Trace,
+    signals: &BTreeSet<String>,
+    joins: &[String],
+) -> BTreeSet<String> {
     let mut after_disconnect: BTreeSet<&str> = BTreeSet::new();
     for (index, entry) in trace.entries.iter().enumerate() {
         if matches!(entry.what, What::Disconnected) {
-            after_disconnect.extend(effects(trace, index).into_iter().map(|(_, message)| message.event.as_str()));
+            after_disconnect.extend(
+                effects(trace, index).into_iter().map(|(_, message)| message.event.as_str()),
+            );
         }
     }
     let mut names = BTreeSet::new();
@@ -100,8 +110,9 @@ pub(super) fn leave_names(trace: &Trace, signals: &BTreeSet<String>, joins: &[St
         }
         let received = effects(trace, index);
         let mut others = received.iter().filter(|(receiver, _)| *receiver != client);
-        let is_like_disconnect = others
-            .any(|(_, received)| after_disconnect.contains(received.event.as_str()) && received.args != message.args);
+        let is_like_disconnect = others.any(|(_, received)| {
+            after_disconnect.contains(received.event.as_str()) && received.args != message.args
+        });
         if is_leave_word(&message.event) || is_like_disconnect {
             names.insert(message.event.clone());
         }
@@ -110,11 +121,21 @@ pub(super) fn leave_names(trace: &Trace, signals: &BTreeSet<String>, joins: &[St
 }
 
 /// Returns where a join has the room and the metadata; `None` if it does not name the room.
-pub(super) fn shape_of(trace: &Trace, name: &str, room: Option<&Value>, identities: &[Identity]) -> Option<JoinShape> {
-    let joins: Vec<(usize, &Message)> =
-        trace.sent().filter(|(_, _, message)| message.event == name).map(|(_, client, it)| (client, it)).collect();
+pub(super) fn shape_of(
+    trace: &Trace,
+    name: &str,
+    room: Option<&Value>,
+    identities: &[Identity],
+) -> Option<JoinShape> {
+    let joins: Vec<(usize, &Message)> = trace
+        .sent()
+        .filter(|(_, _, message)| message.event == name)
+        .map(|(_, client, it)| (client, it))
+        .collect();
     let room_path = match room {
-        Some(room) => Some(joins.iter().find_map(|(_, message)| shape::find_value(&message.args, room))?),
+        Some(room) => {
+            Some(joins.iter().find_map(|(_, message)| shape::find_value(&message.args, room))?)
+        }
         None => None,
     };
     let mut meta = Vec::new();
@@ -124,9 +145,15 @@ pub(super) fn shape_of(trace: &Trace, name: &str, room: Option<&Value>, identiti
         .filter(|path| Some(path) != room_path.as_ref())
         .take(MAX_META)
     {
-        let is_own_id = |client: usize, value: &Value| value.as_str() == Some(identities[client].socket_id.as_str());
-        let values: Vec<_> = joins.iter().map(|(client, message)| (*client, shape::at(&message.args, &path))).collect();
-        if values.iter().any(|(client, value)| value.is_some_and(|value| is_own_id(*client, value))) {
+        let is_own_id = |client: usize, value: &Value| {
+            value.as_str() == Some(identities[client].socket_id.as_str())
+        };
+        let values: Vec<_> = joins
+            .iter()
+            .map(|(client, message)| (*client, shape::at(&message.args, &path)))
+            .collect();
+        if values.iter().any(|(client, value)| value.is_some_and(|value| is_own_id(*client, value)))
+        {
             continue;
         }
         let is_optional = values.iter().any(|(_, value)| value.is_none_or(Value::is_null));

@@ -9,7 +9,11 @@ use crate::record::infer::shape;
 use crate::record::trace::Trace;
 
 /// Returns the value that the events of several clients have in common, signals excepted.
-pub(super) fn shared(trace: &Trace, signals: &BTreeSet<String>, identities: &[Identity]) -> Option<Value> {
+pub(super) fn shared(
+    trace: &Trace,
+    signals: &BTreeSet<String>,
+    identities: &[Identity],
+) -> Option<Value> {
     struct Candidate<'t> {
         value: &'t Value,
         clients: BTreeSet<usize>,
@@ -25,7 +29,9 @@ pub(super) fn shared(trace: &Trace, signals: &BTreeSet<String>, identities: &[Id
         let is_first = first_event.insert(client);
         shape::scalars(&message.args, false, &mut |path, value| {
             let Some(text) = shape::id(value) else { return };
-            if identities.iter().any(|identity| identity.socket_id == text) || shape::is_epoch_time(value) {
+            if identities.iter().any(|identity| identity.socket_id == text)
+                || shape::is_epoch_time(value)
+            {
                 return;
             }
             let at = *index.entry(text).or_insert_with(|| {
@@ -51,13 +57,20 @@ fn room_likeness(key: &str) -> usize {
     if key.contains("room") || key.contains("meeting") || key.contains("channel") {
         return 15;
     }
-    if ["code", "call", "session", "conference", "group"].iter().any(|word| key.contains(word)) { 8 } else { 0 }
+    if ["code", "call", "session", "conference", "group"].iter().any(|word| key.contains(word)) {
+        8
+    } else {
+        0
+    }
 }
 
-/// Returns the events by which clients register where none names a room: the first of each client, if several send it.
+/// Returns the events by which clients register where none names a room: the first of each client,
+/// if several send it.
 pub(super) fn registrations(trace: &Trace, signals: &BTreeSet<String>) -> Vec<String> {
     let mut first: BTreeMap<usize, &str> = BTreeMap::new();
-    for (_, client, message) in trace.sent().filter(|(_, _, message)| !signals.contains(&message.event)) {
+    for (_, client, message) in
+        trace.sent().filter(|(_, _, message)| !signals.contains(&message.event))
+    {
         first.entry(client).or_insert(&message.event);
     }
     let count = |name: &str| first.values().filter(|first| **first == name).count();

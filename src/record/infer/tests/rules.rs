@@ -31,9 +31,17 @@ fn names_that_follow_the_senders_become_rules_with_of() {
     );
     let (inferred, rules) = inferred(&script);
     assert!(rules.contains("of = \"sending signal\"\nevent = \"user joined\""), "{rules}");
-    assert!(rules.contains("of = \"returning signal\"\nevent = \"receiving returned signal\""), "{rules}");
+    assert!(
+        rules.contains("of = \"returning signal\"\nevent = \"receiving returned signal\""),
+        "{rules}"
+    );
     assert!(rules.contains("args = [{ callerID = \"$target\", signal = \"$body\" }]"), "{rules}");
-    assert_eq!(inferred.unexplained.len(), 1, "the first joiner gets no list: {:?}", inferred.unexplained);
+    assert_eq!(
+        inferred.unexplained.len(),
+        1,
+        "the first joiner gets no list: {:?}",
+        inferred.unexplained
+    );
 }
 
 #[test]
@@ -115,7 +123,11 @@ fn id_of_a_recorded_client_is_not_a_constant() {
         "#,
     );
     assert!(!rules.contains("id-a-0123456789"), "{rules}");
-    assert!(inferred.unexplained.iter().any(|it| it.event.starts_with("host")), "{:?}", inferred.unexplained);
+    assert!(
+        inferred.unexplained.iter().any(|it| it.event.starts_with("host")),
+        "{:?}",
+        inferred.unexplained
+    );
 }
 
 #[test]
@@ -133,13 +145,17 @@ fn event_that_no_rule_can_fill_is_omitted() {
         "#,
     );
     assert!(!rules.contains("log"), "{rules}");
-    let unexplained: Vec<_> = inferred.unexplained.iter().map(|it| (it.event.as_str(), it.count)).collect();
+    let unexplained: Vec<_> =
+        inferred.unexplained.iter().map(|it| (it.event.as_str(), it.count)).collect();
     assert_eq!(unexplained, [("log", 2)]);
 }
 
 #[test]
 fn a_relayed_event_is_attributed_across_a_burst_of_others() {
-    let burst = (0..12).map(|number| format!("B > draw [{{\"x\":{number}}}]")).collect::<Vec<_>>().join("\n");
+    let burst = (0..12)
+        .map(|number| format!("B > draw [{{\"x\":{number}}}]"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let script = format!(
         r#"
         A +
@@ -173,12 +189,15 @@ fn traces_without_a_call_of_two_are_refused() {
 
 #[test]
 fn ten_thousand_events_take_less_than_two_seconds() {
-    let joins = ["A", "B", "C"].map(|name| format!("{name} +\n{name} > join [{{\"room\":\"r\",\"name\":\"{name}\"}}]"));
-    let mut trace = trace(&format!("{}\nA > offer [OFFER]\nB < offer [OFFER]\nC < offer [OFFER]\n", joins.join("\n")));
+    let joins = ["A", "B", "C"]
+        .map(|name| format!("{name} +\n{name} > join [{{\"room\":\"r\",\"name\":\"{name}\"}}]"));
+    let mut trace = trace(&format!(
+        "{}\nA > offer [OFFER]\nB < offer [OFFER]\nC < offer [OFFER]\n",
+        joins.join("\n")
+    ));
     while trace.entries.len() < crate::record::trace::MAX_ENTRIES - 2 {
         let number = trace.entries.len();
-        let body =
-            json!({ "candidate": { "candidate": format!("candidate:{number} 1 udp"), "sdpMid": "0" }, "n": number });
+        let body = json!({ "candidate": { "candidate": format!("candidate:{number} 1 udp"), "sdpMid": "0" }, "n": number });
         let event = if number.is_multiple_of(2) { "candidate" } else { "draw" };
         let message = Message { event: event.to_owned(), args: vec![body], ..Message::default() };
         let client = number % 3;
@@ -187,7 +206,11 @@ fn ten_thousand_events_take_less_than_two_seconds() {
             ((client + 1) % 3, What::Received(message.clone())),
             ((client + 2) % 3, What::Received(message)),
         ];
-        trace.entries.extend(whats.into_iter().map(|(client, what)| Entry { at: number as u64, client, what }));
+        trace.entries.extend(whats.into_iter().map(|(client, what)| Entry {
+            at: number as u64,
+            client,
+            what,
+        }));
     }
     let began = std::time::Instant::now();
     infer(&trace).unwrap();

@@ -23,12 +23,14 @@ impl Table {
             }
         }
         while self.is_over_total(1) && !credit.of_all {
-            let is_evicted =
-                self.evict_largest(Class::Idle, Cause::Total) || self.evict_largest(Class::Unconnected, Cause::Total);
+            let is_evicted = self.evict_largest(Class::Idle, Cause::Total)
+                || self.evict_largest(Class::Unconnected, Cause::Total);
             if !is_evicted {
                 credit.of_all = self.away > self.on_credit;
                 if !credit.of_all {
-                    return Err(AdmissionError::TooMany { max: self.limits.total.unwrap_or(usize::MAX) });
+                    return Err(AdmissionError::TooMany {
+                        max: self.limits.total.unwrap_or(usize::MAX),
+                    });
                 }
             }
         }
@@ -37,7 +39,9 @@ impl Table {
 
     /// Evicts idle HTTP connections that exceed the limits.
     pub(super) fn trim_idle(&mut self, network: IpAddr) {
-        while self.is_over_address(network, 0) && self.evict_oldest(network, Class::Idle, Cause::PerAddress) {}
+        while self.is_over_address(network, 0)
+            && self.evict_oldest(network, Class::Idle, Cause::PerAddress)
+        {}
         while self.is_over_total(0) && self.evict_largest(Class::Idle, Cause::Total) {}
     }
 
@@ -76,7 +80,9 @@ impl Table {
         self.evicted.push((id, cause));
         if class == Class::Unconnected {
             // The library keeps the session for a while, so it still counts as one without CONNECT.
-            self.change(id, |entry| (entry.kind, entry.credit) = (Kind::Closing, Credit::default()));
+            self.change(id, |entry| {
+                (entry.kind, entry.credit) = (Kind::Closing, Credit::default());
+            });
             self.release_parts(id);
         } else {
             self.remove(id);

@@ -51,7 +51,8 @@ fn eviction_is_in_the_order_of_classes_and_oldest_first() {
     let away = table.away(ANN);
     let polling = table.polling(ANN);
     let (older, newer) = (table.idle(ANN), table.idle(ANN));
-    for (nth, evicted) in [vec![older], vec![newer], vec![polling], vec![]].into_iter().enumerate() {
+    for (nth, evicted) in [vec![older], vec![newer], vec![polling], vec![]].into_iter().enumerate()
+    {
         table.websocket(ANN).unwrap();
         assert_eq!(table.take_evicted(), evicted, "the {nth}th WebSocket");
     }
@@ -184,7 +185,8 @@ fn connections_of_a_lost_polling_session_count_on_their_own() {
 fn connection_that_opens_several_sessions_counts_once_for_each() {
     let mut table = limited(Some(3), None);
     let connection = table.accept(ANN);
-    let sessions: Vec<EntryId> = (0..5).map(|_| table.open(Some(connection), ANN, Opening::Polling).unwrap()).collect();
+    let sessions: Vec<EntryId> =
+        (0..5).map(|_| table.open(Some(connection), ANN, Opening::Polling).unwrap()).collect();
     assert_eq!(table.counted(), 3);
     assert!(sessions[2..].iter().all(|session| table.is_open(*session)));
     assert!(table.websocket(BOB).is_ok());
@@ -192,7 +194,10 @@ fn connection_that_opens_several_sessions_counts_once_for_each() {
 
 #[test]
 fn polling_sessions_without_connect_are_limited_per_address() {
-    let mut table = Table::new(AdmissionLimits { unconnected_per_address: Some(2), ..AdmissionLimits::default() });
+    let mut table = Table::new(AdmissionLimits {
+        unconnected_per_address: Some(2),
+        ..AdmissionLimits::default()
+    });
     let first = table.polling(ANN);
     let connected = table.polling(ANN);
     table.connect(connected);
@@ -211,7 +216,11 @@ fn polling_sessions_without_connect_are_limited_per_address() {
 
 #[test]
 fn evicted_polling_sessions_are_limited_until_they_are_gone() {
-    let limits = AdmissionLimits { total: Some(1), unconnected_per_address: Some(2), ..AdmissionLimits::default() };
+    let limits = AdmissionLimits {
+        total: Some(1),
+        unconnected_per_address: Some(2),
+        ..AdmissionLimits::default()
+    };
     let mut table = Table::new(limits);
     let (first, second) = (table.polling(ANN), table.polling(ANN));
     assert_eq!((table.take_evicted(), table.counted()), (vec![first], 1));
@@ -314,8 +323,8 @@ fn idle_connections_are_evicted_first_for_descriptors() {
     assert!(!table.evict_connection());
 }
 
-/// Checks that counts are correct and limits hold after any sequence of operations, and that nothing
-/// is left at the end.
+/// Checks that counts are correct and limits hold after any sequence of operations, and that
+/// nothing is left at the end.
 #[test]
 fn counts_agree_with_the_entries_after_any_sequence() {
     let mut seed = 7_u64;
@@ -348,8 +357,14 @@ fn counts_agree_with_the_entries_after_any_sequence() {
                 7 => _ = table.join(id, other),
                 8 => table.age(id),
                 9 => table.settle(id),
-                10 if table.entries.get(&id).is_some_and(|entry| entry.kind == Kind::Live) => table.lose(id, 2),
-                11 if table.entries.get(&id).is_some_and(|entry| entry.kind == Kind::Unconnected) => {
+                10 if table.entries.get(&id).is_some_and(|entry| entry.kind == Kind::Live) => {
+                    table.lose(id, 2);
+                }
+                11 if table
+                    .entries
+                    .get(&id)
+                    .is_some_and(|entry| entry.kind == Kind::Unconnected) =>
+                {
                     table.connect(id);
                 }
                 _ => table.remove(id),

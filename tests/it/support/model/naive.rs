@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime};
 use parlor::clock::Moment;
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
-    Answer, Command, Counts, Event, FoundBy, LeaveReason, Metadata, MetadataPatch, Peer, RemovalReason, RoomError,
-    RoomKind, RoomLimits, Signal, Snapshot, Summary, Target,
+    Answer, Command, Counts, Event, FoundBy, LeaveReason, Metadata, MetadataPatch, Peer,
+    RemovalReason, RoomError, RoomKind, RoomLimits, Signal, Snapshot, Summary, Target,
 };
 
 /// Maximum number of peers of a pair session.
@@ -69,12 +69,23 @@ impl Room {
 
     fn snapshot(&self, me: Arc<Peer>) -> Arc<Snapshot> {
         let (room, peers) = (self.id.clone(), self.peers.clone());
-        Arc::new(Snapshot { room, created_at: self.created_at, capacity: self.capacity(), me, peers })
+        Arc::new(Snapshot {
+            room,
+            created_at: self.created_at,
+            capacity: self.capacity(),
+            me,
+            peers,
+        })
     }
 
     fn summary(&self) -> Summary {
         let peers = self.peers.iter().map(|peer| peer.id.clone()).collect();
-        Summary { id: self.id.clone(), peers, capacity: self.capacity(), created_at: self.created_at }
+        Summary {
+            id: self.id.clone(),
+            peers,
+            capacity: self.capacity(),
+            created_at: self.created_at,
+        }
     }
 }
 
@@ -94,7 +105,14 @@ pub(crate) struct Naive {
 
 impl Naive {
     pub(crate) fn new(limits: RoomLimits, now: Moment) -> Self {
-        Self { now, limits, open: Vec::new(), rooms: Vec::new(), joins: Vec::new(), ended: Vec::new() }
+        Self {
+            now,
+            limits,
+            open: Vec::new(),
+            rooms: Vec::new(),
+            joins: Vec::new(),
+            ended: Vec::new(),
+        }
     }
 
     pub(crate) fn connect(&mut self, connection: ConnectionId) {
@@ -110,16 +128,22 @@ impl Naive {
 
     /// The rooms of an open connection, in the order it joined them.
     pub(crate) fn of(&self, connection: ConnectionId) -> Vec<RoomId> {
-        let joins = self.joins.iter().filter(|(who, _)| *who == connection && self.open.contains(who));
+        let joins =
+            self.joins.iter().filter(|(who, _)| *who == connection && self.open.contains(who));
         joins.map(|(_, room)| room.clone()).collect()
     }
 
     pub(crate) fn connections_in(&self, id: &RoomId) -> Vec<ConnectionId> {
-        self.room(id).map(|room| room.peers.iter().map(|peer| peer.connection).collect()).unwrap_or_default()
+        self.room(id)
+            .map(|room| room.peers.iter().map(|peer| peer.connection).collect())
+            .unwrap_or_default()
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts { rooms: self.rooms.len(), peers: self.rooms.iter().map(|room| room.peers.len()).sum() }
+        Counts {
+            rooms: self.rooms.len(),
+            peers: self.rooms.iter().map(|room| room.peers.len()).sum(),
+        }
     }
 
     /// The newest first.
@@ -135,9 +159,16 @@ impl Naive {
         self.rooms.iter().position(|room| room.id == *id)
     }
 
-    pub(crate) fn apply(&mut self, who: ConnectionId, command: Command, received: &mut Delivered) -> Outcome<Answer> {
+    pub(crate) fn apply(
+        &mut self,
+        who: ConnectionId,
+        command: Command,
+        received: &mut Delivered,
+    ) -> Outcome<Answer> {
         match command {
-            Command::Join { room, peer, metadata, kind } => self.join(who, &room, peer, metadata, kind, received),
+            Command::Join { room, peer, metadata, kind } => {
+                self.join(who, &room, peer, metadata, kind, received)
+            }
             Command::Inspect { room } => {
                 let room = self.room(&room).ok_or(vec![RoomError::NotInRoom])?;
                 let me = room.peer(who).ok_or(vec![RoomError::NotInRoom])?;
@@ -152,7 +183,9 @@ impl Naive {
             }
             Command::HangUp { room } => self.hang_up(who, room, received),
             Command::Update { room, patch } => self.update(who, room, &patch, received),
-            Command::Relay { room, target, signal } => self.relay(who, room, target.as_ref(), signal, received),
+            Command::Relay { room, target, signal } => {
+                self.relay(who, room, target.as_ref(), signal, received)
+            }
         }
     }
 
@@ -193,19 +226,31 @@ impl Naive {
         let capacity = room.map_or(limits.room_size, Room::capacity);
         let capacity = if joins_pair { capacity.min(SESSION_SIZE) } else { capacity };
         let is_closed_to_pairs = room.is_some_and(|room| !room.is_pair && room.is_chosen);
-        let is_foreign = self.open.iter().any(|other| *other != who && PeerId::from(*other) == *peer);
+        let is_foreign =
+            self.open.iter().any(|other| *other != who && PeerId::from(*other) == *peer);
         // A replacing peer needs no capacity.
-        let others = room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
-        let (max_rooms, max_mine) = (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
+        let others =
+            room.map_or(0, |room| room.peers.iter().filter(|other| other.id != *peer).count());
+        let (max_rooms, max_mine) =
+            (limits.rooms.unwrap_or(usize::MAX), limits.rooms_per_connection);
         let all = [
-            (reply.as_str().len() > limits.metadata_bytes, RoomError::MetadataTooLarge { max: limits.metadata_bytes }),
+            (
+                reply.as_str().len() > limits.metadata_bytes,
+                RoomError::MetadataTooLarge { max: limits.metadata_bytes },
+            ),
             (is_foreign, RoomError::ForeignConnectionId),
             (!is_in && joins_pair && is_closed_to_pairs, RoomError::NotForPairs),
             (kind == RoomKind::PairUnlessEnded && self.ended.contains(id), RoomError::SessionEnded),
             (!self.open.contains(&who), RoomError::ConnectionEnded),
             (room.is_none() && !limits.auto_create, RoomError::RoomNotFound),
-            (room.is_none() && self.rooms.len() >= max_rooms, RoomError::TooManyRooms { max: max_rooms }),
-            (!is_in && self.of(who).len() >= max_mine, RoomError::TooManyRoomsPerConnection { max: max_mine }),
+            (
+                room.is_none() && self.rooms.len() >= max_rooms,
+                RoomError::TooManyRooms { max: max_rooms },
+            ),
+            (
+                !is_in && self.of(who).len() >= max_mine,
+                RoomError::TooManyRoomsPerConnection { max: max_mine },
+            ),
             (!is_in && others >= capacity, RoomError::RoomFull { capacity }),
         ];
         all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, error)| error).collect()
@@ -235,8 +280,13 @@ impl Naive {
             return Ok(Answer::Joined(snapshot));
         }
         // The newer of two of the same name wins.
-        if let Some(older) = room.peers.iter().find(|other| other.id == peer).map(|older| older.connection) {
-            received.tell(&[older], &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced });
+        if let Some(older) =
+            room.peers.iter().find(|other| other.id == peer).map(|older| older.connection)
+        {
+            received.tell(
+                &[older],
+                &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced },
+            );
             self.take_out(index, older, LeaveReason::Replaced, received);
         }
         let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now.time, metadata });
@@ -254,14 +304,23 @@ impl Naive {
         for (since, from, signal) in room.waiting.drain(..) {
             if now <= since + ttl {
                 let found_by = FoundBy::PeerId;
-                received.tell(&[who], &Event::SignalRelayed { room: id.clone(), from, found_by, signal });
+                received.tell(
+                    &[who],
+                    &Event::SignalRelayed { room: id.clone(), from, found_by, signal },
+                );
             }
         }
         Ok(Answer::Joined(snapshot))
     }
 
     /// Begins a room; an ended session of its id is the past.
-    fn begin(&mut self, id: RoomId, chosen: Option<usize>, kind: RoomKind, waits_until: Option<Instant>) -> usize {
+    fn begin(
+        &mut self,
+        id: RoomId,
+        chosen: Option<usize>,
+        kind: RoomKind,
+        waits_until: Option<Instant>,
+    ) -> usize {
         self.ended.retain(|ended| *ended != id);
         self.rooms.push(Room {
             id,
@@ -278,13 +337,22 @@ impl Naive {
     }
 
     /// Removes a peer, and notifies the others.
-    fn take_out(&mut self, index: usize, who: ConnectionId, reason: LeaveReason, received: &mut Delivered) {
+    fn take_out(
+        &mut self,
+        index: usize,
+        who: ConnectionId,
+        reason: LeaveReason,
+        received: &mut Delivered,
+    ) {
         let room = &mut self.rooms[index];
         let (id, peer) = (room.id.clone(), room.peer(who).expect("in the room"));
         room.peers.retain(|peer| peer.connection != who);
         room.paired.retain(|paired| *paired != who);
         self.joins.retain(|(connection, joined)| *connection != who || *joined != id);
-        received.tell(&room.all_but(who), &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason });
+        received.tell(
+            &room.all_but(who),
+            &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason },
+        );
         received.left.push((id, peer, reason));
     }
 
@@ -307,7 +375,8 @@ impl Naive {
         reason: LeaveReason,
         received: &mut Delivered,
     ) -> bool {
-        let Some(index) = self.position(id).filter(|index| self.rooms[*index].peer(who).is_some()) else {
+        let Some(index) = self.position(id).filter(|index| self.rooms[*index].peer(who).is_some())
+        else {
             return false;
         };
         self.take_out(index, who, reason, received);
@@ -315,7 +384,12 @@ impl Naive {
         true
     }
 
-    fn hang_up(&mut self, who: ConnectionId, room: Option<RoomId>, received: &mut Delivered) -> Outcome<Answer> {
+    fn hang_up(
+        &mut self,
+        who: ConnectionId,
+        room: Option<RoomId>,
+        received: &mut Delivered,
+    ) -> Outcome<Answer> {
         let index = self.mine(who, room)?;
         if self.rooms[index].is_pair {
             // The other peer is notified of the leave, and then both of the end.
@@ -369,7 +443,10 @@ impl Naive {
         *peer = Arc::new(Peer { id: peer.id.clone(), metadata, ..**peer });
         let peer = Arc::clone(peer);
         if has_changed {
-            received.tell(&others, &Event::PeerUpdated { room: room.id.clone(), peer: Arc::clone(&peer) });
+            received.tell(
+                &others,
+                &Event::PeerUpdated { room: room.id.clone(), peer: Arc::clone(&peer) },
+            );
         }
         Ok(Answer::Inspected(room.snapshot(peer)))
     }
@@ -391,8 +468,12 @@ impl Naive {
             None => (room.all_but(who), FoundBy::PeerId),
             Some(target) => {
                 let name = target.to_string();
-                let by_id = room.peers.iter().find(|peer| target.as_peer().is_some() && peer.id.as_str() == name);
-                let by_connection = room.peers.iter().find(|peer| peer.connection.to_string() == name);
+                let by_id = room
+                    .peers
+                    .iter()
+                    .find(|peer| target.as_peer().is_some() && peer.id.as_str() == name);
+                let by_connection =
+                    room.peers.iter().find(|peer| peer.connection.to_string() == name);
                 match (by_connection, by_id) {
                     (Some(peer), _) => (vec![peer.connection], FoundBy::ConnectionId),
                     (None, Some(peer)) => (vec![peer.connection], FoundBy::PeerId),
@@ -417,8 +498,10 @@ impl Naive {
     pub(crate) fn create(&mut self, id: &RoomId, capacity: Option<usize>) -> Outcome<Summary> {
         let max = self.limits.rooms.unwrap_or(usize::MAX);
         let (exists, full) = (self.room(id).is_some(), self.rooms.len() >= max);
-        let all = [(exists, RoomError::RoomExists), (full && !exists, RoomError::TooManyRooms { max })];
-        let refusals: Vec<RoomError> = all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, error)| error).collect();
+        let all =
+            [(exists, RoomError::RoomExists), (full && !exists, RoomError::TooManyRooms { max })];
+        let refusals: Vec<RoomError> =
+            all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, error)| error).collect();
         if !refusals.is_empty() {
             return Err(refusals);
         }

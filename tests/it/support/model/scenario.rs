@@ -71,13 +71,16 @@ pub(crate) struct Name(Below<8>);
 impl Name {
     pub(crate) fn id(self) -> PeerId {
         match self.0.0 {
-            index @ 0..3 => PeerId::new(["ann", "bob", "cid"][usize::from(index)]).expect("a good id"),
+            index @ 0..3 => {
+                PeerId::new(["ann", "bob", "cid"][usize::from(index)]).expect("a good id")
+            }
             index => PeerId::from(ConnectionId::from_u128(u128::from(index) - 2)),
         }
     }
 }
 
-/// A kind of room, mostly a group: it takes several of those to fill one, and one session to make it a session.
+/// A kind of room, mostly a group: it takes several of those to fill one, and one session to make
+/// it a session.
 #[derive(Clone, Copy, Arbitrary)]
 pub(crate) struct Kind(Below<6>);
 
@@ -185,7 +188,12 @@ impl<'a> Arbitrary<'a> for Step {
                 kind: u.arbitrary()?,
                 reply: u.arbitrary()?,
             },
-            10..=15 => Self::Relay { who, room: u.arbitrary()?, target: u.arbitrary()?, length: u.arbitrary()? },
+            10..=15 => Self::Relay {
+                who,
+                room: u.arbitrary()?,
+                target: u.arbitrary()?,
+                length: u.arbitrary()?,
+            },
             16 => Self::Update { who, room: u.arbitrary()?, length: u.arbitrary()? },
             17 => Self::Inspect { who, room: u.arbitrary()? },
             18 | 19 => Self::Leave { who, room: u.arbitrary()? },
@@ -203,7 +211,8 @@ impl<'a> Arbitrary<'a> for Step {
     }
 }
 
-/// As many steps as the bytes suffice for: the list that `arbitrary` derives ends after two on average.
+/// As many steps as the bytes suffice for: the list that `arbitrary` derives ends after two on
+/// average.
 #[derive(Debug)]
 pub(crate) struct Steps(pub(crate) Vec<Step>);
 

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use parlor::auth::Denial;
 use parlor::clock::Moment;
-use parlor::dialect::{Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic};
+use parlor::dialect::{
+    Begin, Conversation, Frame, Hello, RequestError, Step, envelope, session, topic,
+};
 use parlor::id::{ConnectionId, MAX_ID_CHARS, PeerId, RoomId};
-use parlor::room::{Answer, Code, Command, Metadata, RoomError, RoomKind, RoomLimits, Rooms, SignalKind, Target};
+use parlor::room::{
+    Answer, Code, Command, Metadata, RoomError, RoomKind, RoomLimits, Rooms, SignalKind, Target,
+};
 use parlor::sfu::{ErrorScope, SfuErrorKind};
 use uuid::Uuid;
 
@@ -83,7 +87,8 @@ pub(crate) fn check(protocol: Protocol, input: &str) {
         Protocol::Topic => topic::begin,
         Protocol::SocketIo => panic!("no conversation"),
     };
-    let (segment, heartbeat) = ((protocol == Protocol::Topic).then_some(segment), Duration::from_secs(30));
+    let (segment, heartbeat) =
+        ((protocol == Protocol::Topic).then_some(segment), Duration::from_secs(30));
     let hello = Hello {
         connection: ME,
         segment,
@@ -100,7 +105,8 @@ pub(crate) fn check(protocol: Protocol, input: &str) {
         Ok(conversation) => conversation,
         Err(error) => return assert_eq!(error.code(), Code::InvalidMessage, "{error}"),
     };
-    let rooms = Rooms::new(RoomLimits { room_size: 4, rooms_per_connection: 3, ..RoomLimits::default() });
+    let rooms =
+        Rooms::new(RoomLimits { room_size: 4, rooms_per_connection: 3, ..RoomLimits::default() });
     rooms.connect(ME);
     let mut talk = Talk {
         protocol,
@@ -133,12 +139,15 @@ fn is_good_handshake(protocol: Protocol, hello: &Hello<'_>) -> bool {
         let text = text.trim();
         (1..=MAX_ID_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
     };
-    let value = |key: &str| hello.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let value = |key: &str| {
+        hello.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    };
     match protocol {
         Protocol::Session => value("sessionId").is_none_or(is_id),
         Protocol::Topic => {
             let metadata = value("metadata").filter(|text| !text.is_empty());
-            hello.segment.is_some_and(is_id) && metadata.is_none_or(|text| Object::read(text).is_some())
+            hello.segment.is_some_and(is_id)
+                && metadata.is_none_or(|text| Object::read(text).is_some())
         }
         Protocol::Envelope | Protocol::SocketIo => true,
     }
@@ -149,20 +158,28 @@ impl Talk {
         for step in self.conversation.open() {
             if let Step::Do(Command::Join { room, peer, metadata, .. }) = &step {
                 let (named, reply) = match self.protocol {
-                    Protocol::Topic => (hello.segment, hello.query("metadata").filter(|text| !text.is_empty())),
+                    Protocol::Topic => {
+                        (hello.segment, hello.query("metadata").filter(|text| !text.is_empty()))
+                    }
                     _ => (hello.query("sessionId"), None),
                 };
                 assert_eq!(Some(room.as_str()), named.map(str::trim));
                 let is_ulid = |id: &PeerId| id.as_str().len() == 26;
                 assert_eq!(peer.as_ref().is_some_and(is_ulid), self.protocol == Protocol::Topic);
-                assert_eq!(Object::of_members(metadata.as_str()), reply.and_then(Object::read).unwrap_or_default());
+                assert_eq!(
+                    Object::of_members(metadata.as_str()),
+                    reply.and_then(Object::read).unwrap_or_default()
+                );
                 peers::check(metadata);
             }
             self.take(Some(step));
         }
         self.check_numbers();
-        let opening: Vec<Object> =
-            self.received.drain(..).map(|received| Object::read(&received).expect("an object")).collect();
+        let opening: Vec<Object> = self
+            .received
+            .drain(..)
+            .map(|received| Object::read(&received).expect("an object"))
+            .collect();
         match (self.protocol, opening.as_slice()) {
             (Protocol::Envelope, [ack]) => ack.assert_once("type", "connection:ack"),
             (Protocol::Topic, [welcome]) => welcome.assert_once("type", "welcome"),
@@ -177,16 +194,26 @@ impl Talk {
             _ => (None, line),
         };
         (self.refusal, self.message) = (refusal, Object::read(message));
-        let kind = self.message.as_ref().and_then(|message| message.text("type")).unwrap_or_default();
-        let style = if kind.contains(':') { Some(false) } else { kind.contains('.').then_some(true) };
+        let kind =
+            self.message.as_ref().and_then(|message| message.text("type")).unwrap_or_default();
+        let style =
+            if kind.contains(':') { Some(false) } else { kind.contains('.').then_some(true) };
         self.has_dots = self.has_dots.or(style);
         let step = self.conversation.receive(message, when());
         self.take(step);
         self.check_numbers();
         let received = std::mem::take(&mut self.received);
         match self.protocol {
-            Protocol::Session => received.iter().for_each(|received| self.check_session_answer(received)),
-            Protocol::Topic => received.iter().for_each(|received| self.check_topic_answer(received)),
+            Protocol::Session => {
+                for received in &received {
+                    self.check_session_answer(received);
+                }
+            }
+            Protocol::Topic => {
+                for received in &received {
+                    self.check_topic_answer(received);
+                }
+            }
             _ => self.check_envelope_answers(&received),
         }
     }
@@ -257,10 +284,15 @@ impl Talk {
             self.conversation.keep(Some(KEYS[1].to_owned()));
         }
         let received = text(self.conversation.resumed(place, when()));
-        let answer =
-            Object::read(&received).and_then(|answer| Object::read(answer.get("payload")?)).expect("a payload");
+        let answer = Object::read(&received)
+            .and_then(|answer| Object::read(answer.get("payload")?))
+            .expect("a payload");
         assert_eq!(answer.get("success"), Some("true"), "{received}");
-        assert_eq!(answer.get("recovered"), Some(if place.is_some() { "true" } else { "false" }), "{received}");
+        assert_eq!(
+            answer.get("recovered"),
+            Some(if place.is_some() { "true" } else { "false" }),
+            "{received}"
+        );
         answer.assert_once("resumeToken", self.key);
         self.received.push(received);
     }
@@ -284,17 +316,24 @@ impl Talk {
         }
         let applied = self.rooms.apply(moment(), ME, command)?;
         for delivery in &applied.deliveries {
-            if let Some(Frame::Text(received)) = (self.conversation.current_dialect().encode)(&delivery.event, when()) {
+            if let Some(Frame::Text(received)) =
+                (self.conversation.current_dialect().encode)(&delivery.event, when())
+            {
                 self.check_event(&received);
             }
         }
         if let Answer::Joined(snapshot) = &applied.answer
             && let Some(received) = self.conversation.welcome(snapshot, when()).map(text)
         {
-            let state =
-                Object::read(&received).and_then(|state| Object::read(state.get("payload")?)).expect("a payload");
+            let state = Object::read(&received)
+                .and_then(|state| Object::read(state.get("payload")?))
+                .expect("a payload");
             let key = state.text("resumeToken");
-            assert_eq!(key.as_deref(), (!self.has_sent_token).then_some(self.key), "the first list has it: {received}");
+            assert_eq!(
+                key.as_deref(),
+                (!self.has_sent_token).then_some(self.key),
+                "the first list has it: {received}"
+            );
             self.has_sent_token = true;
             self.received.push(received);
         }
@@ -306,8 +345,10 @@ impl Talk {
         let Some(room) = room.cloned().or_else(|| self.rooms.of(ME).pop()) else { return };
         if self.guests < MOST_GUESTS {
             self.guests += 1;
-            let (guest, peer) = (ConnectionId::from_u128(1 + self.guests), PeerId::new(&target.to_string()).ok());
-            let join = Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group };
+            let (guest, peer) =
+                (ConnectionId::from_u128(1 + self.guests), PeerId::new(&target.to_string()).ok());
+            let join =
+                Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group };
             self.rooms.connect(guest);
             // A room may be full, or the target be there already.
             drop(self.rooms.apply(moment(), guest, join));
@@ -318,9 +359,10 @@ impl Talk {
     fn asked(&self) -> Option<(Object, Option<String>)> {
         let message = self.message.clone()?;
         let (object, room) = match self.protocol {
-            Protocol::Envelope => {
-                (message.get("payload").map_or_else(|| Some(Object::default()), Object::read)?, "roomId")
-            }
+            Protocol::Envelope => (
+                message.get("payload").map_or_else(|| Some(Object::default()), Object::read)?,
+                "roomId",
+            ),
             _ => (message, "sessionId"),
         };
         let room = object.get(room).map(id_text);
@@ -336,12 +378,18 @@ impl Talk {
                 assert_eq!(Some(room.as_str()), named.as_deref().or(default));
                 if self.protocol == Protocol::Envelope {
                     let user = object.get("user").and_then(Object::read).unwrap_or_default();
-                    assert_eq!(peer.as_ref().map(PeerId::as_str), user.get("id").map(id_text).as_deref());
+                    assert_eq!(
+                        peer.as_ref().map(PeerId::as_str),
+                        user.get("id").map(id_text).as_deref()
+                    );
                     check_metadata(&object, &user, self.defaults.1.as_deref(), metadata);
                     peers::check(metadata);
                 } else {
                     let is_join = message.text("type").as_deref() == Some("join");
-                    assert_eq!(*kind, if is_join { RoomKind::Pair } else { RoomKind::PairUnlessEnded });
+                    assert_eq!(
+                        *kind,
+                        if is_join { RoomKind::Pair } else { RoomKind::PairUnlessEnded }
+                    );
                     assert_eq!((peer.as_ref(), metadata.as_str()), (None, ""));
                 }
             }
@@ -351,7 +399,10 @@ impl Talk {
             Command::Inspect { room } => assert_eq!(Some(room.as_str()), named.as_deref()),
             Command::Update { room, patch } => {
                 assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
-                assert_eq!(Object::of_members(&patch.text), object.get("metadata").and_then(Object::read).unwrap());
+                assert_eq!(
+                    Object::of_members(&patch.text),
+                    object.get("metadata").and_then(Object::read).unwrap()
+                );
             }
             Command::Relay { room, target, signal } => {
                 let target = target.as_ref().map(Target::to_string);
@@ -368,7 +419,10 @@ impl Talk {
                     assert_eq!(room.as_ref().map(RoomId::as_str), named.as_deref());
                 }
                 assert_eq!(Some(signal.kind), kind(message), "{message:?}");
-                let timestamp = message.get("timestamp").filter(|timestamp| *timestamp != "null").map(str::to_owned);
+                let timestamp = message
+                    .get("timestamp")
+                    .filter(|timestamp| *timestamp != "null")
+                    .map(str::to_owned);
                 let sent = Sent::new(self.protocol, signal.kind, object, timestamp);
                 if signal.kind == SignalKind::Message {
                     Scene::new(self.protocol).check_message(&sent, signal);
@@ -397,7 +451,9 @@ impl Talk {
         let error = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
         error.assert_once("type", "error");
         assert!(
-            error.text("code").is_some_and(|code| code.chars().all(|c| c.is_ascii_uppercase() || c == '_')),
+            error
+                .text("code")
+                .is_some_and(|code| code.chars().all(|c| c.is_ascii_uppercase() || c == '_')),
             "{received}"
         );
         assert!(error.text("message").is_some_and(|message| !message.is_empty()), "{received}");
@@ -410,11 +466,19 @@ impl Talk {
         let error = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
         error.assert_once("type", "error");
         let code = error.text("code").unwrap_or_default();
-        assert!(["invalid_type", "missing_target", "target_not_found", "dropped"].contains(&&*code), "{received}");
-        assert_eq!(error.get("msgId"), self.message.as_ref().and_then(|message| message.get("msgId")), "{received}");
+        assert!(
+            ["invalid_type", "missing_target", "target_not_found", "dropped"].contains(&&*code),
+            "{received}"
+        );
+        assert_eq!(
+            error.get("msgId"),
+            self.message.as_ref().and_then(|message| message.get("msgId")),
+            "{received}"
+        );
     }
 
-    /// A request that carries a correlation id has one answer that carries it back, and no answer carries another.
+    /// A request that carries a correlation id has one answer that carries it back, and no answer
+    /// carries another.
     fn check_envelope_answers(&self, received: &[String]) {
         let text = |key| self.message.as_ref().and_then(|message| message.text(key));
         let correlation = text("correlationId").filter(|id| Uuid::try_parse(id).is_ok());
@@ -428,12 +492,20 @@ impl Talk {
                 let code = payload(received, "error").text("code").expect("a code");
                 assert!(!code.is_empty(), "{received}");
             } else {
-                assert!(["room:state", "auth:response", "pong", "ok"].contains(&&*written), "{received}");
+                assert!(
+                    ["room:state", "auth:response", "pong", "ok"].contains(&&*written),
+                    "{received}"
+                );
             }
             assert_eq!(answer.text("correlationId"), correlation, "{received}");
             correlated += usize::from(answer.has("correlationId"));
         }
-        assert_eq!(correlated, usize::from(correlation.is_some()), "{received:?} for {:?}", self.message);
+        assert_eq!(
+            correlated,
+            usize::from(correlation.is_some()),
+            "{received:?} for {:?}",
+            self.message
+        );
     }
 }
 
@@ -451,14 +523,21 @@ fn kind(message: &Object) -> Option<SignalKind> {
 
 /// Asserts the fields that a `/ws` peer determines: its metadata, its display name under two keys,
 /// and its role.
-fn check_metadata(payload: &Object, user: &Object, default_role: Option<&str>, metadata: &Metadata) {
+fn check_metadata(
+    payload: &Object,
+    user: &Object,
+    default_role: Option<&str>,
+    metadata: &Metadata,
+) {
     let reply = Object::of_members(metadata.as_str());
     let metadata = payload.get("metadata").and_then(Object::read).unwrap_or_default();
     let name = user.text("displayName").or_else(|| payload.text("displayName"));
     let default_role = default_role.filter(|_| !metadata.has("role")).map(str::to_owned);
     let role = user.text("role").or(default_role);
-    let is_set =
-        |key: &str| (name.is_some() && ["displayName", "name"].contains(&key)) || (role.is_some() && key == "role");
+    let is_set = |key: &str| {
+        (name.is_some() && ["displayName", "name"].contains(&key))
+            || (role.is_some() && key == "role")
+    };
     assert_eq!(reply.less(is_set), metadata.less(is_set));
     if let Some(name) = &name {
         reply.assert_once("displayName", name);

@@ -16,7 +16,8 @@ use super::object::{Object, array, is_json, raw_string};
 use super::{Protocol, word};
 
 /// Fields of the server in a Socket.IO peer.
-pub(crate) const PEER_FIELDS: [&str; 6] = ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
+pub(crate) const PEER_FIELDS: [&str; 6] =
+    ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
 /// Fields of the server in a Socket.IO signal: the key, the value, and the keys of the sender with
 /// which it is written; none means always.
@@ -32,8 +33,8 @@ const SIGNAL_FIELDS: [(&str, Says, &[&str]); 9] = [
     ("fromUserId", Says::Peer, &["targetUserId"]),
 ];
 
-/// The names of the sender that stand beside other names of the target, each in signals of these kinds. Where the sender
-/// did not write that name of the target, they are the sender's own words.
+/// The names of the sender that stand beside other names of the target, each in signals of these
+/// kinds. Where the sender did not write that name of the target, they are the sender's own words.
 const COUNTERPARTS: [(&str, &str, &[SignalKind]); 6] = [
     ("sender", "target", &[SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate]),
     ("caller", "target", &[SignalKind::Offer]),
@@ -87,7 +88,8 @@ pub(crate) fn all_written(dialect: &'static Dialect, event: &Event) -> Vec<Strin
         Some(frame) => vec![text(frame)],
     };
     let texts = texts.into_iter().map(|received| {
-        let received = if dialect.name == socketio::DIALECT.name { packet(&received) } else { received };
+        let received =
+            if dialect.name == socketio::DIALECT.name { packet(&received) } else { received };
         assert!(is_json(&received), "{received}");
         check_number(dialect, &received, 7);
         received
@@ -113,19 +115,31 @@ pub(crate) fn check_number(dialect: &Dialect, received: &str, number: u64) {
             numbering.complete(&mut event, number);
             assert_eq!(event, format!("{head}{received}"));
             let follower = numbering.follower(number).expect("an event is followed by its offset");
-            let offset = follower.strip_prefix(head).unwrap_or_else(|| panic!("no event: {follower}"));
+            let offset =
+                follower.strip_prefix(head).unwrap_or_else(|| panic!("no event: {follower}"));
             let [offset] = array(offset)[..] else { panic!("more than an offset: {follower}") };
             let offset = raw_string(offset.get()).expect("an offset is a string");
             assert_eq!(Offset::seen(connection, Some(&offset)), Some(number), "{follower}");
             let another = ConnectionId::from_u128(0xfeed_bee0);
-            assert_eq!(Offset::seen(another, Some(&offset)), Some(0), "an offset of another session counts as none");
+            assert_eq!(
+                Offset::seen(another, Some(&offset)),
+                Some(0),
+                "an offset of another session counts as none"
+            );
         }
     } else if dialect.name == envelope::DIALECT.name {
         let mut numbered = received.to_owned();
         envelope::Sequence.complete(&mut numbered, number);
         let envelope = Object::read(&numbered).unwrap_or_else(|| panic!("no object: {numbered}"));
-        assert_eq!((envelope.count("sequence"), envelope.get("sequence")), (1, Some(&*number.to_string())));
-        assert_eq!(Some(envelope.less(|key| key == "sequence")), Object::read(received), "{numbered}");
+        assert_eq!(
+            (envelope.count("sequence"), envelope.get("sequence")),
+            (1, Some(&*number.to_string()))
+        );
+        assert_eq!(
+            Some(envelope.less(|key| key == "sequence")),
+            Object::read(received),
+            "{numbered}"
+        );
     }
 }
 
@@ -143,7 +157,8 @@ fn counterparts(sent: &Sent) -> impl Iterator<Item = &'static str> {
     COUNTERPARTS.into_iter().filter(is_there).map(|(field, ..)| field)
 }
 
-/// A sender in a room, whose ids must be escaped to be JSON and could hardly come from anywhere else.
+/// A sender in a room, whose ids must be escaped to be JSON and could hardly come from anywhere
+/// else.
 pub(crate) struct Scene {
     protocol: Protocol,
     pub(crate) room: RoomId,
@@ -173,7 +188,12 @@ impl Scene {
         let signal = Arc::new(signal.clone());
         for found_by in [FoundBy::PeerId, FoundBy::ConnectionId] {
             let from = self.peer(&Metadata::default());
-            let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::clone(&signal) };
+            let event = Event::SignalRelayed {
+                room: self.room.clone(),
+                from,
+                found_by,
+                signal: Arc::clone(&signal),
+            };
             for (protocol, dialect) in PROTOCOLS {
                 let received = written(dialect, &event).expect("every protocol has signals");
                 let body = match protocol {
@@ -196,20 +216,29 @@ impl Scene {
         assert_eq!((signal.origin, signal.kind), (self.protocol.name(), SignalKind::Message));
         let name = signal.name.as_deref().expect("an application message has a name");
         let (from, found_by) = (self.peer(&Metadata::default()), FoundBy::PeerId);
-        let event = Event::SignalRelayed { room: self.room.clone(), from, found_by, signal: Arc::new(signal.clone()) };
+        let event = Event::SignalRelayed {
+            room: self.room.clone(),
+            from,
+            found_by,
+            signal: Arc::new(signal.clone()),
+        };
         assert_eq!(written(&session::DIALECT, &event), None, "no such message there");
 
-        let received = written(&topic::DIALECT, &event).expect("the protocol has application messages");
+        let received =
+            written(&topic::DIALECT, &event).expect("the protocol has application messages");
         let as_topic = self.topic_signal(sent, &received);
-        let received = written(&envelope::DIALECT, &event).expect("the protocol has application messages");
+        let received =
+            written(&envelope::DIALECT, &event).expect("the protocol has application messages");
         let as_envelope = self.envelope_signal(sent, &received);
-        let received = written(&socketio::DIALECT, &event).expect("reserved names are refused earlier");
+        let received =
+            written(&socketio::DIALECT, &event).expect("reserved names are refused earlier");
         let values = array(&received);
         let [event_name, argument] = values[..] else { panic!("one argument: {received}") };
         assert_eq!(raw_string(event_name.get()).as_deref(), Some(name), "{received}");
         match (Object::read(argument.get()), Object::read(sent.data())) {
             (Some(argument), Some(data)) => {
-                let is_the_servers = |key: &str| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key);
+                let is_the_servers =
+                    |key: &str| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key);
                 assert_eq!(argument.less(is_the_servers), data.less(is_the_servers), "{received}");
                 argument.assert_once("userId", self.sender.as_str());
                 argument.assert_once("roomId", self.room.as_str());
@@ -222,7 +251,10 @@ impl Scene {
         if sent.protocol == Protocol::Topic {
             assert_eq!(as_topic, as_sent(sent));
             as_envelope.assert_once("topic", "message");
-            assert_eq!(as_envelope.less(|key| key == "topic"), Object::default().with("data", sent.data()));
+            assert_eq!(
+                as_envelope.less(|key| key == "topic"),
+                Object::default().with("data", sent.data())
+            );
         } else {
             assert_eq!(as_envelope, as_sent(sent));
             assert_eq!(as_topic, Object::default().with("payload", sent.data()));
@@ -253,7 +285,9 @@ impl Scene {
         for field in &counterparts {
             object.assert_once(field, reply);
         }
-        object.less(|key| SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts.contains(&key))
+        object.less(|key| {
+            SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts.contains(&key)
+        })
     }
 
     fn session_signal(&self, sent: &Sent, received: &str) -> Object {
@@ -262,7 +296,10 @@ impl Scene {
         object.assert_once("sessionId", self.room.as_str());
         // Peers are anonymous here.
         let connection = self.connection.to_string();
-        assert!(!received.contains("the \\\"sender") && !received.contains(&connection), "{received}");
+        assert!(
+            !received.contains("the \\\"sender") && !received.contains(&connection),
+            "{received}"
+        );
         object.less(|key| key == "type" || key == "sessionId")
     }
 
@@ -292,8 +329,14 @@ pub(crate) fn payload(received: &str, kind: &str) -> Object {
     let envelope = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
     envelope.assert_once("type", kind);
     assert_eq!(envelope.count("payload"), 1, "{received}");
-    assert!(envelope.get("timestamp").is_some_and(|timestamp| timestamp.parse::<u64>().is_ok()), "{received}");
-    envelope.get("payload").and_then(Object::read).unwrap_or_else(|| panic!("no payload: {received}"))
+    assert!(
+        envelope.get("timestamp").is_some_and(|timestamp| timestamp.parse::<u64>().is_ok()),
+        "{received}"
+    );
+    envelope
+        .get("payload")
+        .and_then(Object::read)
+        .unwrap_or_else(|| panic!("no payload: {received}"))
 }
 
 /// Returns what a client on the sender's protocol reads in addition to the server's fields: what
@@ -302,14 +345,19 @@ fn as_sent(sent: &Sent) -> Object {
     let object = &sent.object;
     match sent.protocol {
         Protocol::SocketIo => object.less(|key| {
-            SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key) || counterparts(sent).any(|field| field == key)
+            SIGNAL_FIELDS.iter().any(|(field, ..)| *field == key)
+                || counterparts(sent).any(|field| field == key)
         }),
         Protocol::Session => object.less(|key| key == "type" || key == "sessionId"),
         Protocol::Envelope => {
             let payload = object.less(|key| ["fromUserId", "roomId", "sentAt"].contains(&key));
-            sent.timestamp.iter().fold(payload, |payload, timestamp| payload.with("sentAt", timestamp))
+            sent.timestamp
+                .iter()
+                .fold(payload, |payload, timestamp| payload.with("sentAt", timestamp))
         }
-        Protocol::Topic if object.has("payload") => object.less(|key| key != "payload" && key != "msgId"),
+        Protocol::Topic if object.has("payload") => {
+            object.less(|key| key != "payload" && key != "msgId")
+        }
         Protocol::Topic => {
             let payload = Object::default().with("payload", "null");
             object.get("msgId").into_iter().fold(payload, |payload, id| payload.with("msgId", id))
@@ -369,13 +417,21 @@ fn check_typed(sent: &Sent, body: &Object, received: &str) {
     }
     match sent.meaning() {
         Meaning::Description { sdp, kind } => {
-            assert_eq!((body.get("sdp"), body.get("type")), (Some(&*sdp), Some(&*kind)), "{received}");
+            assert_eq!(
+                (body.get("sdp"), body.get("type")),
+                (Some(&*sdp), Some(&*kind)),
+                "{received}"
+            );
         }
         Meaning::Candidate { candidate, place } => {
             assert_eq!(body.get("candidate"), Some(&*candidate), "{received}");
             let Some(Place { media, index }) = place else { return };
             assert_eq!(body.get("sdpMid"), Some(media.as_deref().unwrap_or("null")), "{received}");
-            assert_eq!(body.get("sdpMLineIndex"), Some(index.as_deref().unwrap_or("null")), "{received}");
+            assert_eq!(
+                body.get("sdpMLineIndex"),
+                Some(index.as_deref().unwrap_or("null")),
+                "{received}"
+            );
         }
         Meaning::EndOfCandidates => assert_eq!(body.get("candidate"), Some("null"), "{received}"),
         Meaning::Other => {}

@@ -10,7 +10,8 @@ use super::{Protocol, word};
 pub(crate) struct Sent {
     pub(crate) protocol: Protocol,
     pub(crate) kind: SignalKind,
-    /// The object that holds the keys of the signal: an event's argument, a message, an envelope's payload.
+    /// The object that holds the keys of the signal: an event's argument, a message, an envelope's
+    /// payload.
     pub(crate) object: Object,
     /// Time of sending according to the sender, on protocols that have it: JSON.
     pub(crate) timestamp: Option<String>,
@@ -42,7 +43,12 @@ pub(crate) struct Place {
 }
 
 impl Sent {
-    pub(crate) fn new(protocol: Protocol, kind: SignalKind, object: Object, timestamp: Option<String>) -> Self {
+    pub(crate) fn new(
+        protocol: Protocol,
+        kind: SignalKind,
+        object: Object,
+        timestamp: Option<String>,
+    ) -> Self {
         Self { protocol, kind, object, timestamp }
     }
 
@@ -55,10 +61,14 @@ impl Sent {
             (Protocol::SocketIo, SignalKind::Answer) => {
                 &["answer", "sdp", "description", "signal", "sessionDescription", "ans"]
             }
-            (Protocol::SocketIo, SignalKind::Candidate) => &["candidate", "iceCandidate", "ice", "signal"],
+            (Protocol::SocketIo, SignalKind::Candidate) => {
+                &["candidate", "iceCandidate", "ice", "signal"]
+            }
             (Protocol::Session, SignalKind::Offer | SignalKind::Answer) => &["sdp"],
             (Protocol::Session, SignalKind::Candidate) => &["candidate"],
-            (Protocol::SocketIo | Protocol::Session, SignalKind::Message) => panic!("neither has application messages"),
+            (Protocol::SocketIo | Protocol::Session, SignalKind::Message) => {
+                panic!("neither has application messages")
+            }
             (Protocol::Topic, _) => &["payload"],
             (Protocol::Envelope, SignalKind::Message) => &["data"],
             (Protocol::Envelope, _) => &[],
@@ -76,12 +86,15 @@ impl Sent {
         }
         let content = self.object.first_of(self.content_keys()).unwrap_or("null");
         // A candidate's members may stand beside each other in the message itself.
-        let is_flat =
-            self.protocol == Protocol::SocketIo && ["sdpMid", "sdpMLineIndex"].iter().any(|key| self.object.has(key));
+        let is_flat = self.protocol == Protocol::SocketIo
+            && ["sdpMid", "sdpMLineIndex"].iter().any(|key| self.object.has(key));
         if self.kind == SignalKind::Candidate && is_flat && content.starts_with('"') {
             // Under another name it is still the candidate, but the object is none.
             let is_whole = self.object.has("candidate");
-            return Meaning::Candidate { candidate: content.to_owned(), place: is_whole.then(|| place(&self.object)) };
+            return Meaning::Candidate {
+                candidate: content.to_owned(),
+                place: is_whole.then(|| place(&self.object)),
+            };
         }
         if let Some(object) = Object::read(content) {
             return self.of_object(&object);
@@ -112,7 +125,10 @@ impl Sent {
         match object.get("sdp").filter(|sdp| sdp.starts_with('"')) {
             Some(sdp) => {
                 let kind = object.get("type").filter(|kind| kind.starts_with('"'));
-                Meaning::Description { sdp: sdp.to_owned(), kind: kind.map_or(self.kind_text(), str::to_owned) }
+                Meaning::Description {
+                    sdp: sdp.to_owned(),
+                    kind: kind.map_or(self.kind_text(), str::to_owned),
+                }
             }
             None => Meaning::Other,
         }
@@ -124,9 +140,13 @@ impl Sent {
 }
 
 fn place(object: &Object) -> Place {
-    let member = |key, is_good: fn(&str) -> bool| object.get(key).filter(|value| is_good(value)).map(str::to_owned);
+    let member = |key, is_good: fn(&str) -> bool| {
+        object.get(key).filter(|value| is_good(value)).map(str::to_owned)
+    };
     Place {
         media: member("sdpMid", |value| value.starts_with('"')),
-        index: member("sdpMLineIndex", |value| value.starts_with(|first: char| first == '-' || first.is_ascii_digit())),
+        index: member("sdpMLineIndex", |value| {
+            value.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        }),
     }
 }

@@ -63,16 +63,19 @@ fn check_socketio(scene: &Scene, event: &Event, reply: &Object) {
         Event::PeerAway { .. } => return of("user-away", None),
         Event::PeerBack { .. } => return of("user-back", None),
         Event::Joined(snapshot) => {
-            let joined = all_written(&socketio::DIALECT, event).pop().expect("two events tell of a join");
+            let joined =
+                all_written(&socketio::DIALECT, event).pop().expect("two events tell of a join");
             let mine = Object::of_event(&joined, "room-joined");
             mine.assert_once("userId", "me");
             mine.assert_once("roomId", scene.room.as_str());
             let asked = socketio::encode::Asked { namespace: "/", id: 7 };
             let ack = socketio::encode::ack_joined(asked, snapshot, None);
-            let ack = Object::read(array(ack.strip_prefix("437").expect("an ack"))[0].get()).expect("an object");
+            let ack = Object::read(array(ack.strip_prefix("437").expect("an ack"))[0].get())
+                .expect("an object");
             let users = array(&received);
             assert_eq!(users.len(), 2, "one argument: {received}");
-            [users[1].get(), ack.get("users").expect("users"), mine.get("peers").expect("peers")].map(str::to_owned)
+            [users[1].get(), ack.get("users").expect("users"), mine.get("peers").expect("peers")]
+                .map(str::to_owned)
         }
         Event::SignalRelayed { .. } | Event::HungUp { .. } | Event::Removed { .. } => {
             panic!("nothing of a peer: {event:?}")
@@ -123,7 +126,8 @@ fn check_envelope(scene: &Scene, event: &Event, reply: &Object) {
         }
         _ => {
             let is_update = matches!(event, Event::PeerUpdated { .. });
-            let kind = if is_update { "room:participant-updated" } else { "room:participant-joined" };
+            let kind =
+                if is_update { "room:participant-updated" } else { "room:participant-joined" };
             let joined = payload(&received, kind);
             joined.assert_once("roomId", scene.room.as_str());
             joined.get("participant").expect("a participant").to_owned()
@@ -132,15 +136,23 @@ fn check_envelope(scene: &Scene, event: &Event, reply: &Object) {
     let participant = Object::read(&participant).expect("an object");
     participant.assert_once("userId", scene.sender.as_str());
     participant.assert_once("joinedAt", JOINED_AT);
-    let (name, role) = (reply.text("displayName").or_else(|| reply.text("name")), reply.text("role"));
+    let (name, role) =
+        (reply.text("displayName").or_else(|| reply.text("name")), reply.text("role"));
     participant.assert_once("displayName", name.as_deref().unwrap_or(scene.sender.as_str()));
     participant.assert_once("role", role.as_deref().unwrap_or("participant"));
     assert_eq!(participant.count("metadata"), 1, "{received}");
-    assert_eq!(participant.get("metadata").and_then(Object::read).as_ref(), Some(reply), "{received}");
+    assert_eq!(
+        participant.get("metadata").and_then(Object::read).as_ref(),
+        Some(reply),
+        "{received}"
+    );
 }
 
 fn check_topic(scene: &Scene, event: &Event, reply: &Object) {
-    let is_sent = !matches!(event, Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. });
+    let is_sent = !matches!(
+        event,
+        Event::PeerAway { .. } | Event::PeerBack { .. } | Event::PeerUpdated { .. }
+    );
     let received = written(&topic::DIALECT, event);
     assert_eq!(received.is_some(), is_sent, "a dropped peer has left there: {event:?}");
     let Some(received) = received else { return };

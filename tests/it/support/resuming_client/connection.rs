@@ -29,7 +29,8 @@ pub(super) enum Connection {
     Polling(Polling),
 }
 
-/// A connection that its client has lost while it is still open on the network, until this is dropped.
+/// A connection that its client has lost while it is still open on the network, until this is
+/// dropped.
 pub(crate) struct Lost {
     _line: Option<Connection>,
 }
@@ -50,12 +51,15 @@ impl Connection {
 
     pub(super) async fn send(&mut self, text: String) {
         match self {
-            Self::WebSocket(socket) => socket.send(Message::text(text)).await.expect("the connection is open"),
+            Self::WebSocket(socket) => {
+                socket.send(Message::text(text)).await.expect("the connection is open");
+            }
             Self::Polling(polling) => polling.send(&text).await,
         }
     }
 
-    /// Receives the next message, answering heartbeats; `None` once the server has ended the connection.
+    /// Receives the next message, answering heartbeats; `None` once the server has ended the
+    /// connection.
     pub(super) async fn next(&mut self) -> Option<String> {
         let next = async {
             match self {

@@ -75,7 +75,10 @@ const VARIABLES: [&str; 18] = [
 impl Variable {
     /// Returns whether the value differs between the receivers of one event.
     pub(in crate::dialect::socketio::profile) fn is_personal(&self) -> bool {
-        matches!(self, Self::Me(_) | Self::Peers | Self::PeersUserIds | Self::PeersSocketIds | Self::First)
+        matches!(
+            self,
+            Self::Me(_) | Self::Peers | Self::PeersUserIds | Self::PeersSocketIds | Self::First
+        )
     }
 
     /// Returns whether the value is a list of peers.
@@ -90,17 +93,22 @@ impl Variable {
 
     /// Parses the name after the dollar sign for rules with this `on`.
     pub(super) fn parse(name: &str, on: &[On], is_each: bool) -> Result<Self, String> {
-        let (base, field) = name.split_once('.').map_or((name, None), |(base, field)| (base, Some(field)));
+        let (base, field) =
+            name.split_once('.').map_or((name, None), |(base, field)| (base, Some(field)));
         let of_list = |variable: Self| available(name, on, &On::WITH_PEERS).map(|()| variable);
         let variable = match (base, field) {
-            ("me", field) => available(name, on, &On::IN_ROOM).map(|()| Self::Me(Field::parse(field)))?,
+            ("me", field) => {
+                available(name, on, &On::IN_ROOM).map(|()| Self::Me(Field::parse(field)))?
+            }
             ("peer", field) => {
                 if !is_each {
                     available(name, on, &On::WITH_PEER)?;
                 }
                 Self::Peer(Field::parse(field))
             }
-            ("from", field) => available(name, on, &On::WITH_SENDER).map(|()| Self::From(Field::parse(field)))?,
+            ("from", field) => {
+                available(name, on, &On::WITH_SENDER).map(|()| Self::From(Field::parse(field)))?
+            }
             ("peers", Some("userIds")) => of_list(Self::PeersUserIds)?,
             ("peers", Some("socketIds")) => of_list(Self::PeersSocketIds)?,
             ("peers", None) => of_list(Self::Peers)?,
@@ -114,10 +122,18 @@ impl Variable {
                 available(name, on, &On::WITH_SENDER)?;
                 key.map_or(Self::Data, |key| Self::DataKey(key.to_owned()))
             }
-            ("event", None) => available(name, on, &[On::Relay, On::Error]).map(|()| Self::Event)?,
-            ("reason", None) => available(name, on, &[On::PeerLeft, On::Removed]).map(|()| Self::Reason)?,
-            ("code", None) => available(name, on, &[On::Error, On::Removed]).map(|()| Self::Code)?,
-            ("message", None) => available(name, on, &[On::Error, On::Removed]).map(|()| Self::Message)?,
+            ("event", None) => {
+                available(name, on, &[On::Relay, On::Error]).map(|()| Self::Event)?
+            }
+            ("reason", None) => {
+                available(name, on, &[On::PeerLeft, On::Removed]).map(|()| Self::Reason)?
+            }
+            ("code", None) => {
+                available(name, on, &[On::Error, On::Removed]).map(|()| Self::Code)?
+            }
+            ("message", None) => {
+                available(name, on, &[On::Error, On::Removed]).map(|()| Self::Message)?
+            }
             _ => return Err(unknown_variable(name, &VARIABLES)),
         };
         Ok(variable)
@@ -125,8 +141,11 @@ impl Variable {
 
     /// Appends the value as JSON; returns `false`, with nothing appended, if there is none.
     pub(super) fn expand(&self, context: &Context<'_>, out: &mut String) -> bool {
-        let text = |out: &mut String, text: Option<&str>| text.map(|text| push_string(out, text)).is_some();
-        let raw = |out: &mut String, text: Option<&str>| text.map(|text| out.push_str(text)).is_some();
+        let text = |out: &mut String, text: Option<&str>| {
+            text.map(|text| push_string(out, text)).is_some()
+        };
+        let raw =
+            |out: &mut String, text: Option<&str>| text.map(|text| out.push_str(text)).is_some();
         match self {
             Self::Room => text(out, context.room.map(RoomId::as_str)),
             Self::Me(field) => context.me.is_some_and(|peer| field.expand(context, peer, out)),
@@ -135,16 +154,22 @@ impl Variable {
             Self::Peers => {
                 out.push_str(context.list.get_or_init(|| {
                     let mut text = String::with_capacity(256 * context.peers.len());
-                    list(&mut text, context.others(), |out, peer| _ = Field::Whole.expand(context, peer, out));
+                    list(&mut text, context.others(), |out, peer| {
+                        _ = Field::Whole.expand(context, peer, out);
+                    });
                     text
                 }));
                 true
             }
-            Self::Users => list(out, context.peers, |out, peer| _ = Field::Whole.expand(context, peer, out)),
-            Self::PeersUserIds => list(out, context.others(), |out, peer| push_string(out, peer.id.as_str())),
-            Self::PeersSocketIds => {
-                list(out, context.others(), |out, peer| push_string(out, &peer.connection.to_string()))
+            Self::Users => {
+                list(out, context.peers, |out, peer| _ = Field::Whole.expand(context, peer, out))
             }
+            Self::PeersUserIds => {
+                list(out, context.others(), |out, peer| push_string(out, peer.id.as_str()))
+            }
+            Self::PeersSocketIds => list(out, context.others(), |out, peer| {
+                push_string(out, &peer.connection.to_string());
+            }),
             Self::Count => {
                 out.push_str(&context.peers.len().to_string());
                 true
@@ -189,7 +214,9 @@ impl Field {
             Self::UserId => push_string(out, peer.id.as_str()),
             Self::SocketId => push_string(out, &peer.connection.to_string()),
             Self::JoinedAt => push_string(out, &format_rfc3339_millis(peer.joined_at).to_string()),
-            Self::Meta(key) => return push_key_of(out, &format!("{{{}}}", peer.metadata.as_str()), key),
+            Self::Meta(key) => {
+                return push_key_of(out, &format!("{{{}}}", peer.metadata.as_str()), key);
+            }
         }
         true
     }
