@@ -1,14 +1,17 @@
 //! Infers the rules for signals: the events that carry descriptions and candidates, and their
 //! recipients.
 
+mod delivered;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
+use self::delivered::template;
 use super::draft::{Draft, InRule, OutRule, pattern};
 use super::membership::Membership;
 use super::shape::{self, Kind, Path, last_key};
-use super::template::{Context, Gap, Sample, Template, unify};
+use super::template::Template;
 use super::timeline::Timeline;
 use super::{Unexplained, note};
 use crate::record::trace::{Message, Trace, What};
@@ -379,61 +382,4 @@ fn target(trace: &Trace, membership: &Membership, variant: &Variant) -> Option<P
     let mut paths = common_paths(&messages);
     paths.retain(|path| !path.starts_with(&variant.body));
     paths.into_iter().find(names_receiver)
-}
-
-/// Returns the template of a delivered signal, and the values that it cannot express.
-fn template(
-    trace: &Trace,
-    membership: &Membership,
-    timeline: &Timeline,
-    pairs: &[Pair],
-) -> (Vec<Template>, Vec<Gap>) {
-    let room = membership.room.as_str();
-    let samples: Vec<Sample<'_>> = pairs
-        .iter()
-        .map(|(sent, received, body)| {
-            let context = Context {
-                membership,
-                room: timeline.at(*sent).and_then(|cause| cause.room.as_deref()).unwrap_or(room),
-                me: trace.entries[*received].client,
-                other: Some(trace.entries[*sent].client),
-                other_name: "from",
-                members: None,
-                body: shape::at(&message(trace, *sent).args, body),
-                data: message(trace, *sent).args.first(),
-            };
-            (message(trace, *received).args.as_slice(), context)
-        })
-        .collect();
-    let mut gaps = Vec::new();
-    let args = unify(&samples, &mut gaps);
-    if !gaps.is_empty()
-        && pairs.iter().all(|(sent, received, _)| is_data(membership, trace, *sent, *received))
-    {
-        return (vec![Template::Variable("$data".to_owned())], Vec::new());
-    }
-    (args, gaps)
-}
-
-/// Returns whether a delivered object is the sender's, changed only in the sender's ids.
-fn is_data(membership: &Membership, trace: &Trace, sent: usize, received: usize) -> bool {
-    const SET: [&str; 9] = [
-        "from",
-        "userId",
-        "socketId",
-        "roomId",
-        "fromId",
-        "senderId",
-        "fromSocketId",
-        "senderSocketId",
-        "fromUserId",
-    ];
-    let [Value::Object(received)] = message(trace, received).args.as_slice() else { return false };
-    let Some(Value::Object(given)) = message(trace, sent).args.first() else { return false };
-    let sender = &membership.identities[trace.entries[sent].client];
-    received.iter().all(|(key, value)| {
-        let is_set =
-            SET.contains(&key.as_str()) && (sender.is_named(value) || membership.is_room(value));
-        is_set || given.get(key) == Some(value)
-    })
 }
