@@ -28,10 +28,10 @@ const EXPECTED_COMPLAINTS = /ERR_INTERNET_DISCONNECTED|WebSocket is closed befor
  */
 const DROPS = [
   // Chromium lets open WebSockets be. The official client closes its own all the same, and the server hears that.
-  { what: "the browser is offline", isOffline: true, settings: { RESUME_SECONDS: "15" }, isNoticed: ["Socket.IO"] },
+  { what: "the browser is offline", isOffline: true, settings: { RESUME_SECONDS: "20" }, isNoticed: ["Socket.IO"] },
   { what: "the browser is offline, and nothing passes", isOffline: true, isSilent: true },
   // Nobody says so: it is for heartbeats to find out.
-  { what: "nothing passes", isSilent: true, settings: { PING_INTERVAL_MS: "1500", PING_TIMEOUT_MS: "1500" }, isNoticed: ["Socket.IO"] },
+  { what: "nothing passes", isSilent: true, settings: { RESUME_SECONDS: "20", PING_INTERVAL_MS: "1500", PING_TIMEOUT_MS: "1500" }, isNoticed: ["Socket.IO"] },
 ];
 
 // They mostly wait: two at a time.
