@@ -34,7 +34,7 @@ use crate::lifecycle::Lifecycle;
 
 mod client;
 
-pub(crate) use client::{Connector, connect, local_client, remote_connector};
+pub(crate) use client::{Connection, Connector, local_client, open, remote_connector};
 
 /// ALPN id of HTTP/2 (RFC 9113, section 3.1).
 pub(crate) const HTTP_2: &[u8] = b"h2";

@@ -31,9 +31,10 @@ use super::frames::{Found, FrameReader};
 use super::payload;
 use super::recorder::{Direction, Opening, Recorder, SessionId};
 use super::trace::MAX_EVENT_BYTES;
-use super::upstream::{Connection, Upstream};
+use super::upstream::Upstream;
 use crate::dialect::socketio::packet::Revision;
 use crate::lifecycle::Lifecycle;
+use crate::tls::Connection;
 
 /// Maximum size of the body of one polling request or response, in bytes.
 const MAX_POLLING_BYTES: usize = 128 * 1024 * 1024;

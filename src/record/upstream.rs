@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::tls;
+use crate::tls::{self, Connection};
 
 /// Time limit for opening a connection to the server.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -34,11 +32,6 @@ pub(super) struct Upstream {
     pub(super) origin: String,
     tls: Option<tls::Connector>,
 }
-
-/// A connection to the server.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Upstream {
     /// Reads the address; certificates are not verified if `is_insecure`.
@@ -70,15 +63,7 @@ impl Upstream {
 
     /// Opens a connection.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Connection>> {
-        let connecting = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
-            stream.set_nodelay(true)?;
-            match &self.tls {
-                None => Ok(Box::new(stream) as Box<dyn Connection>),
-                Some(connector) => Ok(Box::new(tls::connect(connector, &self.host, stream).await?)
-                    as Box<dyn Connection>),
-            }
-        };
+        let connecting = tls::open(&self.host, self.port, self.tls.as_ref());
         timeout(CONNECT_LIMIT, connecting)
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -13,7 +13,6 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use tokio_rustls::TlsConnector as Connector;
-use tokio_rustls::client::TlsStream;
 
 /// Wraps a connection to a server on this machine in TLS. Does not verify the certificate's name,
 /// which is that of the public host rather than of the local address; nothing secret is sent.
@@ -91,15 +90,24 @@ pub(crate) fn remote_connector(is_insecure: bool) -> io::Result<Connector> {
     Ok(Connector::from(Arc::new(config)))
 }
 
-/// Opens TLS to a server by its name or address.
-pub(crate) async fn connect<S>(
-    connector: &Connector,
+/// A connection to a server, with or without TLS.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Connects to a server by its name or address, over TLS with a connector.
+pub(crate) async fn open(
     host: &str,
-    stream: S,
-) -> io::Result<TlsStream<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    connector.connect(name, stream).await
+    port: u16,
+    connector: Option<&Connector>,
+) -> io::Result<Box<dyn Connection>> {
+    let stream = tokio::net::TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(match connector {
+        None => Box::new(stream),
+        Some(connector) => {
+            let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+            Box::new(connector.connect(name, stream).await?)
+        }
+    })
 }

@@ -4,7 +4,6 @@
 //! Bodies are streamed; the bytes of a WebSocket pass in both directions until one side ends.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,8 +13,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::{StatusCode, Uri, Version, header};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
-use tokio::net::TcpStream;
+use tokio::io::copy_bidirectional;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -23,7 +21,7 @@ use crate::lifecycle::Lifecycle;
 use crate::request::hop::{HOP, HopKey, Hopped};
 use crate::request::proxies::{ClientOverTls, client_address};
 use crate::session::Hub;
-use crate::tls;
+use crate::tls::{self, Connection};
 
 /// Time for a connection to another node.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -45,11 +43,6 @@ pub(crate) struct Hop {
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
 }
-
-/// A connection to another node.
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Hop {
     /// Creates the forwarder of the node with this name.
@@ -150,17 +143,10 @@ async fn connect(address: &str) -> std::io::Result<Box<dyn Connection>> {
     let is_tls = uri.scheme_str() == Some("https");
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = match host.parse::<IpAddr>() {
-        Ok(address) => TcpStream::connect((address, port)).await?,
-        Err(_) => TcpStream::connect((host, port)).await?,
-    };
-    stream.set_nodelay(true)?;
-    if !is_tls {
-        return Ok(Box::new(stream));
-    }
     // The signature proves the nodes to each other, not a certificate, whose name is that of the
     // public host.
-    Ok(Box::new(tls::connect(&tls::remote_connector(true)?, host, stream).await?))
+    let connector = if is_tls { Some(tls::remote_connector(true)?) } else { None };
+    tls::open(host, port, connector.as_ref()).await
 }
 
 impl fmt::Debug for Hop {
