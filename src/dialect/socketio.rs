@@ -25,7 +25,7 @@ mod partial;
 mod placeholders;
 pub mod profile;
 pub mod relay_events;
-mod sender;
+pub(crate) mod sender;
 pub mod session_id;
 #[cfg(test)]
 mod tests;

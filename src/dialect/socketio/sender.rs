@@ -8,7 +8,7 @@ use crate::room::{FoundBy, Peer, Signal, SignalKind};
 
 /// The sender fields of one signal, as a set of bits: bit `n` is the field `FIELDS[n]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct SenderFields(u16);
+pub(crate) struct SenderFields(u16);
 
 /// The value of a sender field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl SenderFields {
     }
 
     /// Returns the names of the fields that no client may write.
-    pub(super) fn protected_names() -> [&'static str; PROTECTED] {
+    pub(crate) fn protected_names() -> [&'static str; PROTECTED] {
         std::array::from_fn(|index| FIELDS[index].0)
     }
 

@@ -12,23 +12,11 @@ use super::template::{Context, MAX_SAMPLES, Sample, is_unsaid, unify};
 use super::timeline::{Action, Cause, Timeline};
 use super::{Unexplained, note};
 use crate::dialect::socketio::profile::Profile;
+use crate::dialect::socketio::sender::SenderFields;
 use crate::record::trace::{Message, Trace, What};
 
 /// The keys by which application events name a receiver.
 const TARGET_KEYS: [&str; 4] = ["targetId", "targetUserId", "targetSocketId", "to"];
-
-/// The keys that the server sets in the first object of a relayed event.
-const SENDER_KEYS: [&str; 9] = [
-    "from",
-    "userId",
-    "socketId",
-    "roomId",
-    "fromId",
-    "senderId",
-    "fromSocketId",
-    "senderSocketId",
-    "fromUserId",
-];
 
 /// An occurrence of a server event: its position, receiver and message, and its cause.
 type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
@@ -286,7 +274,8 @@ fn differences<'m>(
             (Some(given), value) if given == value => {}
             (Some(Value::Object(given)), Value::Object(members)) if index == 0 => {
                 for (key, value) in members {
-                    let is_set = SENDER_KEYS.contains(&key.as_str()) && sender.is_named(value);
+                    let is_set = SenderFields::protected_names().contains(&key.as_str())
+                        && sender.is_named(value);
                     if given.get(key) != Some(value) && !is_set {
                         found.push((format!("`{key}`"), shape::describe(value), value));
                     }

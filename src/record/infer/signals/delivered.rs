@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{Pair, message};
+use crate::dialect::socketio::sender::SenderFields;
 use crate::record::infer::membership::Membership;
 use crate::record::infer::shape;
 use crate::record::infer::template::{Context, Gap, Sample, Template, unify};
@@ -45,23 +46,12 @@ pub(super) fn template(
 
 /// Returns whether a delivered object is the sender's, changed only in the sender's ids.
 fn is_data(membership: &Membership, trace: &Trace, sent: usize, received: usize) -> bool {
-    const SET: [&str; 9] = [
-        "from",
-        "userId",
-        "socketId",
-        "roomId",
-        "fromId",
-        "senderId",
-        "fromSocketId",
-        "senderSocketId",
-        "fromUserId",
-    ];
     let [Value::Object(received)] = message(trace, received).args.as_slice() else { return false };
     let Some(Value::Object(given)) = message(trace, sent).args.first() else { return false };
     let sender = &membership.identities[trace.entries[sent].client];
     received.iter().all(|(key, value)| {
-        let is_set =
-            SET.contains(&key.as_str()) && (sender.is_named(value) || membership.is_room(value));
+        let is_set = SenderFields::protected_names().contains(&key.as_str())
+            && (sender.is_named(value) || membership.is_room(value));
         is_set || given.get(key) == Some(value)
     })
 }
