@@ -23,8 +23,8 @@ use parlor::room::{
 /// Size of a packet apart from its event and profile: the ids and times of three peers.
 const SLACK: usize = 4096;
 
-/// Reads a profile and some events, each a JSON array, and writes what comes of them for a client
-/// of the profile.
+/// Reads a profile and some events, each a JSON array, and writes the events that a client of the
+/// profile receives for them.
 pub(crate) fn check(rules: &str, events: &[&str]) {
     let Ok(profile) = Profile::read("any.toml", rules) else { return };
     let profiles = Arc::new(Profiles::new(vec![Arc::new(profile)], RelayEvents::default()));
