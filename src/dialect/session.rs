@@ -227,16 +227,7 @@ fn signal(kind: SignalKind, members: &Members<'_>) -> Result<Signal, DecodeError
         }
     }
     let (body, content) = members.object_without(|key| key == "type" || key == "sessionId", key);
-    Ok(Signal {
-        kind,
-        name: None,
-        origin: NAME,
-        body,
-        content,
-        note: 0,
-        echo: false,
-        attachments: Vec::new(),
-    })
+    Ok(Signal::new(kind, NAME, body, content))
 }
 
 fn encode(event: &Event) -> Option<Frame> {

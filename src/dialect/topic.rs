@@ -161,16 +161,7 @@ impl Topic {
             self.null_payload()
         };
         let name = (kind == SignalKind::Message).then(|| MESSAGE.into());
-        let signal = Signal {
-            kind,
-            name,
-            origin: NAME,
-            body,
-            content,
-            note: 0,
-            echo: false,
-            attachments: Vec::new(),
-        };
+        let signal = Signal { name, ..Signal::new(kind, NAME, body, content) };
         Ok(Command::Relay { room: Some(self.room.clone()), target, signal })
     }
 

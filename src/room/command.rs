@@ -166,6 +166,25 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// Creates a signal without a name, a note, an echo and attachments.
+    pub fn new(
+        kind: SignalKind,
+        origin: &'static str,
+        body: Box<str>,
+        content: std::ops::Range<usize>,
+    ) -> Self {
+        Self {
+            kind,
+            name: None,
+            origin,
+            body,
+            content,
+            note: 0,
+            echo: false,
+            attachments: Vec::new(),
+        }
+    }
+
     /// Returns the size of the signal in bytes.
     pub fn bytes(&self) -> usize {
         self.body.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()

@@ -264,16 +264,7 @@ fn relay(
     }
     let (body, _) = relayed_payload(&payload.members, "", timestamp);
     let content = 0..body.len();
-    let signal = Signal {
-        kind,
-        name: None,
-        origin: NAME,
-        body,
-        content,
-        note: 0,
-        echo: false,
-        attachments: Vec::new(),
-    };
+    let signal = Signal::new(kind, NAME, body, content);
     payload.done(|| EnvelopeRequest::Command(Command::Relay { room, target, signal }))
 }
 
@@ -309,16 +300,7 @@ fn application_message(
     }
     let (body, content) = relayed_payload(&payload.members, "data", timestamp);
     let name = topic.map(Into::into);
-    let signal = Signal {
-        kind: SignalKind::Message,
-        name,
-        origin: NAME,
-        body,
-        content,
-        note: 0,
-        echo: false,
-        attachments: Vec::new(),
-    };
+    let signal = Signal { name, ..Signal::new(SignalKind::Message, NAME, body, content) };
     payload.done(|| EnvelopeRequest::Command(Command::Relay { room, target, signal }))
 }
 

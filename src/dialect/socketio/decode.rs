@@ -214,16 +214,7 @@ impl<'a> EventRequest<'a> {
             content = 0..body.len();
         }
         let note = Note { fields, ..Note::default() }.pack();
-        let signal = Signal {
-            kind,
-            name: None,
-            origin: NAME,
-            body,
-            content,
-            note,
-            echo: false,
-            attachments: Vec::new(),
-        };
+        let signal = Signal { note, ..Signal::new(kind, NAME, body, content) };
         Ok(Command::Relay { room, target, signal })
     }
 }

@@ -138,14 +138,9 @@ fn signal(kind: SignalKind, body: JsonText<'_>, arguments: &Arguments<'_>) -> Si
     };
     let note = Note { fields, is_in_form_of_profile: true, object, ..Note::default() };
     Signal {
-        kind,
         name: Some((*arguments.name).into()),
-        origin: NAME,
-        body: text,
-        content,
         note: note.pack(),
-        echo: false,
-        attachments: Vec::new(),
+        ..Signal::new(kind, NAME, text, content)
     }
 }
 
