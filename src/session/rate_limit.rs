@@ -68,6 +68,9 @@ struct State {
     admitted: Bucket,
     /// Refused messages and other frames.
     overhead: Bucket,
+    /// Whether `overhead` exceeded its limit when it was last checked. A connection within its
+    /// limits need not read the clock whenever it is polled.
+    is_delayed: bool,
     exceeded: ExceededSlots,
 }
 
@@ -101,6 +104,16 @@ impl Bucket {
 
     fn take(&mut self, quota: Quota, now: Instant, messages: u32) {
         self.due = self.due.max(now) + quota.interval * messages;
+    }
+}
+
+impl State {
+    /// Takes a frame or refused message; returns the time until another one conforms.
+    fn take_overhead(&mut self, quota: Quota, now: Instant) -> Duration {
+        self.overhead.take(quota, now, 1);
+        let wait = self.overhead.wait(quota, now);
+        self.is_delayed = !wait.is_zero();
+        wait
     }
 }
 
@@ -156,7 +169,12 @@ impl RateLimiter {
             slot: flood / FLOOD_SLOTS,
             metrics,
             notices,
-            state: Mutex::new(State { admitted: bucket, overhead: bucket, exceeded }),
+            state: Mutex::new(State {
+                admitted: bucket,
+                overhead: bucket,
+                is_delayed: false,
+                exceeded,
+            }),
         }
     }
 
@@ -192,9 +210,8 @@ impl RateLimiter {
     fn admit_frame_at(&self, now: Instant) -> Result<(), Excess> {
         let Some(quota) = self.overhead else { return Ok(()) };
         let mut state = self.state.lock();
-        state.overhead.take(quota, now, 1);
         // The connection is not read from here on, so a later frame would never exceed the limit.
-        let wait = state.overhead.wait(quota, now);
+        let wait = state.take_overhead(quota, now);
         if wait.is_zero() {
             return Ok(());
         }
@@ -217,7 +234,7 @@ impl RateLimiter {
             state.admitted.take(quota, now, 1);
             return Ok(());
         }
-        state.overhead.take(overhead, now, 1);
+        state.take_overhead(overhead, now);
         Err(if state.exceeded.exceed(self.slot, now) {
             Excess::Flood(wait)
         } else {
@@ -238,12 +255,17 @@ impl RateLimiter {
 
     /// Returns how long the connection must not be read, if it exceeds twice the limit.
     pub fn delay(&self) -> Option<Duration> {
-        self.delay_at(Instant::now())
+        self.delay_at(Instant::now)
     }
 
-    fn delay_at(&self, now: Instant) -> Option<Duration> {
-        let wait = self.state.lock().overhead.wait(self.overhead?, now);
-        (!wait.is_zero()).then_some(wait)
+    fn delay_at(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        let mut state = self.state.lock();
+        if !state.is_delayed {
+            return None;
+        }
+        let wait = state.overhead.wait(self.overhead?, now());
+        state.is_delayed = !wait.is_zero();
+        state.is_delayed.then_some(wait)
     }
 }
 
@@ -296,14 +318,14 @@ mod tests {
     fn connection_is_not_read_beyond_twice_the_limit() {
         let (limiter, now) = (limiter(100, 50), Instant::now());
         let mut sent = 0;
-        while limiter.delay_at(now).is_none() {
+        while limiter.delay_at(|| now).is_none() {
             _ = limiter.admit_at(now, || 0);
             sent += 1;
         }
         assert_eq!(sent, 100);
-        let delay = limiter.delay_at(now).unwrap();
+        let delay = limiter.delay_at(|| now).unwrap();
         assert!(delay <= Duration::from_millis(10), "{delay:?}");
-        assert_eq!(limiter.delay_at(now + delay), None);
+        assert_eq!(limiter.delay_at(|| now + delay), None);
     }
 
     #[test]
@@ -313,7 +335,7 @@ mod tests {
             assert_eq!(limiter.admit_frame_at(now), Ok(()));
         }
         assert!(matches!(limiter.admit_frame_at(now), Err(Excess::Wait(_))));
-        assert!(limiter.delay_at(now).is_some());
+        assert!(limiter.delay_at(|| now).is_some());
         assert_eq!(limiter.admit_at(now, || 0), Ok(()));
     }
 
