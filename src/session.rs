@@ -60,5 +60,5 @@ pub use outgoing::{Attached, Outgoing};
 pub use pending_claim::Claimant;
 pub use queue_depth::{QueueDepth, QueueFull};
 pub use rate_limit::{Excess, MessageRate, RateLimiter};
-pub use replay_buffer::{ReplayBuffer, ReplayError, ResumeLimits};
+pub use replay_buffer::{ReplayBuffer, ReplayError, Replayed, ResumeLimits};
 pub use resume_token::ResumeToken;

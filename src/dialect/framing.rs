@@ -15,10 +15,8 @@ pub trait Framing: Any + Send + Sync {
     /// Completes the frame with this number.
     fn complete(&self, _frame: &mut String, _number: u64) {}
 
-    /// Returns the message to send directly after the frame with this number, if any.
-    fn follower(&self, _number: u64) -> Option<String> {
-        None
-    }
+    /// Appends the message to send directly after the frame with this number, if any.
+    fn push_follower(&self, _number: u64, _out: &mut String) {}
 
     /// Encodes a binary message for the client's protocol.
     fn attachment(&self, data: Bytes) -> Bytes {

@@ -33,6 +33,7 @@ mod tests;
 pub use client::{Client, Setup};
 pub use decode::{ClientEvent, EventRequest};
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -71,6 +72,9 @@ pub static DIALECT: Dialect = Dialect {
 };
 
 const NAME: &str = "socketio";
+
+/// Maximum length of the number of an offset and of what follows it, in bytes.
+const MAX_OFFSET_TAIL: usize = 22;
 
 /// The offset of the last event that an official client has received, which it sends when it
 /// reconnects.
@@ -115,6 +119,8 @@ pub struct Numbering {
     /// `None` is the default namespace.
     namespace: Option<Box<str>>,
     connection: ConnectionId,
+    /// The packet with an offset, up to its number.
+    offset_head: Box<str>,
     revision: Revision,
     choice: Arc<Choice>,
 }
@@ -123,9 +129,13 @@ impl Numbering {
     /// Creates the numbering of a session in a namespace.
     pub fn new(namespace: &str, revision: Revision, choice: Arc<Choice>) -> Self {
         let connection = choice.connection();
+        let mut offset_head = String::new();
+        push_head(&mut offset_head, PacketKind::Event, namespace, None);
+        write!(offset_head, "[\"{:06x}-", Offset::tag(connection)).expect("a string has room");
         Self {
             namespace: (namespace != ROOT).then(|| namespace.into()),
             connection,
+            offset_head: offset_head.into(),
             revision,
             choice,
         }
@@ -152,13 +162,11 @@ impl Framing for Numbering {
         frame.insert_str(head, &address);
     }
 
-    fn follower(&self, number: u64) -> Option<String> {
-        let mut out = String::with_capacity(32);
-        push_head(&mut out, PacketKind::Event, self.namespace.as_deref().unwrap_or(ROOT), None);
-        out.push_str("[\"");
-        out.push_str(&Offset { connection: self.connection, number }.to_string());
+    fn push_follower(&self, number: u64, out: &mut String) {
+        out.reserve(self.offset_head.len() + MAX_OFFSET_TAIL);
+        out.push_str(&self.offset_head);
+        out.push_str(itoa::Buffer::new().format(number));
         out.push_str("\"]");
-        Some(out)
     }
 
     fn attachment(&self, data: Bytes) -> Bytes {

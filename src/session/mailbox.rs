@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::outgoing::{Attached, Outgoing};
 use super::queue_depth::{QueueDepth, QueueFull};
-use super::replay_buffer::{ReplayBuffer, ReplayError};
+use super::replay_buffer::{ReplayBuffer, ReplayError, Replayed};
 use super::timers::Timers;
 use crate::dialect::{Frame, Framing, TokenMessage};
 use crate::id::ConnectionId;
@@ -66,28 +66,12 @@ struct State {
     is_closing: bool,
 }
 
-/// A frame in the replay buffer.
+/// A frame in the replay buffer that is not a text alone.
 enum Kept {
-    Text(Bytes),
     /// A message with its attachments.
-    WithAttachments(Box<(Bytes, Vec<Bytes>)>),
+    WithAttachments(String, Vec<Bytes>),
     /// A message with the resume token, which is another one at the time of a replay.
-    WithToken(Box<TokenMessage>),
-}
-
-impl Kept {
-    /// Returns the text to replay.
-    fn text(&self, token: Option<&str>) -> Bytes {
-        match (self, token) {
-            (Self::Text(text), _) => text.clone(),
-            (Self::WithAttachments(frame), _) => frame.0.clone(),
-            (Self::WithToken(message), None) => message.text().into(),
-            (Self::WithToken(message), Some(token)) => {
-                let TokenMessage { before, after, .. } = &**message;
-                [before.as_str(), token, after].concat().into()
-            }
-        }
-    }
+    WithToken(TokenMessage),
 }
 
 impl State {
@@ -98,6 +82,28 @@ impl State {
             self.next = replay_buffer.next();
         }
         Ok(self.next)
+    }
+
+    /// Sends what `count` frames at the end of the replay buffer are, `now`, if there is one.
+    /// Removes them again if the queue is full.
+    fn push_kept(
+        &mut self,
+        outgoing: Option<Outgoing>,
+        count: usize,
+        is_promised: bool,
+        now: Option<Instant>,
+    ) -> Result<(), QueueFull> {
+        let sent = match self.sink.as_ref().zip(outgoing) {
+            Some((sink, outgoing)) => sink.push(outgoing, is_promised),
+            None => Ok(()),
+        };
+        match (&mut self.replay_buffer, now) {
+            (Some(replay_buffer), Some(now)) if sent.is_ok() => replay_buffer.remove_excess(now),
+            (Some(replay_buffer), _) => (0..count).for_each(|_| replay_buffer.remove_last()),
+            (None, _) if sent.is_ok() => self.next += count as u64,
+            (None, _) => {}
+        }
+        sent
     }
 
     /// Keeps all further frames in the replay buffer, and returns the previous connection.
@@ -173,10 +179,12 @@ impl Mailbox {
     ) -> Result<(), QueueFull> {
         let number = state.next_number(text.len())?;
         self.framing.complete(&mut text, number);
-        let text = Bytes::from(text);
-        self.push_numbered(state, number, text.clone(), is_promised)?;
-        self.keep(state, text.len(), Kept::Text(text));
-        Ok(())
+        let now = self.keep(state);
+        if let Some((replay_buffer, now)) = state.replay_buffer.as_mut().zip(now) {
+            replay_buffer.push_text(now, &text);
+        }
+        let outgoing = state.sink.is_some().then(|| self.outgoing(text, number, now.is_some()));
+        state.push_kept(outgoing, 1, is_promised, now)
     }
 
     /// Queues the messages of one event, either all of them or none.
@@ -186,28 +194,25 @@ impl Mailbox {
         texts: &mut [String],
         is_promised: bool,
     ) -> Result<(), QueueFull> {
-        let Some(sink) = state.sink.clone() else {
+        if state.sink.is_none() {
             return texts
                 .iter_mut()
                 .try_for_each(|text| self.push(state, std::mem::take(text), is_promised));
-        };
+        }
         let first = state.next_number(texts.iter().map(String::len).sum())?;
+        let now = self.keep(state);
+        let mut messages = Vec::with_capacity(2 * texts.len());
         for (number, text) in (first..).zip(&mut *texts) {
             self.framing.complete(text, number);
+            let mut follower = String::new();
+            if let Some((replay_buffer, now)) = state.replay_buffer.as_mut().zip(now) {
+                replay_buffer.push_text(now, text);
+                self.framing.push_follower(number, &mut follower);
+            }
+            messages.push(std::mem::take(text));
+            messages.extend(Some(follower).filter(|follower| !follower.is_empty()));
         }
-        // A single allocation for all: replay buffers are most of the memory of an idle connection.
-        let mut rest = Bytes::from(texts.concat());
-        let frames: Vec<Bytes> = texts.iter().map(|text| rest.split_to(text.len())).collect();
-        let can_resume = state.replay_buffer.is_some();
-        let messages = (first..).zip(&frames).flat_map(|(number, text)| {
-            let follower = self.framing.follower(number).filter(|_| can_resume);
-            std::iter::once(text.clone()).chain(follower.map(Bytes::from))
-        });
-        sink.push(Outgoing::Several(messages.collect()), is_promised)?;
-        for text in frames {
-            self.keep(state, text.len(), Kept::Text(text));
-        }
-        Ok(())
+        state.push_kept(Some(Outgoing::Several(messages)), texts.len(), is_promised, now)
     }
 
     fn push_attached(
@@ -222,15 +227,14 @@ impl Mailbox {
         let length = text.len() + attachments.iter().map(Bytes::len).sum::<usize>();
         let number = state.next_number(length)?;
         self.framing.complete(&mut text, number);
-        let frame = Kept::WithAttachments(Box::new((text.into(), attachments)));
-        if let Some(sink) = &state.sink {
-            sink.push(
-                self.replayed(&frame, number, state.replay_buffer.is_some(), None),
-                is_promised,
-            )?;
+        let now = self.keep(state);
+        let frame = Kept::WithAttachments(text, attachments);
+        let outgoing =
+            state.sink.is_some().then(|| self.replayed(&frame, number, now.is_some(), None));
+        if let Some((replay_buffer, now)) = state.replay_buffer.as_mut().zip(now) {
+            replay_buffer.push(now, length, frame);
         }
-        self.keep(state, length, frame);
-        Ok(())
+        state.push_kept(outgoing, 1, is_promised, now)
     }
 
     fn push_with_token(
@@ -241,38 +245,24 @@ impl Mailbox {
     ) -> Result<(), QueueFull> {
         let number = state.next_number(message.length())?;
         self.framing.complete(&mut message.after, number);
-        let text = Bytes::from(message.text());
-        let length = text.len();
-        self.push_numbered(state, number, text, is_promised)?;
-        self.keep(state, length, Kept::WithToken(Box::new(message)));
-        Ok(())
+        let now = self.keep(state);
+        let outgoing =
+            state.sink.is_some().then(|| self.outgoing(message.text(), number, now.is_some()));
+        if let Some((replay_buffer, now)) = state.replay_buffer.as_mut().zip(now) {
+            replay_buffer.push(now, message.length(), Kept::WithToken(message));
+        }
+        state.push_kept(outgoing, 1, is_promised, now)
     }
 
-    fn push_numbered(
-        &self,
-        state: &State,
-        number: u64,
-        text: Bytes,
-        is_promised: bool,
-    ) -> Result<(), QueueFull> {
-        match &state.sink {
-            Some(sink) => {
-                sink.push(self.outgoing(text, number, state.replay_buffer.is_some()), is_promised)
-            }
-            None => Ok(()),
+    /// Prepares that frames are added to the replay buffer; returns the time at which they are, if
+    /// there is a replay buffer.
+    fn keep(&self, state: &State) -> Option<Instant> {
+        let replay_buffer = state.replay_buffer.as_ref()?;
+        let now = Instant::now();
+        if replay_buffer.is_empty() {
+            self.timers.start_pruning(self.id, now);
         }
-    }
-
-    /// Counts a sent frame, and adds it to the replay buffer if there is one.
-    fn keep(&self, state: &mut State, length: usize, frame: Kept) {
-        state.next += 1;
-        if let Some(replay_buffer) = &mut state.replay_buffer {
-            let now = Instant::now();
-            if replay_buffer.is_empty() {
-                self.timers.start_pruning(self.id, now);
-            }
-            replay_buffer.push(now, length, frame);
-        }
+        Some(now)
     }
 
     fn replayed(
@@ -282,20 +272,34 @@ impl Mailbox {
         can_resume: bool,
         token: Option<&str>,
     ) -> Outgoing {
-        let Kept::WithAttachments(frame) = frame else {
-            return self.outgoing(frame.text(token), number, can_resume);
-        };
-        let (text, attachments) = (**frame).clone();
-        let follower = self.framing.follower(number).filter(|_| can_resume).map(Bytes::from);
-        Outgoing::Attached(Box::new(Attached { text, attachments, follower }))
+        match frame {
+            Kept::WithAttachments(text, attachments) => {
+                let mut follower = String::new();
+                if can_resume {
+                    self.framing.push_follower(number, &mut follower);
+                }
+                Outgoing::Attached(Box::new(Attached {
+                    text: text.clone(),
+                    attachments: attachments.clone(),
+                    follower: Some(follower).filter(|follower| !follower.is_empty()),
+                }))
+            }
+            Kept::WithToken(message) => {
+                let TokenMessage { before, token: former, after } = message;
+                let text = [before.as_str(), token.unwrap_or(former), after].concat();
+                self.outgoing(text, number, can_resume)
+            }
+        }
     }
 
-    fn outgoing(&self, text: Bytes, number: u64, can_resume: bool) -> Outgoing {
+    /// Returns a text with its follower.
+    fn outgoing(&self, mut text: String, number: u64, can_resume: bool) -> Outgoing {
+        let length = text.len();
         // Offsets are useless to clients that cannot resume.
-        match self.framing.follower(number).filter(|_| can_resume) {
-            Some(follower) => Outgoing::Pair(text, follower.into()),
-            None => Outgoing::Text(text),
+        if can_resume {
+            self.framing.push_follower(number, &mut text);
         }
+        if text.len() > length { Outgoing::Pair(text, length) } else { Outgoing::Text(text) }
     }
 
     /// Attaches a connection: sends the `greeting`, completed with the number of the last frame
@@ -311,12 +315,16 @@ impl Mailbox {
         let mut state = self.state.lock();
         if let Some(mut greeting) = greeting {
             self.framing.complete(&mut greeting, seen);
-            sink.push(Outgoing::Text(greeting.into()), true)?;
+            sink.push(Outgoing::Text(greeting), true)?;
         }
         if let Some(replay_buffer) = &mut state.replay_buffer {
             replay_buffer.set_back(Instant::now(), seen);
             for (number, (_, frame)) in (seen + 1..).zip(replay_buffer.after(seen)) {
-                sink.push(self.replayed(frame, number, true, token), true)?;
+                let outgoing = match frame {
+                    Replayed::Text(text) => self.outgoing(text, number, true),
+                    Replayed::Other(frame) => self.replayed(frame, number, true, token),
+                };
+                sink.push(outgoing, true)?;
             }
         }
         state.sink = Some(Arc::clone(sink));

@@ -6,14 +6,14 @@ use bytes::Bytes;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outgoing {
     /// A text message.
-    Text(Bytes),
-    /// Two text messages that are written together.
-    Pair(Bytes, Bytes),
+    Text(String),
+    /// Two text messages that are written together, in one string: the second begins at this byte.
+    Pair(String, usize),
     /// A text message with its binary attachments, and possibly another text message, written
     /// together.
     Attached(Box<Attached>),
     /// The text messages of one event, written together; counts as one frame.
-    Several(Vec<Bytes>),
+    Several(Vec<String>),
     /// A WebSocket ping whose pong confirms that everything before it was read.
     Ping,
     /// The end of the connection, with a close code and a reason.
@@ -24,11 +24,11 @@ pub enum Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
     /// Text of the message.
-    pub text: Bytes,
+    pub text: String,
     /// Binary attachments of the message.
     pub attachments: Vec<Bytes>,
     /// Text message that follows the attachments.
-    pub follower: Option<Bytes>,
+    pub follower: Option<String>,
 }
 
 impl Outgoing {
@@ -47,11 +47,10 @@ impl Outgoing {
     /// Returns the number of bytes that count in a queue.
     pub fn length(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
-            Self::Pair(first, second) => first.len() + second.len(),
-            Self::Several(messages) => messages.iter().map(Bytes::len).sum(),
+            Self::Text(text) | Self::Pair(text, _) => text.len(),
+            Self::Several(messages) => messages.iter().map(String::len).sum(),
             Self::Attached(attached) => {
-                let follower = attached.follower.as_ref().map_or(0, Bytes::len);
+                let follower = attached.follower.as_ref().map_or(0, String::len);
                 attached.text.len()
                     + attached.attachments.iter().map(Bytes::len).sum::<usize>()
                     + follower

@@ -1,9 +1,12 @@
 //! The replay buffer: recently sent frames of one session, numbered, in order and bounded, for a
 //! client that resumes it.
 //!
-//! It has neither clock nor I/O, and does not depend on the type of the frames.
+//! It has neither clock nor I/O. Texts are copied into a ring of bytes: one allocation for all of
+//! them, which is written from front to back, where a buffer of separate allocations would touch as
+//! many cold cache lines to free the oldest frame as to add one.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::queue_depth::QueueFull;
@@ -30,45 +33,62 @@ pub enum ReplayError {
     Late,
 }
 
-/// The replay buffer of one session. Its first frame has number 1.
+/// The replay buffer of one session: texts, and frames of type `T`. The first frame has number 1.
 #[derive(Debug)]
 pub struct ReplayBuffer<T> {
     limits: ResumeLimits,
     next: u64,
     held: VecDeque<Held<T>>,
+    /// The held texts, one after the other.
+    texts: VecDeque<u8>,
+    /// Number of bytes of all held frames.
     bytes: usize,
+    /// The time that `Held::sent` counts from.
+    epoch: Instant,
     /// While the client is away, no frame is removed.
     is_away: bool,
     /// Number of the last frame that the client has confirmed.
     seen: u64,
 }
 
+/// A frame in the buffer.
 #[derive(Debug)]
 struct Held<T> {
-    sent: Instant,
-    bytes: usize,
-    frame: T,
+    /// When it was sent, in milliseconds since `ReplayBuffer::epoch`.
+    sent: u32,
+    bytes: u32,
+    /// `None` is a text.
+    other: Option<Box<T>>,
+}
+
+/// A frame that is replayed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Replayed<'a, T> {
+    /// A text, copied from the buffer.
+    Text(String),
+    /// A frame of another kind.
+    Other(&'a T),
 }
 
 impl<T> ReplayBuffer<T> {
     /// Creates an empty buffer.
     pub fn new(limits: ResumeLimits) -> Self {
-        Self { limits, next: 1, held: VecDeque::new(), bytes: 0, is_away: false, seen: 0 }
+        Self {
+            limits,
+            next: 1,
+            held: VecDeque::new(),
+            texts: VecDeque::new(),
+            bytes: 0,
+            epoch: Instant::now(),
+            is_away: false,
+            seen: 0,
+        }
     }
 
-    /// Creates the buffer of an away session whose client has received all frames up to `seen`,
-    /// with those after that, each with its length in bytes.
-    pub fn restored(
-        limits: ResumeLimits,
-        next: u64,
-        seen: u64,
-        now: Instant,
-        frames: Vec<(usize, T)>,
-    ) -> Self {
-        let bytes = frames.iter().map(|(bytes, _)| bytes).sum();
-        let held =
-            frames.into_iter().map(|(bytes, frame)| Held { sent: now, bytes, frame }).collect();
-        Self { limits, next, held, bytes, is_away: true, seen }
+    /// Creates the buffer of an away session whose client has received all frames up to `seen`. The
+    /// frames after that are added one by one.
+    pub fn restored(limits: ResumeLimits, seen: u64) -> Self {
+        Self { next: seen + 1, is_away: true, seen, ..Self::new(limits) }
     }
 
     /// Returns the number of the next frame.
@@ -89,8 +109,23 @@ impl<T> ReplayBuffer<T> {
         if self.is_away && !fits { Err(QueueFull) } else { Ok(()) }
     }
 
-    /// Adds a frame that was sent.
+    /// Adds a text that is about to be sent. It is followed by [`Self::remove_excess`], or by
+    /// [`Self::remove_last`] if it could not be sent.
+    pub fn push_text(&mut self, now: Instant, text: &str) {
+        if self.texts.len() + text.len() > self.texts.capacity() {
+            self.texts.reserve_exact(text.len().max(self.texts.len() / 2));
+        }
+        self.texts.extend(text.as_bytes());
+        self.hold(now, text.len(), None);
+    }
+
+    /// Adds a frame of `bytes`, as [`Self::push_text`] does.
     pub fn push(&mut self, now: Instant, bytes: usize, frame: T) {
+        self.hold(now, bytes, Some(Box::new(frame)));
+    }
+
+    fn hold(&mut self, now: Instant, bytes: usize, other: Option<Box<T>>) {
+        let sent = self.sent_at(now);
         self.next += 1;
         self.bytes += bytes;
         if self.held.len() == self.held.capacity() {
@@ -98,13 +133,37 @@ impl<T> ReplayBuffer<T> {
             // memory.
             self.held.reserve_exact(self.held.len() / 2 + 2);
         }
-        self.held.push_back(Held { sent: now, bytes, frame });
-        self.prune(now);
+        let bytes = u32::try_from(bytes).expect("frames are far smaller than 4 GiB");
+        self.held.push_back(Held { sent, bytes, other });
     }
 
-    /// Removes frames that are too old or exceed the limits, and frees the memory of an empty
-    /// buffer.
-    pub fn prune(&mut self, now: Instant) {
+    /// Returns a time relative to the epoch, which it moves first if the time is too far from it.
+    fn sent_at(&mut self, now: Instant) -> u32 {
+        if self.held.is_empty() {
+            self.epoch = now;
+        }
+        if let Ok(sent) = u32::try_from(now.saturating_duration_since(self.epoch).as_millis()) {
+            return sent;
+        }
+        // After 49 days in which the buffer was never empty.
+        let first = self.held.front().map_or(0, |held| held.sent);
+        self.held.iter_mut().for_each(|held| held.sent -= first);
+        self.epoch += Duration::from_millis(first.into());
+        u32::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// Removes the last frame, which could not be sent.
+    pub fn remove_last(&mut self) {
+        let Some(last) = self.held.pop_back() else { return };
+        self.next -= 1;
+        self.bytes -= last.bytes as usize;
+        if last.other.is_none() {
+            self.texts.truncate(self.texts.len() - last.bytes as usize);
+        }
+    }
+
+    /// Removes frames that are too old or exceed the limits.
+    pub fn remove_excess(&mut self, now: Instant) {
         if self.is_away {
             return;
         }
@@ -112,18 +171,29 @@ impl<T> ReplayBuffer<T> {
         while let Some(first) = self.held.front()
             && (self.held.len() > messages
                 || self.bytes > bytes
-                || now.duration_since(first.sent) > time)
+                || now.saturating_duration_since(self.epoch)
+                    > time + Duration::from_millis(first.sent.into()))
         {
-            self.pop();
-        }
-        if self.held.is_empty() {
-            self.held = VecDeque::new();
+            self.remove_first();
         }
     }
 
-    fn pop(&mut self) {
-        if let Some(first) = self.held.pop_front() {
-            self.bytes -= first.bytes;
+    /// Removes frames that are too old or exceed the limits, and frees memory that they needed.
+    pub fn prune(&mut self, now: Instant) {
+        self.remove_excess(now);
+        if self.held.is_empty() {
+            self.held = VecDeque::new();
+            self.texts = VecDeque::new();
+        } else if self.texts.capacity() > 2 * self.texts.len() {
+            self.texts.shrink_to_fit();
+        }
+    }
+
+    fn remove_first(&mut self) {
+        let Some(first) = self.held.pop_front() else { return };
+        self.bytes -= first.bytes as usize;
+        if first.other.is_none() {
+            self.texts.drain(..first.bytes as usize);
         }
     }
 
@@ -138,10 +208,11 @@ impl<T> ReplayBuffer<T> {
         self.is_away = false;
         self.seen = seen;
         while self.first() <= seen && !self.held.is_empty() {
-            self.pop();
+            self.remove_first();
         }
+        self.epoch = now;
         for held in &mut self.held {
-            held.sent = now;
+            held.sent = 0;
         }
     }
 
@@ -161,10 +232,30 @@ impl<T> ReplayBuffer<T> {
     }
 
     /// Returns the kept frames after a number, in order, each with its length in bytes.
-    pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, &T)> {
+    pub fn after(&self, number: u64) -> impl Iterator<Item = (usize, Replayed<'_, T>)> {
         let skipped = usize::try_from(number.saturating_add(1).saturating_sub(self.first()))
             .unwrap_or(usize::MAX);
-        self.held.iter().skip(skipped).map(|held| (held.bytes, &held.frame))
+        let mut start = 0;
+        let frames = self.held.iter().map(move |held| {
+            let bytes = held.bytes as usize;
+            let text = start..start + if held.other.is_none() { bytes } else { 0 };
+            start = text.end;
+            (bytes, text, held.other.as_deref())
+        });
+        frames.skip(skipped).map(|(bytes, text, other)| {
+            (bytes, other.map_or_else(|| Replayed::Text(self.text(text)), Replayed::Other))
+        })
+    }
+
+    /// Copies a text out of the ring.
+    fn text(&self, range: Range<usize>) -> String {
+        let (front, back) = self.texts.as_slices();
+        let part = |bytes: &[u8], start: usize| {
+            let clamp = |position: usize| position.saturating_sub(start).min(bytes.len());
+            bytes[clamp(range.start)..clamp(range.end)].to_vec()
+        };
+        let bytes = [part(front, 0), part(back, front.len())].concat();
+        String::from_utf8(bytes).expect("each text was a string")
     }
 }
 
@@ -176,14 +267,28 @@ mod tests {
     const LIMITS: ResumeLimits =
         ResumeLimits { time: Duration::from_secs(10), messages: 4, bytes: 100 };
 
+    /// Adds a frame that was sent: a text if its number is odd.
+    fn push(buffer: &mut ReplayBuffer<u64>, now: Instant, bytes: usize, number: u64) {
+        if number % 2 == 1 {
+            buffer.push_text(now, &format!("{number:0>bytes$}"));
+        } else {
+            buffer.push(now, bytes, number);
+        }
+        buffer.remove_excess(now);
+    }
+
     fn after(buffer: &ReplayBuffer<u64>, number: u64) -> Vec<u64> {
-        buffer.after(number).map(|(_, frame)| *frame).collect()
+        let frames = buffer.after(number).map(|(_, frame)| match frame {
+            Replayed::Text(text) => text.parse().unwrap(),
+            Replayed::Other(number) => *number,
+        });
+        frames.collect()
     }
 
     #[test]
     fn impossible_number_is_refused() {
         let mut buffer = ReplayBuffer::new(LIMITS);
-        buffer.push(Instant::now(), 10, 1);
+        push(&mut buffer, Instant::now(), 10, 1);
         for number in [u64::MAX, u64::MAX - 1] {
             assert!(after(&buffer, number).is_empty());
             assert_eq!(buffer.holds_after(number), GONE);
@@ -196,7 +301,7 @@ mod tests {
         assert_eq!((buffer.holds_after(0), buffer.holds_after(1)), (Ok(()), GONE));
         for number in 1..=3 {
             assert_eq!(buffer.next(), number);
-            buffer.push(now, 10, number);
+            push(&mut buffer, now, 10, number);
         }
         assert_eq!(after(&buffer, 0), [1, 2, 3]);
         assert_eq!(after(&buffer, 2), [3]);
@@ -209,10 +314,10 @@ mod tests {
     #[test]
     fn oldest_frames_are_removed_while_the_client_is_connected() {
         let (now, mut buffer) = (Instant::now(), ReplayBuffer::new(LIMITS));
-        (1..=6).for_each(|number| buffer.push(now, 10, number));
+        (1..=6).for_each(|number| push(&mut buffer, now, 10, number));
         assert_eq!((buffer.holds_after(1), buffer.holds_after(2)), (GONE, Ok(())));
         assert_eq!(after(&buffer, 2), [3, 4, 5, 6]);
-        buffer.push(now, 90, 7);
+        push(&mut buffer, now, 90, 7);
         assert_eq!(after(&buffer, 5), [6, 7]);
         buffer.prune(now + Duration::from_secs(11));
         assert!(buffer.is_empty());
@@ -222,12 +327,12 @@ mod tests {
     #[test]
     fn frames_are_kept_while_the_client_is_away_and_refused_beyond_the_limits() {
         let (now, mut buffer) = (Instant::now(), ReplayBuffer::new(LIMITS));
-        buffer.push(now, 10, 1);
+        push(&mut buffer, now, 10, 1);
         buffer.set_away();
         buffer.prune(now + 2 * LIMITS.time);
         (2..=4).for_each(|number| {
             assert_eq!(buffer.takes(10), Ok(()));
-            buffer.push(now, 10, number);
+            push(&mut buffer, now, 10, number);
         });
         assert_eq!(buffer.takes(10), Err(QueueFull));
         assert_eq!(after(&buffer, 0), [1, 2, 3, 4]);
@@ -248,8 +353,48 @@ mod tests {
     fn bytes_are_limited() {
         let (now, mut buffer) = (Instant::now(), ReplayBuffer::new(LIMITS));
         buffer.set_away();
-        buffer.push(now, 95, 1);
+        push(&mut buffer, now, 95, 1);
         assert_eq!(buffer.takes(6), Err(QueueFull));
         assert_eq!(buffer.takes(5), Ok(()));
+    }
+
+    #[test]
+    fn frame_that_could_not_be_sent_is_removed_again() {
+        let (now, mut buffer) = (Instant::now(), ReplayBuffer::new(LIMITS));
+        (1..=4).for_each(|number| push(&mut buffer, now, 10, number));
+        buffer.push_text(now, "5");
+        buffer.remove_last();
+        buffer.push(now, 10, 5);
+        buffer.remove_last();
+        assert_eq!((buffer.next(), after(&buffer, 0)), (5, vec![1, 2, 3, 4]));
+        push(&mut buffer, now, 10, 5);
+        assert_eq!((buffer.next(), after(&buffer, 1)), (6, vec![2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn texts_are_copied_from_both_ends_of_the_ring() {
+        let (now, mut buffer) = (Instant::now(), ReplayBuffer::<()>::new(LIMITS));
+        for number in 0..100_u64 {
+            buffer.push_text(now, &number.to_string().repeat(7));
+            buffer.remove_excess(now);
+            let texts: Vec<_> =
+                buffer.after(number.saturating_sub(3)).map(|(_, text)| text).collect();
+            let expected =
+                (number.saturating_sub(3)..=number).map(|number| number.to_string().repeat(7));
+            assert_eq!(texts, expected.map(Replayed::Text).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn frames_are_removed_in_time_after_months() {
+        let (start, mut buffer) = (Instant::now(), ReplayBuffer::new(LIMITS));
+        // Never empty: one frame in each period.
+        for days in 0..60 {
+            let now = start + Duration::from_hours(24 * days);
+            push(&mut buffer, now, 10, 1);
+            push(&mut buffer, now + LIMITS.time, 10, 2);
+            buffer.prune(now + LIMITS.time + Duration::from_millis(1));
+            assert_eq!(buffer.held.len(), 1, "day {days}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{Kept, Mailbox, State};
 use crate::dialect::{Framing, TokenMessage};
 use crate::id::ConnectionId;
 use crate::session::moved::{Reader, Writer};
-use crate::session::replay_buffer::{ReplayBuffer, ResumeLimits};
+use crate::session::replay_buffer::{ReplayBuffer, Replayed, ResumeLimits};
 use crate::session::timers::Timers;
 
 /// Takes no frame any more.
@@ -32,16 +32,16 @@ impl Mailbox {
         writer.bytes(self.framing.memory().as_bytes()).number(next).number(seen);
         for (_, frame) in former.iter().flat_map(|buffer| buffer.after(seen)) {
             match frame {
-                Kept::Text(text) => _ = writer.number(TEXT).bytes(text),
-                Kept::WithAttachments(frame) => {
-                    let (text, attachments) = &**frame;
-                    writer.number(WITH_ATTACHMENTS).bytes(text).number(attachments.len() as u64);
+                Replayed::Text(text) => _ = writer.number(TEXT).bytes(text.as_bytes()),
+                Replayed::Other(Kept::WithAttachments(text, attachments)) => {
+                    writer.number(WITH_ATTACHMENTS).bytes(text.as_bytes());
+                    writer.number(attachments.len() as u64);
                     for data in attachments {
                         writer.bytes(data);
                     }
                 }
-                Kept::WithToken(message) => {
-                    let TokenMessage { before, token, after } = &**message;
+                Replayed::Other(Kept::WithToken(message)) => {
+                    let TokenMessage { before, token, after } = message;
                     writer.number(WITH_TOKEN);
                     for part in [before, token, after] {
                         writer.bytes(part.as_bytes());
@@ -61,27 +61,31 @@ impl Mailbox {
         let limits = timers.limits.filter(|_| framing.is_numbered())?;
         framing.recall(reader.text()?);
         let (next, seen) = (reader.number()?, reader.number()?);
-        let mut frames = Vec::new();
-        for _ in seen.checked_add(1)?..next {
-            frames.push(read_frame(reader)?);
-        }
         let now = Instant::now();
-        if !frames.is_empty() {
+        let missed = seen.checked_add(1)?..next;
+        if !missed.is_empty() {
             timers.start_pruning(id, now);
         }
-        let replay_buffer = ReplayBuffer::restored(limits, next, seen, now, frames);
+        let mut replay_buffer = ReplayBuffer::restored(limits, seen);
+        for _ in missed {
+            read_frame(reader, now, &mut replay_buffer)?;
+        }
         let state =
             State { next, replay_buffer: Some(replay_buffer), sink: None, is_closing: false };
         Some(Arc::new(Self { id, timers, framing, state: Mutex::new(state) }))
     }
 }
 
-/// Reads a frame and its length.
-fn read_frame(reader: &mut Reader<'_>) -> Option<(usize, Kept)> {
+/// Reads a frame into a replay buffer.
+fn read_frame(
+    reader: &mut Reader<'_>,
+    now: Instant,
+    replay_buffer: &mut ReplayBuffer<Kept>,
+) -> Option<()> {
     let kind = reader.number()?;
     let text = reader.text()?;
-    Some(match kind {
-        TEXT => (text.len(), Kept::Text(Bytes::copy_from_slice(text.as_bytes()))),
+    match kind {
+        TEXT => replay_buffer.push_text(now, text),
         WITH_ATTACHMENTS => {
             let (mut length, mut attachments) = (text.len(), Vec::new());
             for _ in 0..reader.number()? {
@@ -89,22 +93,17 @@ fn read_frame(reader: &mut Reader<'_>) -> Option<(usize, Kept)> {
                 length += data.len();
                 attachments.push(Bytes::copy_from_slice(data));
             }
-            (
-                length,
-                Kept::WithAttachments(Box::new((
-                    Bytes::copy_from_slice(text.as_bytes()),
-                    attachments,
-                ))),
-            )
+            replay_buffer.push(now, length, Kept::WithAttachments(text.to_owned(), attachments));
         }
         WITH_TOKEN => {
             let (token, after) = (reader.text()?, reader.text()?);
             let (before, token, after) = (text.to_owned(), token.to_owned(), after.to_owned());
             let message = TokenMessage { before, token, after };
-            (message.length(), Kept::WithToken(Box::new(message)))
+            replay_buffer.push(now, message.length(), Kept::WithToken(message));
         }
         _ => return None,
-    })
+    }
+    Some(())
 }
 
 #[cfg(test)]

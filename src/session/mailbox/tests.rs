@@ -10,8 +10,9 @@ use crate::session::ResumeLimits;
 struct Offsets;
 
 impl Framing for Offsets {
-    fn follower(&self, number: u64) -> Option<String> {
-        Some(format!("offset {number}"))
+    fn push_follower(&self, number: u64, out: &mut String) {
+        out.push_str("offset ");
+        out.push_str(&number.to_string());
     }
 
     fn is_numbered(&self) -> bool {
@@ -69,7 +70,7 @@ fn messages_of_one_event_take_one_slot_of_the_queue() {
     assert_eq!(mailbox.send(several(2)), Ok(()));
     assert_eq!(mailbox.send(several(3)), Ok(()));
     assert_eq!(mailbox.send(several(2)), Err(QueueFull));
-    let expected = ["message 1", "offset 1", "message 2", "offset 2"].map(Bytes::from);
+    let expected = ["message 1", "offset 1", "message 2", "offset 2"].map(str::to_owned);
     assert_eq!(sink.queued.lock()[0], Outgoing::Several(expected.to_vec()));
 }
 
@@ -85,7 +86,8 @@ fn messages_of_one_event_are_replayed_one_by_one() {
     assert_eq!(mailbox.attach(&resumed, None, 1, None), Ok(()));
     let expected =
         [("message 2", "offset 2"), ("message 3", "offset 3"), ("message 1", "offset 4")];
-    let expected = expected.map(|(text, offset)| Outgoing::Pair(text.into(), offset.into()));
+    let expected =
+        expected.map(|(text, offset)| Outgoing::Pair([text, offset].concat(), text.len()));
     assert_eq!(*second.queued.lock(), expected);
 }
 

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -141,7 +140,7 @@ impl Executor {
     /// Queues a reply outside the replay buffer.
     pub(super) fn answer(&mut self, text: String) -> Result<(), End> {
         self.limiter.charge(text.len());
-        let queued = self.queue.push(Outgoing::Text(Bytes::from(text)), false);
+        let queued = self.queue.push(Outgoing::Text(text), false);
         self.after_answer(queued)
     }
 

@@ -76,19 +76,24 @@ impl PollingSession {
         for frame in &frames {
             bytes += frame.length();
             match frame {
-                Outgoing::Text(text) => response.push(text),
-                Outgoing::Pair(first, second) => {
+                Outgoing::Text(text) => response.push(text.as_bytes()),
+                Outgoing::Pair(texts, second) => {
+                    let (first, second) = texts.as_bytes().split_at(*second);
                     response.push(first);
                     response.push(second);
                 }
-                Outgoing::Several(messages) => messages.iter().for_each(|text| response.push(text)),
+                Outgoing::Several(messages) => {
+                    for text in messages {
+                        response.push(text.as_bytes());
+                    }
+                }
                 Outgoing::Attached(attached) => {
-                    response.push(&attached.text);
+                    response.push(attached.text.as_bytes());
                     for data in &attached.attachments {
                         response.push(base64_packet(self.revision(), data).as_bytes());
                     }
                     if let Some(follower) = &attached.follower {
-                        response.push(follower);
+                        response.push(follower.as_bytes());
                     }
                 }
                 Outgoing::Ping => {}

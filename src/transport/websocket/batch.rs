@@ -40,23 +40,24 @@ pub(super) fn encode(frames: &mut VecDeque<Outgoing>) -> (Vec<u8>, usize, usize)
     let mut buffer = Vec::with_capacity(capacity);
     for frame in frames.drain(..count) {
         match frame {
-            Outgoing::Text(text) => push(&mut buffer, TEXT, &text),
-            Outgoing::Pair(first, second) => {
-                push(&mut buffer, TEXT, &first);
-                push(&mut buffer, TEXT, &second);
+            Outgoing::Text(text) => push(&mut buffer, TEXT, text.as_bytes()),
+            Outgoing::Pair(texts, second) => {
+                let (first, second) = texts.as_bytes().split_at(second);
+                push(&mut buffer, TEXT, first);
+                push(&mut buffer, TEXT, second);
             }
             Outgoing::Several(messages) => {
                 for text in &messages {
-                    push(&mut buffer, TEXT, text);
+                    push(&mut buffer, TEXT, text.as_bytes());
                 }
             }
             Outgoing::Attached(attached) => {
-                push(&mut buffer, TEXT, &attached.text);
+                push(&mut buffer, TEXT, attached.text.as_bytes());
                 for data in &attached.attachments {
                     push(&mut buffer, BINARY, data);
                 }
                 if let Some(follower) = &attached.follower {
-                    push(&mut buffer, TEXT, follower);
+                    push(&mut buffer, TEXT, follower.as_bytes());
                 }
             }
             Outgoing::Ping => push(&mut buffer, PING, RESUMED),
@@ -112,8 +113,6 @@ fn push(buffer: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     #[test]
@@ -125,7 +124,7 @@ mod tests {
             (65_535, vec![0x81, 126, 255, 255]),
             (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
-            let mut frames = VecDeque::from([Outgoing::Text(Bytes::from(vec![b'x'; length]))]);
+            let mut frames = VecDeque::from([Outgoing::Text("x".repeat(length))]);
             let (buffer, count, bytes) = encode(&mut frames);
             assert_eq!((count, bytes, buffer.len()), (1, length, header.len() + length));
             assert_eq!(buffer[..header.len()], header);
@@ -134,14 +133,14 @@ mod tests {
 
     #[test]
     fn burst_is_one_buffer_up_to_a_limit() {
-        let pair = Outgoing::Pair(Bytes::from_static(b"event"), Bytes::from_static(b"offset"));
+        let pair = Outgoing::Pair("eventoffset".into(), 5);
         let mut frames: VecDeque<Outgoing> = (0..10).map(|_| pair.clone()).collect();
         let (buffer, count, bytes) = encode(&mut frames);
         assert_eq!((count, bytes), (10, 110));
         assert_eq!(buffer.len(), 110 + 20 * 2);
         assert!(frames.is_empty());
         let mut frames: VecDeque<Outgoing> =
-            (0..3).map(|_| Outgoing::Text(Bytes::from(vec![0; 60_000]))).collect();
+            (0..3).map(|_| Outgoing::Text("x".repeat(60_000))).collect();
         assert_eq!(encode(&mut frames).1, 1);
         assert_eq!(frames.len(), 2);
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use parlor::session::{QueueFull, ReplayBuffer, ReplayError, ResumeLimits};
+use parlor::session::{QueueFull, ReplayBuffer, ReplayError, Replayed, ResumeLimits};
 
 /// The step of time.
 const QUARTER: Duration = Duration::from_millis(250);
@@ -89,10 +89,17 @@ struct Sent {
     is_held: bool,
 }
 
+/// Returns a text that tells a frame from others.
+fn text_of(number: u64, bytes: usize) -> String {
+    let letter = char::from(b'a' + u8::try_from(number % 26).expect("a letter"));
+    std::iter::repeat_n(letter, bytes).collect()
+}
+
 /// Both, side by side, and their client.
 struct Run {
     limits: ResumeLimits,
     now: Instant,
+    /// Texts are frames with an odd number.
     buffer: ReplayBuffer<u64>,
     /// All that was ever sent: the first has number 1.
     sent: Vec<Sent>,
@@ -147,7 +154,12 @@ impl Run {
             return;
         }
         self.sent.push(Sent { at: self.now, bytes, is_held: true });
-        self.buffer.push(self.now, bytes, self.last());
+        if self.last() % 2 == 1 {
+            self.buffer.push_text(self.now, &text_of(self.last(), bytes));
+        } else {
+            self.buffer.push(self.now, bytes, self.last());
+        }
+        self.buffer.remove_excess(self.now);
         self.prune();
         if !self.is_away {
             self.next_event(self.last());
@@ -173,8 +185,7 @@ impl Run {
             sent.is_held &= number > seen;
             sent.at = self.now;
         }
-        let missed: Vec<u64> = self.buffer.after(seen).map(|(_, number)| *number).collect();
-        for number in missed {
+        for number in seen + 1..=seen + self.buffer.after(seen).count() as u64 {
             self.next_event(number);
         }
         assert_eq!(self.seen, self.last(), "all frames arrived");
@@ -222,13 +233,17 @@ impl Run {
             };
             assert_eq!(self.buffer.holds_after(seen), expected, "after {seen} of {}", self.last());
             if expected.is_ok() {
-                let received: Vec<(usize, u64)> =
-                    self.buffer.after(seen).map(|(bytes, number)| (bytes, *number)).collect();
-                let bytes = missed.unwrap_or_default().iter().map(|sent| sent.bytes);
-                assert!(
-                    received.iter().copied().eq(bytes.zip(seen + 1..)),
-                    "{received:?} after {seen}"
-                );
+                let missed = missed.unwrap_or_default();
+                assert_eq!(self.buffer.after(seen).count(), missed.len(), "after {seen}");
+                for ((number, sent), (bytes, frame)) in
+                    (seen + 1..).zip(missed).zip(self.buffer.after(seen))
+                {
+                    let is_it = match frame {
+                        Replayed::Text(text) => text == text_of(number, bytes),
+                        Replayed::Other(other) => *other == number,
+                    };
+                    assert!(is_it && bytes == sent.bytes, "frame {number} after {seen}");
+                }
             }
         }
     }
