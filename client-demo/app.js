@@ -1,7 +1,7 @@
 /**
  * The page: lobby → call → lobby or end screen. Modules:
  *
- * - `parlor/` the client module: protocols, connections, members of a room; without DOM, and meant to be copied
+ * - `parlor/` the client module: protocols, connections, members of a room; without DOM, for use in other pages too
  * - `protocols.js`, `modes.js` the available protocols and media modes
  * - `media.js` the devices of this computer
  * - `lobby.js`, `call.js` the two views; `call.js` imports the parts of a call
@@ -11,7 +11,7 @@
 import { Call } from "./call.js";
 import { announce, byId, copy, icon } from "./dom.js";
 import { explain } from "./errors.js";
-import { forget, inventRoom, remember, remembered, subjectOf } from "./identity.js";
+import { forget, randomRoomName, remember, remembered, subjectOf } from "./identity.js";
 import { Lobby } from "./lobby.js";
 import { LAYERED, LocalMedia } from "./media.js";
 import { loadDevice, MODES, modeOf } from "./modes.js";
@@ -22,6 +22,7 @@ import { shortcutsAreOn } from "./settings.js";
 import { claimRoom, isInOtherTab } from "./tabs.js";
 
 const query = new URLSearchParams(location.search);
+readFormerLink();
 readSessionLink();
 const media = new LocalMedia();
 const stun = query.get("stun");
@@ -43,13 +44,13 @@ let mode = modeOf(query.get("media")) ?? MODES[0];
 const lobby = new Lobby({
   media,
   name: remembered("local", "parlor.name") ?? "",
-  room: room || inventRoom(),
+  room: room || randomRoomName(),
   invited: !!room,
   protocol,
   mode,
   token,
 });
-lobby.addEventListener("wire", ({ detail }) => chooseProtocol(detail));
+lobby.addEventListener("protocol", ({ detail }) => chooseProtocol(detail));
 lobby.addEventListener("mode", ({ detail }) => chooseMode(detail));
 lobby.addEventListener("join", async ({ detail }) => {
   lobby.busy(true);
@@ -79,21 +80,28 @@ window.parlor = Object.freeze({
   mode: () => call?.mode ?? null,
 });
 
+/** Reads the former name of the URL parameter `protocol`, `wire`. */
+function readFormerLink() {
+  const former = query.get("wire");
+  query.delete("wire");
+  if (former && !query.has("protocol")) query.set("protocol", former);
+}
+
 /** `?session=<id>` is a link to a one-to-one call over `/signal`. */
 function readSessionLink() {
   const session = query.get("session")?.trim();
   if (!session) return;
   query.delete("session");
   query.set("room", session);
-  query.set("wire", "session");
+  query.set("protocol", "session");
 }
 
-/** Takes the token out of the address, where others could read it, and keeps it for a reload. @returns {string | undefined} */
+/** Removes the token from the address, where others could read it, and stores it for a reload. @returns {string | undefined} */
 function takeToken() {
   const given = query.get("token");
   query.delete("token");
   if (given) return remember("session", "parlor.token", given);
-  // A link without a token is not meant to be used with that of an earlier page.
+  // A link without a token must not use the token of an earlier page.
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") forget("session", "parlor.token");
   return remembered("session", "parlor.token") ?? undefined;
 }
@@ -109,7 +117,7 @@ async function start() {
   await join({ name: interrupted.name ?? "Guest", room });
 }
 
-/** Turns the microphone off if another tab is in the room: each would hear the other. Returns whether it did. @param {string} wanted */
+/** Turns the microphone off if another tab is in the room, since each would hear the other. Returns whether it did. @param {string} wanted */
 async function muteInSecondTab(wanted) {
   if (!media.microphoneOn || !(await isInOtherTab(wanted))) return false;
   await media.setMicrophone(false);
@@ -133,7 +141,7 @@ async function join({ name, room: wanted }) {
   call.addEventListener("leave", leave);
   call.addEventListener("ended", ({ detail }) => showEnd(detail));
   lobby.hide();
-  byId("farewell").hidden = true;
+  byId("end-screen").hidden = true;
   call.show();
   rememberCall();
   query.set("room", room);
@@ -142,7 +150,7 @@ async function join({ name, room: wanted }) {
   announce(`You are in ${room}`);
 }
 
-/** Joins a call over the chosen protocol, or over another one if the default does not get through. @param {string} name */
+/** Joins a call over the chosen protocol, or over Socket.IO if the default protocol is blocked. @param {string} name */
 async function enter(name) {
   try {
     return await enterOver(protocol, name);
@@ -175,25 +183,25 @@ async function enterOver(chosen, name) {
   }
 }
 
-/** The camera size of the address (`camera=640x360@15`), or the one that fits the mode. */
+/** Sets the camera size of the address (`camera=640x360@15`), or the one that fits the mode. */
 function sizeCamera() {
   const [, width, height, frameRate = "24"] = /^(\d+)x(\d+)(?:@(\d+))?$/.exec(query.get("camera") ?? "") ?? [];
   if (width) return media.resize({ width: Number(width), height: Number(height), frameRate: Number(frameRate) });
   return media.resize(mode.id === "sfu" ? LAYERED : null);
 }
 
-/** From the address, or from the tab's storage. */
+/** Returns the protocol of the address, or of the tab's storage. */
 function initialProtocol() {
-  const last = protocolOf(remembered("session", "parlor.wire"));
+  const last = protocolOf(remembered("session", "parlor.protocol"));
   // A visitor who follows a link to a room should be able to go back.
   const fits = last && !(room && last.forTwo);
-  return protocolOf(query.get("wire")) ?? (fits ? last : PROTOCOLS[0]);
+  return protocolOf(query.get("protocol")) ?? (fits ? last : PROTOCOLS[0]);
 }
 
 /** @param {import("./protocols.js").Protocol} chosen */
 function chooseProtocol(chosen) {
   protocol = chosen;
-  remember("session", "parlor.wire", protocol.id);
+  remember("session", "parlor.protocol", protocol.id);
   showAddress();
 }
 
@@ -204,10 +212,10 @@ function chooseMode(chosen) {
   return sizeCamera();
 }
 
-/** The page's own address: enough to return to the same room with the same settings. */
+/** Shows the settings in the address bar: enough to return to the same room with the same settings. */
 function showAddress() {
-  if (protocol === PROTOCOLS[0]) query.delete("wire");
-  else query.set("wire", protocol.id);
+  if (protocol === PROTOCOLS[0]) query.delete("protocol");
+  else query.set("protocol", protocol.id);
   if (mode === MODES[0]) query.delete("media");
   else query.set("media", mode.id);
   history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
@@ -221,8 +229,8 @@ function leave() {
 /** Leaves the call after it was ended by the server or another peer. @param {import("./parlor/parlor.js").SignalingError} error */
 function showEnd(error) {
   const isReplaced = error.code === "REPLACED";
-  const title = isReplaced ? "You are somewhere else now" : "The call has ended";
-  end({ title, text: explain(error), again: isReplaced ? "Take it back" : "Join again" });
+  const title = isReplaced ? "You joined from somewhere else" : "The call has ended";
+  end({ title, text: explain(error), again: isReplaced ? "Join here instead" : "Join again" });
 }
 
 /** The devices to open if the user joins again. */
@@ -233,33 +241,33 @@ function end({ title, text, again }) {
   call?.close();
   call = null;
   releaseRoom();
-  // The light of the camera goes off.
+  // Turns the indicator light of the camera off.
   media.stop();
   forget("session", "parlor.call");
   document.title = "Parlor";
-  byId("farewell-title").textContent = title;
-  byId("farewell-text").textContent = text;
-  byId("farewell-again").textContent = again;
-  byId("farewell").hidden = false;
-  byId("farewell-title").focus();
+  byId("end-title").textContent = title;
+  byId("end-text").textContent = text;
+  byId("end-rejoin").textContent = again;
+  byId("end-screen").hidden = false;
+  byId("end-title").focus();
 }
 
-byId("farewell-again").addEventListener("click", async () => {
-  byId("farewell").hidden = true;
+byId("end-rejoin").addEventListener("click", async () => {
+  byId("end-screen").hidden = true;
   lobby.show();
   lobby.busy(true);
   await media.open(lastDevices);
   await join({ name: cleanName(byId("name").value), room });
 });
-byId("farewell-lobby").addEventListener("click", async () => {
-  byId("farewell").hidden = true;
+byId("end-lobby").addEventListener("click", async () => {
+  byId("end-screen").hidden = true;
   lobby.show();
   byId("join").focus();
   await media.open();
 });
 
 // A closed or reloaded tab leaves, so that the others need not wait for a timeout.
-addEventListener("pagehide", () => call?.close({ mayComeBack: true }));
+addEventListener("pagehide", () => call?.close({ mayRejoin: true }));
 // A page that the browser restores from its cache has left the call: it starts again.
 addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
 
@@ -291,10 +299,10 @@ document.addEventListener("keydown", (event) => {
   if (known) event.preventDefault();
 });
 
-/** The link that invites others. It contains only the room and the protocol of two-peer calls: the room has its mode. */
+/** Returns the link that invites others. It has only the room, and the protocol of two-peer calls: the media mode is that of the room. */
 function roomLink() {
   const name = call ? room : byId("room").value.trim() || room;
-  const forTwo = protocol.forTwo ? `&wire=${protocol.id}` : "";
+  const forTwo = protocol.forTwo ? `&protocol=${protocol.id}` : "";
   return `${location.origin}${location.pathname}?room=${encodeURIComponent(name)}${forTwo}`;
 }
 

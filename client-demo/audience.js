@@ -13,20 +13,20 @@ export const REACTIONS = ["👍", "❤️", "😂", "👏", "🎉", "😮"];
 /** Events: `hand`, detail `{ id, raised }`; `reaction`, detail `{ id, emoji }`. */
 export class Audience extends EventTarget {
   #signaling;
-  /** The others who have raised a hand. @type {Set<string>} */
+  /** Ids of the peers with a raised hand. @type {Set<string>} */
   #raised = new Set();
   /** Whether the own hand is raised. */
   isRaised = false;
 
   /**
    * @param {import("./parlor/parlor.js").Signaling} signaling
-   * @param {AbortSignal} signal ends the listening
+   * @param {AbortSignal} signal removes the listeners
    */
   constructor(signaling, signal) {
     super();
     this.#signaling = signaling;
     signaling.addEventListener("application", ({ detail }) => this.#receive(detail), { signal });
-    // Those who join later have not received the message.
+    // Peers that join later have not received the message.
     signaling.addEventListener("user-joined", ({ detail }) => this.isRaised && this.#send(HAND, { raised: true }, detail.userId), { signal });
     signaling.addEventListener("user-left", ({ detail }) => this.#raised.delete(detail.userId), { signal });
   }
@@ -48,7 +48,7 @@ export class Audience extends EventTarget {
   }
 
   #send(topic, data, targetId) {
-    // Alone in the room, or without the server, there is nobody to see it.
+    // Fails if the room is empty or the server unavailable: no peer could show it.
     this.#signaling.message(topic, data, targetId).catch(() => {});
   }
 

@@ -5,12 +5,12 @@
  */
 import { Audience } from "./audience.js";
 import { Chat } from "./chat.js";
-import { announce, byId, say } from "./dom.js";
+import { announce, byId, showText } from "./dom.js";
 import { explain, explainDeparture, explainDevices, SILENCED } from "./errors.js";
 import { adviceFor } from "./modes.js";
 import { Panel } from "./panel.js";
 import { AutoCall } from "./parlor/auto.js";
-import { People, stateOf } from "./people.js";
+import { describeState, People } from "./people.js";
 import { PushToTalk } from "./push-to-talk.js";
 import { Quality } from "./quality.js";
 import { Settings } from "./settings.js";
@@ -27,12 +27,12 @@ const NOTICE_MS = 6000;
 const OUTAGE_MS = 2000;
 
 /** The notice for a user who is alone in a two-peer call. */
-const FOR_TWO = { title: "Nobody has come yet", text: "This call waits for the one person who opens its link." };
+const FOR_TWO = { title: "Waiting for the other person", text: "One other person can join, with this link." };
 
-/** What an outage of the server means, by mode. */
+/** Notices of an outage of the server, by mode. */
 const OUTAGES = {
   mesh: "The server is unavailable. Your call continues; no one can join until it is back.",
-  sfu: "The server is unavailable, and picture and sound go through it. The call continues when it is back.",
+  sfu: "The server is unavailable, and audio and video go through it. The call continues when it is back.",
 };
 
 /** Events: `leave`; `ended`, detail: the SignalingError with the reason. */
@@ -55,7 +55,7 @@ export class Call extends EventTarget {
   #wakeLock = new WakeLock();
   /** The active speaker, if the server reports it. */
   #speaker = "";
-  /** The text of an advice that the user has declined. */
+  /** The text of the last notice that the user has declined. */
   #declined = "";
   #selfStream = new MediaStream();
   #selfScreen = new MediaStream();
@@ -71,7 +71,7 @@ export class Call extends EventTarget {
    * @param {{ signaling: import("./parlor/parlor.js").Signaling, media: import("./media.js").LocalMedia,
    *   self: { id: string, name: string }, room: string, protocol: import("./protocols.js").Protocol, link: string, iceServers?: RTCIceServer[],
    *   wanted?: "mesh" | "sfu", loadDevice?: () => Promise<new () => import("mediasoup-client").types.Device> }} options
-   *   `wanted`: the mode, if this is the first in the room; `loadDevice`: if the media server can be used
+   *   `wanted`: the media mode, if this is the first member of the room; `loadDevice`: absent if the media server cannot be used
    */
   constructor({ signaling, media, self, room, protocol, link, iceServers, wanted, loadDevice }) {
     super();
@@ -126,16 +126,16 @@ export class Call extends EventTarget {
 
   /**
    * Leaves the call, and resets the page.
-   * @param {{ mayComeBack?: boolean }} [options] whether the other peer of a two-peer call should wait
+   * @param {{ mayRejoin?: boolean }} [options] whether the other peer of a two-peer call should wait
    */
-  close({ mayComeBack = false } = {}) {
+  close({ mayRejoin = false } = {}) {
     this.#abort.abort();
     this.#timers.forEach(clearInterval);
     clearTimeout(this.#noticeTimer);
     clearTimeout(this.#outageTimer);
     this.#call.close();
-    for (const id of ["mode-notice", "device-notice", "call-notice"]) say(byId(id), "");
-    if (this.#signaling.hangUp && !mayComeBack) this.#signaling.hangUp();
+    for (const id of ["mode-notice", "device-notice", "call-notice"]) showText(byId(id), "");
+    if (this.#signaling.hangUp && !mayRejoin) this.#signaling.hangUp();
     else this.#signaling.leave();
     this.#wakeLock.release();
     this.#tiles.clear();
@@ -177,7 +177,7 @@ export class Call extends EventTarget {
     });
     on(this.#call, "mode", (mode) => this.#changeMode(mode));
     on(this.#call, "speaker", ({ id }) => this.#drawSpeaker(id));
-    on(this.#call, "failed", (error) => this.#notice(`The server does not take or give some media: ${explain(error)}`));
+    on(this.#call, "failed", (error) => this.#notice(`The server refused some media: ${explain(error)}`));
     on(this.#quality, "layer", ({ id, layer }) => this.#preferLayer(id, layer));
     on(this.#chat, "message", ({ name, text }) => this.#toolbar.countMessage() && toast(`${name}: ${text}`));
     on(this.#audience, "hand", ({ id, raised }) => {
@@ -188,7 +188,7 @@ export class Call extends EventTarget {
     });
     on(this.#audience, "reaction", ({ id, emoji }) => {
       this.#tiles.react(id, emoji);
-      announce(`${this.#call.members.get(id)?.name ?? "Somebody"}: ${emoji}`);
+      announce(`${this.#call.members.get(id)?.name ?? "A guest"}: ${emoji}`);
     });
     on(this.#toolbar, "hand", () => this.#drawSelf());
     on(this.#toolbar, "reaction", (emoji) => this.#tiles.react(this.#self.id, emoji));
@@ -204,7 +204,7 @@ export class Call extends EventTarget {
       const name = kind === "audio" ? "microphone" : "camera";
       this.#notice(replaced ? `Your ${name} was removed; another one is in use now.` : `Your ${name} was removed, or its permission withdrawn.`);
     });
-    on(this.#tiles, "blocked", () => this.#offerSound());
+    on(this.#tiles, "blocked", () => this.#offerAudio());
   }
 
   /** Applies a change of the local state to the other members, the tiles, the list and the buttons. */
@@ -223,7 +223,7 @@ export class Call extends EventTarget {
     else this.#tiles.removeScreen(this.#self.id);
     this.#people.showSelf({ ...this.#self, microphone: sends.audio, camera: sends.video, screen: sends.screen, hand });
     this.#tiles.useSpeaker(media.speaker);
-    say(byId("device-notice"), media.microphoneOn && media.isSilenced ? SILENCED : "");
+    showText(byId("device-notice"), media.microphoneOn && media.isSilenced ? SILENCED : "");
     this.#toolbar.draw();
   }
 
@@ -233,8 +233,8 @@ export class Call extends EventTarget {
     const stream = peer?.stream ?? null;
     const track = stream?.getVideoTracks()[0];
     const hand = this.#audience.hasRaised(id);
-    const state = peer?.state === "connected" && !away ? "" : stateOf(member, this.mode);
-    // The announcement of a peer takes precedence; other clients do not announce, and the state of the track is shown.
+    const state = peer?.state === "connected" && !away ? "" : describeState(member, this.mode);
+    // The announced state takes precedence. Other clients announce none: the state of the track is shown.
     const hasVideo = !!track && (sends ? sends.video : !track.muted);
     this.#tiles.show({ id, name, self: false, stream, video: hasVideo, screen: false, muted: !!sends && !sends.audio, hand, away, state });
     const screen = peer?.screen.getVideoTracks()[0];
@@ -256,8 +256,8 @@ export class Call extends EventTarget {
     this.#drawSpeaker("");
     this.#drawServer();
     this.#drawAdvice();
-    if (this.#isShown && mode === "sfu") toast("The media goes through the server now");
-    if (this.#isShown && mode === "mesh") toast("The media goes from browser to browser now");
+    if (this.#isShown && mode === "sfu") toast("Audio and video now go through the server");
+    if (this.#isShown && mode === "mesh") toast("Audio and video now go from browser to browser");
     this.dispatchEvent(new CustomEvent("mode", { detail: mode }));
   }
 
@@ -265,14 +265,14 @@ export class Call extends EventTarget {
   #drawAdvice() {
     const place = byId("mode-notice");
     const advice = this.#protocol.forTwo ? null : adviceFor(this.#call);
-    if (!advice || advice.text === this.#declined) return say(place, "");
+    if (!advice || advice.text === this.#declined) return showText(place, "");
     if (place.firstChild?.textContent === advice.text) return;
-    say(place, advice.text);
+    showText(place, advice.text);
     const { mode, text } = advice;
     if (mode) place.append(button(`Change to ${mode === "sfu" ? "SFU" : "mesh"}`, () => this.#call.ask(mode).catch((error) => this.#notice(explain(error)))));
     place.append(button("Not now", () => {
       this.#declined = text;
-      say(place, "");
+      showText(place, "");
     }));
   }
 
@@ -310,14 +310,14 @@ export class Call extends EventTarget {
 
   #notice(text, { stays = false } = {}) {
     clearTimeout(this.#noticeTimer);
-    say(byId("call-notice"), text);
-    if (text && !stays) this.#noticeTimer = setTimeout(() => say(byId("call-notice"), ""), NOTICE_MS);
+    showText(byId("call-notice"), text);
+    if (text && !stays) this.#noticeTimer = setTimeout(() => showText(byId("call-notice"), ""), NOTICE_MS);
   }
 
   /** Audible autoplay requires a user gesture, which is missing after a reload. */
-  #offerSound() {
-    this.#notice("Your browser holds back the sound. ", { stays: true });
-    byId("call-notice").append(button("Turn it on", () => {
+  #offerAudio() {
+    this.#notice("Your browser has blocked audio. ", { stays: true });
+    byId("call-notice").append(button("Turn on audio", () => {
       this.#notice("");
       this.#tiles.play();
     }));
@@ -339,7 +339,7 @@ export class Call extends EventTarget {
   }
 }
 
-/** The stream itself if this is its only track, or a new one. @param {MediaStream} stream @param {MediaStreamTrack | null} track */
+/** Returns the stream itself if this is its only track, otherwise a new one. @param {MediaStream} stream @param {MediaStreamTrack | null} track */
 function withTrack(stream, track) {
   const [shown] = stream.getVideoTracks();
   return shown === (track ?? undefined) ? stream : new MediaStream(track ? [track] : []);

@@ -1,8 +1,8 @@
 /**
- * The chat: its messages go through the server, so that clients of all protocols and both media modes take part. The page keeps them for
+ * The chat: its messages go through the server, so that clients of all protocols and both media modes take part. The page stores them for
  * a reload.
  *
- * Clients of `/signal` receive no such messages, and without the server nobody does: then the data channels of a mesh are used.
+ * Clients of `/signal` receive no such messages, and without the server no client does: then the data channels of a mesh are used.
  *
  * @module chat
  */
@@ -12,19 +12,19 @@ import { cleanName } from "./parlor/name.js";
 
 /** Name of the application message: `{ text, name }`. */
 const TOPIC = "chat-message";
-/** Names that other frontends use for the same. */
+/** Names that other frontends use for such messages. */
 const TOPICS = new Set([TOPIC, "chat", "message", "send-message"]);
 
 /** Maximum length of a message, in characters. */
 const TEXT_LIMIT = 2000;
-/** Number of messages that a reload keeps. */
+/** Maximum number of messages that are stored for a reload. */
 const KEPT = 200;
 /** A message within this time after another of the same person has no heading, in milliseconds. */
 const HEADING_MS = 120_000;
 
 /** @typedef {{ id: string, name: string, text: string, self: boolean, at: number }} Message */
 
-/** Event: `message`, detail: a {@link Message} of somebody else. */
+/** Event: `message`, detail: a {@link Message} of another person. */
 export class Chat extends EventTarget {
   #log = byId("chat-log");
   #key;
@@ -37,7 +37,7 @@ export class Chat extends EventTarget {
 
   /**
    * @param {{ room: string, self: { id: string, name: string }, signaling: import("./parlor/parlor.js").Signaling,
-   *   call: import("./parlor/auto.js").AutoCall, signal: AbortSignal }} options `signal` ends the listening
+   *   call: import("./parlor/auto.js").AutoCall, signal: AbortSignal }} options `signal` removes the listeners
    */
   constructor({ room, self, signaling, call, signal }) {
     super();
@@ -66,7 +66,7 @@ export class Chat extends EventTarget {
     byId("chat-text").value = "";
     const item = this.#add({ ...this.#self, text, self: true, at: Date.now() });
     const isSent = await this.#signaling.message(TOPIC, { text, name: this.#self.name }).then(() => true, () => this.#call.chat(text) > 0);
-    if (!isSent) item.append(paragraph("message-note", "Nobody was here to read this."));
+    if (!isSent) item.append(paragraph("message-note", "No one was here to receive this."));
   }
 
   #receive(id, text, ownName) {
@@ -90,11 +90,11 @@ export class Chat extends EventTarget {
     item.className = self ? "message message-self" : "message";
     if (id !== this.#last.id || at - this.#last.at > HEADING_MS) {
       const heading = paragraph("message-heading");
-      const who = document.createElement("b");
-      who.append(self ? "You" : bdi(name));
+      const author = document.createElement("b");
+      author.append(self ? "You" : bdi(name));
       const when = document.createElement("time");
       when.textContent = new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-      heading.append(who, when);
+      heading.append(author, when);
       item.append(heading);
     }
     this.#last = { id, at };
@@ -111,7 +111,7 @@ export class Chat extends EventTarget {
   }
 }
 
-/** The text of a message, in the forms that frontends use. */
+/** Returns the text of a message, in the forms that frontends use. */
 function textOf(data) {
   return typeof data === "string" ? data : (data?.text ?? data?.message ?? data?.content);
 }

@@ -17,7 +17,7 @@ export const fromTemplate = (id) => byId(id).content.firstElementChild.cloneNode
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @param {string} name a symbol of the sprite in index.html, which needs no server */
+/** Returns an icon. @param {string} name a symbol of the sprite in index.html */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
@@ -34,7 +34,7 @@ export function icon(name) {
  * @param {{ name: string, label: string, title: string, key?: string, pressed?: boolean, word?: string }} look
  * `label` is for screen readers, `title` for the tooltip, `key` the keyboard shortcut
  */
-export function dress(button, { name, label, title, key, pressed, word }) {
+export function setUpButton(button, { name, label, title, key, pressed, word }) {
   const children = [icon(name)];
   if (word) {
     const text = document.createElement("span");
@@ -50,7 +50,7 @@ export function dress(button, { name, label, title, key, pressed, word }) {
 }
 
 /**
- * Returns a name with its own text direction, so that it does not turn the words around it.
+ * Returns a name with its own text direction, so that it does not reorder the words around it.
  * @param {string} name
  */
 export function bdi(name) {
@@ -69,13 +69,13 @@ export function announce(text) {
  * @param {HTMLElement} place
  * @param {string} text
  */
-export function say(place, text) {
+export function showText(place, text) {
   place.textContent = text;
   place.hidden = !text;
 }
 
 /**
- * Shows an avatar with initials and a colour of its own, for a person without video.
+ * Shows an avatar with initials and a colour that depends on the id, for a person without video.
  * @param {HTMLElement} element
  * @param {string} id
  * @param {string} name

@@ -10,19 +10,19 @@ const SIGNALING = {
   INVALID_MESSAGE: "The server did not accept the room or the name. Both may have up to 128 ordinary characters.",
   UNAUTHORIZED: "This server asks for a token, and yours is missing or has expired. Ask for a new link.",
   FORBIDDEN: "Your token does not allow this room.",
-  RATE_LIMITED: "Too much at once. Wait a moment and try again.",
+  RATE_LIMITED: "Too many messages at once. Wait a moment and try again.",
   LIMIT_REACHED: "The server has reached its limit of rooms. Try again later.",
-  REPLACED: "You joined this room from another tab or device, and the call went on there.",
-  HUNG_UP: "The other one hung up.",
+  REPLACED: "You joined this room from another tab or device, and the call continues there.",
+  HUNG_UP: "The other person hung up.",
   ROOM_CLOSED: "The room was closed by its operator.",
   SHUTTING_DOWN: "The server is restarting. Try again in a moment.",
   PAYLOAD_TOO_LARGE: "The message is too large for the server.",
   UNREACHABLE: "The server cannot be reached. Check your network, then try again.",
-  OFFLINE: "The connection to the server broke off. Try again.",
+  OFFLINE: "The connection to the server was lost. Try again.",
   TRANSPORT_ERROR: "The media server is not available, so the call is a mesh.",
   NO_BUNDLE: "The media server needs mediasoup-client, which this server does not have, so the call is a mesh.",
   TARGET_NOT_FOUND: "That person has left.",
-  TIMEOUT: "The server did not answer in time. Try again.",
+  TIMEOUT: "The server did not respond in time. Try again.",
 };
 
 /**
@@ -36,7 +36,7 @@ export function explain(error) {
 const DEVICES = { audio: "microphone", video: "camera", both: "camera or microphone" };
 
 /**
- * @param {{ audio: Error | null, video: Error | null }} problems why a device could not be opened, by kind
+ * @param {{ audio: Error | null, video: Error | null }} problems the reason why a device could not be opened, by kind
  * @returns {string} empty if nothing is wrong
  */
 export function explainDevices({ audio, video }) {
@@ -63,11 +63,11 @@ function explainDevice(error, device) {
   }
 }
 
-/** The system, or a switch at the device, has muted the microphone. */
+/** Shown while the system, or a switch at the device, has muted the microphone. */
 export const SILENCED = "Your microphone is muted by the system or by a switch at the device: the others cannot hear you. Unmute it there.";
 
 /** Appended to device problems, since joining without a device is always possible. */
-export const CAN_STILL_JOIN = "You can join all the same: you will see and hear the others.";
+export const CAN_STILL_JOIN = "You can join without it: you will see and hear the others.";
 
 const DEPARTURES = { timeout: "lost the connection", disconnected: "lost the connection", kicked: "was removed" };
 

@@ -62,8 +62,8 @@ export function subjectOf(token) {
 const FIRST = ["amber", "brass", "cedar", "coral", "ivory", "linen", "maple", "olive", "pearl", "slate", "umber", "walnut"];
 const SECOND = ["alcove", "atrium", "cabinet", "gallery", "hearth", "lantern", "mantel", "parquet", "settee", "veranda"];
 
-/** Returns a random room name that is easy to say, one of about ten million. */
-export function inventRoom() {
+/** Returns a random room name that is easy to pronounce, one of about ten million. */
+export function randomRoomName() {
   const below = (limit) => crypto.getRandomValues(new Uint32Array(1))[0] % limit;
   return `${FIRST[below(FIRST.length)]}-${SECOND[below(SECOND.length)]}-${10_000 + below(90_000)}`;
 }

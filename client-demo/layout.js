@@ -1,5 +1,5 @@
 /**
- * Where the tiles are: a grid, a small one in the corner, or one large tile and a strip of small ones.
+ * Positions the tiles: a grid, with a small tile in the corner, or one large tile and a strip of small ones.
  *
  * @module layout
  */
@@ -9,8 +9,8 @@ const GAP = 10;
 const NARROWEST_UPRIGHT = 0.8;
 const NARROWEST = 1.2;
 const WIDEST = 16 / 9;
-/** A smaller tile shows nothing: then the list scrolls. */
-const LEAST = { w: 96, h: 54 };
+/** Minimum size of a tile, in pixels: if more tiles do not fit, the list scrolls. */
+const MIN_SIZE = { w: 96, h: 54 };
 
 /** @typedef {[x: number, y: number, width: number, height: number]} Box */
 
@@ -29,14 +29,14 @@ export function arrange(list, elements, { focus, corner }) {
   const narrowest = isWide ? NARROWEST : NARROWEST_UPRIGHT;
   const others = elements.filter((element) => element !== focus && element !== corner);
   if (corner) {
-    const w = Math.max(LEAST.w, Math.min(isWide ? 220 : 150, width * (isWide ? 0.2 : 0.28)));
+    const w = Math.max(MIN_SIZE.w, Math.min(isWide ? 220 : 150, width * (isWide ? 0.2 : 0.28)));
     const h = isWide ? w / WIDEST : w / NARROWEST_UPRIGHT;
     place([corner], [[width - w - GAP, height - h - GAP, w, h]]);
   }
   let boxes;
   if (focus) {
     // The strip is beside the large tile, or below it on a phone in portrait mode.
-    const strip = isWide ? Math.max(LEAST.w, Math.min(220, width * 0.24)) : Math.max(LEAST.h, Math.min(130, height * 0.24));
+    const strip = isWide ? Math.max(MIN_SIZE.w, Math.min(220, width * 0.24)) : Math.max(MIN_SIZE.h, Math.min(130, height * 0.24));
     place([focus], [isWide ? [0, 0, width - strip - GAP, height] : [0, 0, width, height - strip - GAP]]);
     const small = isWide ? grid(others.length, strip, height, narrowest, 1) : grid(others.length, width, strip, narrowest, others.length);
     boxes = small.map(([x, y, w, h]) => /** @type {Box} */ (isWide ? [x + width - strip, y, w, h] : [x, y + height - strip, w, h]));
@@ -66,11 +66,11 @@ export function grid(count, width, height, narrowest, columns) {
     if (w / h < narrowest) h = w / narrowest;
     if (w * h > best.area) best = { area: w * h, columns: tried, w, h };
   }
-  if (best.w < LEAST.w || best.h < LEAST.h) {
-    const fitting = columns ?? Math.max(1, Math.floor((width + GAP) / (LEAST.w + GAP)));
+  if (best.w < MIN_SIZE.w || best.h < MIN_SIZE.h) {
+    const fitting = columns ?? Math.max(1, Math.floor((width + GAP) / (MIN_SIZE.w + GAP)));
     const isRow = columns === count;
-    const w = Math.max(LEAST.w, isRow ? 0 : (width - GAP * (fitting - 1)) / fitting);
-    best = { area: 0, columns: fitting, w, h: Math.max(LEAST.h, isRow ? Math.min(height, w / narrowest) : w / WIDEST) };
+    const w = Math.max(MIN_SIZE.w, isRow ? 0 : (width - GAP * (fitting - 1)) / fitting);
+    best = { area: 0, columns: fitting, w, h: Math.max(MIN_SIZE.h, isRow ? Math.min(height, w / narrowest) : w / WIDEST) };
   }
   const { w, h } = best;
   const rows = Math.ceil(count / best.columns);

@@ -4,10 +4,10 @@
  * @module lobby
  */
 import { fillDevices } from "./devices.js";
-import { byId, dress, fromTemplate, say } from "./dom.js";
+import { byId, fromTemplate, setUpButton, showText } from "./dom.js";
 import { CAN_STILL_JOIN, explainDevices, SILENCED } from "./errors.js";
 import { meter } from "./media.js";
-import { lookIntoRoom, MODES, modeOf, whoIsHere } from "./modes.js";
+import { describeMembers, fetchRoom, MODES, modeOf } from "./modes.js";
 import { cleanName } from "./parlor/name.js";
 import { PROTOCOLS, protocolOf } from "./protocols.js";
 
@@ -15,20 +15,20 @@ const METER_BARS = 5;
 const METER_INTERVAL_MS = 100;
 /** Time after the last keystroke before the room is looked up, in milliseconds. */
 const TYPING_MS = 400;
-/** Time to wait for what the server says about a room, in milliseconds: joining is possible without it. */
-const LOOK_MS = 2000;
-/** Between two looks at who is in the room, in milliseconds. */
-const LOOK_AGAIN_MS = 10_000;
+/** Time to wait for the description of a room, in milliseconds: joining is possible without it. */
+const ROOM_TIMEOUT_MS = 2000;
+/** Interval between requests of the members of the room, in milliseconds. */
+const REFRESH_INTERVAL_MS = 10_000;
 
 /** The texts of the form, by mode and protocol. */
 const WORDS = {
   room: { label: "Room", title: "Start a call", lead: "Everyone with the link to a room can join it. There is nothing to install and no account." },
-  roomInvited: { label: "Room", title: "You are invited", lead: "Check your picture and your sound, then join the others in this room." },
-  two: { label: "Call", title: "Call someone", lead: "A call for two: send the link to one person. The call waits for them, and nobody else can come in." },
-  twoInvited: { label: "Call", title: "Someone calls you", lead: "Check your picture and your sound, then join. This call is for the two of you only." },
+  roomInvited: { label: "Room", title: "You are invited", lead: "Check your camera and microphone, then join the others in this room." },
+  two: { label: "Call", title: "Call someone", lead: "A call for two: send the link to one person. The call waits for them, and no one else can join." },
+  twoInvited: { label: "Call", title: "Someone calls you", lead: "Check your camera and microphone, then join. This call is for the two of you only." },
 };
 
-/** Events: `join`, detail `{ name, room }`; `wire` and `mode`, detail: the {@link import("./protocols.js").Protocol} or
+/** Events: `join`, detail `{ name, room }`; `protocol` and `mode`, detail: the {@link import("./protocols.js").Protocol} or
  * {@link import("./modes.js").Mode} that was chosen. */
 export class Lobby extends EventTarget {
   #media;
@@ -40,9 +40,9 @@ export class Lobby extends EventTarget {
   #mode;
   #token;
   #typingTimer = 0;
-  #lookTimer = 0;
-  #looking = new AbortController();
-  /** What the server has said last. @type {Promise<{ sfu: boolean } | null>} */
+  #refreshTimer = 0;
+  #fetching = new AbortController();
+  /** The last description of the room. @type {Promise<{ sfu: boolean } | null>} */
   #about = Promise.resolve(null);
 
   /**
@@ -59,7 +59,7 @@ export class Lobby extends EventTarget {
     this.#token = token;
     byId("name").value = name;
     byId("room").value = room;
-    byId("wire-options").replaceChildren(...PROTOCOLS.map((one) => protocolOption(one, one === protocol)));
+    byId("protocol-options").replaceChildren(...PROTOCOLS.map((one) => protocolOption(one, one === protocol)));
     byId("mode-options").replaceChildren(...MODES.map(modeOption));
     this.#drawTitle();
     byId("preview-meter").replaceChildren(...Array.from({ length: METER_BARS }, () => document.createElement("i")));
@@ -68,14 +68,14 @@ export class Lobby extends EventTarget {
       this.#invited = false;
       this.#drawTitle();
       clearTimeout(this.#typingTimer);
-      say(byId("who-is-here"), "");
-      this.#typingTimer = setTimeout(() => this.#lookIntoRoom(), TYPING_MS);
+      showText(byId("room-members"), "");
+      this.#typingTimer = setTimeout(() => this.#fetchRoom(), TYPING_MS);
     });
     byId("mode-options").addEventListener("change", ({ target }) => this.#chooseMode(modeOf(target.value)));
-    byId("wire-options").addEventListener("change", ({ target }) => {
+    byId("protocol-options").addEventListener("change", ({ target }) => {
       this.#protocol = protocolOf(target.value);
       this.#drawTitle();
-      this.dispatchEvent(new CustomEvent("wire", { detail: this.#protocol }));
+      this.dispatchEvent(new CustomEvent("protocol", { detail: this.#protocol }));
     });
     byId("join-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -94,20 +94,20 @@ export class Lobby extends EventTarget {
     this.#open = true;
     byId("lobby").hidden = false;
     this.busy(false);
-    say(byId("lobby-error"), problem);
+    showText(byId("lobby-error"), problem);
     // The button was disabled meanwhile, and has lost the focus.
     if (problem) byId("join").focus();
     this.#draw();
     this.#drawTitle();
-    this.#lookIntoRoom();
-    this.#lookTimer = setInterval(() => document.visibilityState === "visible" && this.#lookIntoRoom(), LOOK_AGAIN_MS);
+    this.#fetchRoom();
+    this.#refreshTimer = setInterval(() => document.visibilityState === "visible" && this.#fetchRoom(), REFRESH_INTERVAL_MS);
   }
 
   hide() {
     this.#open = false;
     clearTimeout(this.#typingTimer);
-    clearInterval(this.#lookTimer);
-    this.#looking.abort();
+    clearInterval(this.#refreshTimer);
+    this.#fetching.abort();
     byId("lobby").hidden = true;
     byId("preview-video").srcObject = null;
     this.#stopMeter();
@@ -115,7 +115,7 @@ export class Lobby extends EventTarget {
 
   /** Whether the server has a media server. @returns {Promise<boolean>} */
   async hasSfu() {
-    const about = await Promise.race([this.#about, new Promise((end) => setTimeout(end, LOOK_MS, null))]);
+    const about = await Promise.race([this.#about, new Promise((end) => setTimeout(end, ROOM_TIMEOUT_MS, null))]);
     return about?.sfu ?? true;
   }
 
@@ -123,7 +123,7 @@ export class Lobby extends EventTarget {
   busy(joining) {
     byId("join").disabled = joining;
     byId("join").textContent = joining ? "Joining…" : "Join";
-    if (joining) say(byId("lobby-error"), "");
+    if (joining) showText(byId("lobby-error"), "");
   }
 
   /** M and V, as in the call. @param {string} key @returns {boolean} whether the key is a shortcut */
@@ -140,7 +140,7 @@ export class Lobby extends EventTarget {
     byId("name").setAttribute("aria-invalid", String(!name));
     byId("room").setAttribute("aria-invalid", String(!room));
     if (empty) {
-      say(byId("lobby-error"), empty === "name" ? "Say who you are: the others will see this name." : this.#isForTwo ? "A call needs a name." : "A room needs a name.");
+      showText(byId("lobby-error"), empty === "name" ? "Enter your name: the others will see it." : this.#isForTwo ? "A call needs a name." : "A room needs a name.");
       byId(empty).focus();
       return;
     }
@@ -158,29 +158,29 @@ export class Lobby extends EventTarget {
   }
 
   /** Shows who is in the room, and whether there is a media server. */
-  async #lookIntoRoom() {
-    this.#looking.abort();
-    this.#looking = new AbortController();
-    const { signal } = this.#looking;
-    const asking = lookIntoRoom(byId("room").value.trim(), this.#token, signal);
-    this.#about = asking;
-    const about = await asking;
+  async #fetchRoom() {
+    this.#fetching.abort();
+    this.#fetching = new AbortController();
+    const { signal } = this.#fetching;
+    const request = fetchRoom(byId("room").value.trim(), this.#token, signal);
+    this.#about = request;
+    const about = await request;
     if (signal.aborted || !about) return;
     const names = about.names.map(cleanName).filter(Boolean);
-    say(byId("who-is-here"), whoIsHere({ names, count: about.count }));
+    showText(byId("room-members"), describeMembers({ names, count: about.count }));
     byId("mode").disabled = !about.sfu;
-    say(byId("mode-hint"), about.sfu ? "" : "This server has no media server: every call is a mesh.");
+    showText(byId("mode-hint"), about.sfu ? "" : "This server has no media server: every call is a mesh.");
   }
 
   #drawTitle() {
     for (const input of byId("mode-options").querySelectorAll("input")) input.checked = input.value === this.#mode.id;
-    byId("mode-line").textContent = this.#protocol.hasSfu ? this.#mode.line : `Over ${this.#protocol.name} every call is a mesh.`;
+    byId("mode-description").textContent = this.#protocol.hasSfu ? this.#mode.description : `Over ${this.#protocol.name} every call is a mesh.`;
     byId("mode-chosen").textContent = this.#protocol.hasSfu ? this.#mode.name : "Mesh";
     const words = WORDS[(this.#isForTwo ? "two" : "room") + (this.#invited ? "Invited" : "")];
     byId("lobby-title").textContent = words.title;
     byId("lobby-lead").textContent = words.lead;
     byId("room-label").textContent = words.label;
-    byId("wire-chosen").textContent = this.#protocol.name;
+    byId("protocol-chosen").textContent = this.#protocol.name;
   }
 
   #draw() {
@@ -192,16 +192,16 @@ export class Lobby extends EventTarget {
     video.hidden = !media.camera;
 
     const problem = explainDevices(media.problems) || (media.microphoneOn && media.isSilenced ? SILENCED : "");
-    say(byId("preview-note"), media.camera ? "" : media.problems.video ? "No picture of you" : "Your camera is off");
-    say(byId("device-error"), problem && `${problem} ${CAN_STILL_JOIN}`);
+    showText(byId("preview-note"), media.camera ? "" : media.problems.video ? "Your camera is not available" : "Your camera is off");
+    showText(byId("device-error"), problem && `${problem} ${CAN_STILL_JOIN}`);
     byId("retry-devices").hidden = !problem;
 
     const mic = media.microphoneOn;
-    dress(byId("preview-mic"), {
+    setUpButton(byId("preview-mic"), {
       name: mic ? "mic" : "mic-off", label: "Microphone", title: mic ? "Mute" : "Unmute", key: "m", pressed: mic,
     });
     const camera = media.cameraOn;
-    dress(byId("preview-camera"), {
+    setUpButton(byId("preview-camera"), {
       name: camera ? "camera" : "camera-off", label: "Camera", title: camera ? "Camera off" : "Camera on", key: "v", pressed: camera,
     });
     this.#drawDevices();
@@ -239,12 +239,12 @@ function modeOption({ id, name }) {
   return option;
 }
 
-function protocolOption({ id, name, line }, chosen) {
-  const option = fromTemplate("wire-template");
+function protocolOption({ id, name, description }, chosen) {
+  const option = fromTemplate("protocol-template");
   const input = option.querySelector("input");
   input.value = id;
   input.checked = chosen;
-  option.querySelector(".wire-name").textContent = name;
-  option.querySelector(".wire-line").textContent = line;
+  option.querySelector(".protocol-name").textContent = name;
+  option.querySelector(".protocol-description").textContent = description;
   return option;
 }

@@ -55,7 +55,7 @@ export class LocalMedia extends EventTarget {
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#changed());
   }
 
-  /** Whether the system or a switch at the device has muted the microphone, so that nothing can be heard whatever the page does. */
+  /** Whether the system or a switch at the device has muted the microphone, which the page cannot change. */
   get isSilenced() {
     return !!this.microphone?.muted;
   }
@@ -190,7 +190,7 @@ export class LocalMedia extends EventTarget {
       if (!navigator.mediaDevices) throw new DOMException("not a secure context", "NotSupportedError");
       const constraints = Object.fromEntries(kinds.map((kind) => [kind, this.#constraints(kind)]));
       const stream = await navigator.mediaDevices.getUserMedia(constraints);
-      for (const track of stream.getTracks()) this.#keep(track);
+      for (const track of stream.getTracks()) this.#use(track);
       return null;
     } catch (error) {
       for (const kind of kinds) this.problems[kind] = error;
@@ -204,12 +204,12 @@ export class LocalMedia extends EventTarget {
     return deviceId ? { ...wanted, deviceId: { exact: deviceId } } : wanted;
   }
 
-  #keep(track) {
+  #use(track) {
     this.#release(track.kind);
     this.problems[track.kind] = null;
     if (track.kind === "audio") this.microphone = track;
     else this.camera = track;
-    // Fired when the device is unplugged or the permission is revoked, not when we stop the track.
+    // Dispatched when the device is unplugged or the permission is revoked, not when this page stops the track.
     track.addEventListener("ended", async () => {
       const kind = track.kind;
       this.#deviceIds[kind] = "";

@@ -1,5 +1,5 @@
 /**
- * The media modes of a call, and what the server offers for it.
+ * The media modes of a call, and what the server reports about a room before it is joined.
  *
  * @module modes
  */
@@ -8,16 +8,16 @@ import { SFU_FROM } from "./parlor/auto.js";
 
 /**
  * @typedef {object} Mode
- * @property {"auto" | "mesh" | "sfu"} id as in the page's address
+ * @property {"auto" | "mesh" | "sfu"} id the value of the URL parameter `media`
  * @property {string} name
- * @property {string} line
+ * @property {string} description
  */
 
-/** @type {Mode[]} The first one is the default. The first person in a room chooses; those who join use the room's mode. */
+/** @type {Mode[]} The first one is the default. The first person in a room chooses; everyone who joins later uses the mode of the room. */
 export const MODES = [
-  { id: "auto", name: "Automatic", line: `From browser to browser for up to ${SFU_FROM - 1} people, through the server for more.` },
-  { id: "mesh", name: "Mesh", line: "From browser to browser. Best for two to four." },
-  { id: "sfu", name: "SFU", line: "Each sends one copy, to the server. Best from five on." },
+  { id: "auto", name: "Automatic", description: `From browser to browser for up to ${SFU_FROM - 1} people, through the server for more.` },
+  { id: "mesh", name: "Mesh", description: "From browser to browser. Best for two to four." },
+  { id: "sfu", name: "SFU", description: "Everyone sends one copy, to the server. Best for five or more." },
 ];
 
 /** @param {string | null | undefined} id @returns {Mode | undefined} */
@@ -30,18 +30,18 @@ export async function loadDevice() {
   try {
     return (await import("./vendor/mediasoup-client.js")).default.Device;
   } catch (error) {
-    throw Object.assign(new Error("mediasoup-client is not there", { cause: error }), { code: "NO_BUNDLE" });
+    throw Object.assign(new Error("mediasoup-client is not available", { cause: error }), { code: "NO_BUNDLE" });
   }
 }
 
 /**
- * Returns what the server says about a call before it is joined: whether there is a media server, and who is in the room.
+ * Asks the server about a room before it is joined: whether there is a media server, and the names of the members.
  * @param {string} room
  * @param {string | undefined} token
  * @param {AbortSignal} signal
- * @returns {Promise<{ sfu: boolean, names: string[], count: number } | null>} null if it does not answer; no names if it may not tell
+ * @returns {Promise<{ sfu: boolean, names: string[], count: number } | null>} null without a response; no names if the token does not allow the room
  */
-export async function lookIntoRoom(room, token, signal) {
+export async function fetchRoom(room, token, signal) {
   try {
     const headers = token ? { authorization: `Bearer ${token}` } : undefined;
     const response = await fetch(`/demo/lobby?room=${encodeURIComponent(room)}`, { headers, signal });
@@ -52,10 +52,10 @@ export async function lookIntoRoom(room, token, signal) {
 }
 
 /**
- * Returns who is in a room, as a sentence; empty if there is nobody, or if it is not known.
+ * Returns a sentence with the members of a room; empty if it has none.
  * @param {{ names: string[], count: number }} room
  */
-export function whoIsHere({ names, count }) {
+export function describeMembers({ names, count }) {
   if (!count) return "";
   const others = (number) => (number === 1 ? "1 other" : `${number} others`);
   if (!names.length) return count === 1 ? "1 person is here." : `${count} people are here.`;
@@ -65,7 +65,7 @@ export function whoIsHere({ names, count }) {
 }
 
 /**
- * Returns why a call does not work as it should in its mode, with the mode to ask for instead, if there is one.
+ * Returns a notice if members cannot receive each other or another mode fits better, with the mode to request, if any.
  * @param {import("./parlor/auto.js").AutoCall} call
  * @returns {{ text: string, mode?: "mesh" | "sfu" } | null}
  */
@@ -79,10 +79,10 @@ export function adviceFor(call) {
   }
   if (call.mode === "mesh" && members.length + 1 >= SFU_FROM) {
     const copies = `You are ${members.length + 1}, and each of you sends ${members.length} copies`;
-    if (!call.canUseSfu) return { text: `${copies}. The media server would need one, and cannot be used from here.` };
+    if (!call.canUseSfu) return { text: `${copies}. With the media server it would be one copy, but this page cannot use it.` };
     const [one] = call.meshOnly;
-    if (one) return { text: `${copies}: the call stays a mesh, because ${one.name ?? "somebody"} can use nothing else.` };
-    return { text: `${copies}. Through the media server it is one.`, mode: "sfu" };
+    if (one) return { text: `${copies}: the call stays a mesh, because ${one.name ?? "another person"} can use nothing else.` };
+    return { text: `${copies}. With the media server it is one copy.`, mode: "sfu" };
   }
   return null;
 }
@@ -93,7 +93,7 @@ function namesOf(people) {
   return more ? `${people[0].name} and ${more === 1 ? "one other" : `${more} others`}` : people[0].name;
 }
 
-/** What is shown for a person whose media does not reach this page. @param {"mesh" | "sfu" | null} mode the mode of the call */
-export function elsewhereLine(mode) {
-  return mode === "sfu" ? "Can use a mesh only, out of your hearing" : "Uses the media server, out of your hearing";
+/** Returns the state of a person whose media does not reach this page. @param {"mesh" | "sfu" | null} mode the mode of the call */
+export function describeElsewhere(mode) {
+  return mode === "sfu" ? "Can use a mesh only: no media between you" : "Uses the media server: no media between you";
 }

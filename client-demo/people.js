@@ -4,7 +4,7 @@
  * @module people
  */
 import { byId, drawFace, fromTemplate, icon } from "./dom.js";
-import { elsewhereLine } from "./modes.js";
+import { describeElsewhere } from "./modes.js";
 import { Plot } from "./plot.js";
 
 /** User-facing names of `connectionState`. */
@@ -13,7 +13,7 @@ const STATES = {
   connecting: "Connecting…",
   connected: "Connected",
   disconnected: "Connection lost, trying again…",
-  failed: "No way through, trying again…",
+  failed: "Connection failed, trying again…",
   closed: "Left",
 };
 
@@ -28,8 +28,8 @@ const PLOTS = {
  * @param {import("./parlor/auto.js").AutoMember} member
  * @param {"mesh" | "sfu" | null} mode of the call
  */
-export function stateOf(member, mode) {
-  if (member.elsewhere) return elsewhereLine(mode);
+export function describeState(member, mode) {
+  if (member.elsewhere) return describeElsewhere(mode);
   const state = STATES[member.peer?.state ?? "new"];
   return member.away && member.peer?.state === "connected" ? "Reconnecting…" : state;
 }
@@ -42,7 +42,7 @@ export class People {
   showSelf({ id, name, microphone, camera, screen, hand }) {
     const { row } = this.#row(id, false);
     this.#draw(row, { id, name, role: " (you)", state: "" });
-    drawSends(row, { audio: microphone, video: camera, screen }, hand);
+    drawSentMedia(row, { audio: microphone, video: camera, screen }, hand);
     this.#count();
   }
 
@@ -53,8 +53,8 @@ export class People {
   show(member, { mode, hand }) {
     const { row } = this.#row(member.id, true);
     row.querySelector(".person-state").dataset.state = member.away || member.elsewhere ? "away" : (member.peer?.state ?? "new");
-    this.#draw(row, { id: member.id, name: member.name, role: "", state: stateOf(member, mode) });
-    drawSends(row, member.sends, hand);
+    this.#draw(row, { id: member.id, name: member.name, role: "", state: describeState(member, mode) });
+    drawSentMedia(row, member.sends, hand);
     this.#count();
   }
 
@@ -114,12 +114,12 @@ export class People {
   }
 }
 
-function drawSends(row, sends, hand) {
+function drawSentMedia(row, sends, hand) {
   const icons = [
     [hand, "hand", "raises a hand"],
     [sends?.screen, "screen", "shares a screen"],
     [sends && !sends.audio, "mic-off", "muted"],
-    [sends && !sends.video, "camera-off", "no picture"],
+    [sends && !sends.video, "camera-off", "camera off"],
   ];
   row.querySelector(".person-sends").replaceChildren(
     ...icons.filter(([shown]) => shown).map(([, name, label]) => {

@@ -9,9 +9,9 @@ import { TopicSignaling } from "./parlor/signaling-topic.js";
 
 /**
  * @typedef {object} Protocol
- * @property {string} id as in the page's address
+ * @property {string} id the value of the URL parameter `protocol`
  * @property {string} name
- * @property {string} line a one-line description
+ * @property {string} description
  * @property {boolean} [forTwo] for two peers: its links contain the protocol, since a third peer is refused
  * @property {boolean} [hasSfu] whether the media server is available over it
  * @property {() => Promise<new (options: object) => import("./parlor/parlor.js").Signaling>} load returns its class
@@ -19,11 +19,11 @@ import { TopicSignaling } from "./parlor/signaling-topic.js";
 
 /** @type {Protocol[]} The first one is the default. */
 export const PROTOCOLS = [
-  { id: "envelope", name: "Envelope", line: "A WebSocket with typed requests and responses. Calls of any size.", hasSfu: true, load: async () => EnvelopeSignaling },
+  { id: "envelope", name: "Envelope", description: "A WebSocket with typed requests and responses. Calls of any size.", hasSfu: true, load: async () => EnvelopeSignaling },
   // Its client is loaded only when it is needed.
-  { id: "socketio", name: "Socket.IO", line: "Gets through where WebSockets are blocked. Mesh only.", load: async () => (await import("./parlor/signaling-socketio.js")).SocketIoSignaling },
-  { id: "topic", name: "Topic", line: "The smallest: a WebSocket per room; the server assigns ids. Mesh only.", load: async () => TopicSignaling },
-  { id: "session", name: "Session", line: "A call for two by link, without names. Waits for the other peer.", forTwo: true, load: async () => SessionSignaling },
+  { id: "socketio", name: "Socket.IO", description: "Works where WebSockets are blocked. Mesh only.", load: async () => (await import("./parlor/signaling-socketio.js")).SocketIoSignaling },
+  { id: "topic", name: "Topic", description: "The smallest protocol: a WebSocket for each room, ids assigned by the server. Mesh only.", load: async () => TopicSignaling },
+  { id: "session", name: "Session", description: "A call for two by link, without names. Waits for the other person.", forTwo: true, load: async () => SessionSignaling },
 ];
 
 /**

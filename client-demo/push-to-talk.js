@@ -11,23 +11,23 @@ export class PushToTalk {
 
   /**
    * @param {import("./media.js").LocalMedia} media
-   * @param {AbortSignal} signal ends it
+   * @param {AbortSignal} signal removes the listeners
    */
   constructor(media, signal) {
     this.#media = media;
-    document.addEventListener("keydown", (event) => this.#isMeant(event) && this.#press(event, true), { signal });
+    document.addEventListener("keydown", (event) => this.#isTalkKey(event) && this.#press(event, true), { signal });
     document.addEventListener("keyup", (event) => this.#isHeld && event.key === " " && this.#press(event, false), { signal });
     // Without the focus, the page does not see the key being released.
     addEventListener("blur", () => this.#isHeld && this.#talk(false), { signal });
     if (pushToTalkIsOn()) media.setMicrophone(false);
   }
 
-  #isMeant({ key, target }) {
+  #isTalkKey({ key, target }) {
     return key === " " && pushToTalkIsOn() && !target.closest("input, select, textarea, dialog");
   }
 
   #press(event, isDown) {
-    // The focused button is not meant.
+    // A focused button must not be clicked.
     event.preventDefault();
     if (!event.repeat) this.#talk(isDown);
   }

@@ -25,7 +25,7 @@ export class Quality extends EventTarget {
       select.onchange = () => this.dispatchEvent(new CustomEvent("layer", { detail: { id, layer: Number(select.value) } }));
     }
     select.hidden = layers.count < 2;
-    select.setAttribute("aria-label", `The best picture of ${name} to get`);
+    select.setAttribute("aria-label", `Maximum quality for ${name}`);
     select.value = String(layers.wanted);
     place.dataset.layer = layers.current === null ? "" : String(layers.current);
     place.querySelector(".tile-layer").textContent = layers.current === null ? "" : `layer ${layers.current + 1}/${layers.count}`;

@@ -1,5 +1,5 @@
 /**
- * Whether other tabs of this browser are in a room. Their microphones would pick up the sound of this tab.
+ * Detects other tabs of this browser in a room: their microphones would pick up the audio of this tab.
  *
  * @module tabs
  */
@@ -18,9 +18,9 @@ export async function isInOtherTab(room) {
 }
 
 /**
- * Lets other tabs see that this one is in the room. The browser ends it with the tab.
+ * Lets other tabs see that this one is in the room. The browser releases the lock with the tab.
  * @param {string} room
- * @returns {() => void} ends it
+ * @returns {() => void} releases the lock
  */
 export function claimRoom(room) {
   let release = () => {};

@@ -1,7 +1,7 @@
 /**
  * The video tiles: one per person and one per shared screen, as large as possible, or one large tile and the others in a strip.
  *
- * Tiles are positioned by this module rather than by a CSS grid, which cannot choose the number of columns that wastes the least space.
+ * Tiles are positioned by this module rather than by a CSS grid, which cannot choose the number of columns with the least unused space.
  *
  * @module tiles
  */
@@ -119,7 +119,7 @@ export class Tiles extends EventTarget {
     return this.#tiles.get(id)?.element;
   }
 
-  /** The video that matters most: the large one, or that of the first other person. @returns {HTMLVideoElement | undefined} */
+  /** The main video: the large one, or that of the first other person. @returns {HTMLVideoElement | undefined} */
   get mainVideo() {
     const shown = [...this.#tiles.values()].filter(({ view }) => view.video);
     const main = this.#tiles.get(this.#focus()) ?? shown.find(({ view }) => !view.self) ?? shown[0];
@@ -213,7 +213,7 @@ export class Tiles extends EventTarget {
       element.querySelector(".tile-pin").setAttribute("aria-pressed", String(key === this.#pinned));
     }
     this.#list.classList.toggle("has-focus", !!focus);
-    // The own picture is small as soon as there is another one.
+    // The self view is small as soon as there is another tile.
     const self = elements.find((element) => element.matches(".tile-self:not(.tile-screen)"));
     const isSmall = !focus && !this.#invite && elements.length > 1;
     self?.classList.toggle("tile-small", isSmall);

@@ -1,13 +1,13 @@
 /**
- * Short messages at the edge of the call: they go away by themselves, and are announced to screen readers.
+ * Short messages at the edge of the call: they disappear after some seconds, and are announced to screen readers.
  *
  * @module toasts
  */
 import { announce, byId } from "./dom.js";
 
 const SHOWN_MS = 5000;
-/** Older ones make room. */
-const AT_MOST = 3;
+/** Maximum number of toasts; older ones are removed. */
+const MAX_TOASTS = 3;
 
 /** @param {string} text */
 export function toast(text) {
@@ -18,7 +18,7 @@ export function toast(text) {
   item.dir = "auto";
   item.textContent = text;
   place.append(item);
-  while (place.children.length > AT_MOST) place.firstElementChild.remove();
+  while (place.children.length > MAX_TOASTS) place.firstElementChild.remove();
   setTimeout(() => item.remove(), SHOWN_MS);
 }
 

@@ -4,7 +4,7 @@
  * @module toolbar
  */
 import { REACTIONS } from "./audience.js";
-import { byId, dress } from "./dom.js";
+import { byId, setUpButton } from "./dom.js";
 import { explainDevices } from "./errors.js";
 
 /** The button of each keyboard shortcut. */
@@ -37,11 +37,11 @@ export class Toolbar extends EventTarget {
     on("tool-screen", () => this.#switchScreen());
     on("tool-hand", () => {
       audience.raise(!audience.isRaised);
-      this.#tell("hand");
+      this.#emit("hand");
     });
     on("tool-people", () => panel.toggle("people"));
     on("tool-chat", () => panel.toggle("chat"));
-    on("tool-leave", () => this.#tell("leave"));
+    on("tool-leave", () => this.#emit("leave"));
     on("menu-pip", () => this.#switchPictureInPicture());
     on("menu-fullscreen", () => this.#switchFullscreen());
     on("menu-stats", () => this.#switchStatistics());
@@ -54,7 +54,7 @@ export class Toolbar extends EventTarget {
     byId("menu-fullscreen").hidden = !document.fullscreenEnabled;
   }
 
-  /** A message has arrived. @returns {boolean} whether the user does not see it */
+  /** Counts a received message. @returns {boolean} whether it is not visible to the user */
   countMessage() {
     if (this.#panel.shown === "chat") return false;
     this.#unread += 1;
@@ -64,7 +64,7 @@ export class Toolbar extends EventTarget {
 
   draw() {
     const { microphoneOn, cameraOn, screen, canShareScreen } = this.#media;
-    const look = (id, options) => dress(byId(`tool-${id}`), options);
+    const look = (id, options) => setUpButton(byId(`tool-${id}`), options);
     look("mic", {
       name: microphoneOn ? "mic" : "mic-off", word: "Mic", label: "Mic (microphone)", title: microphoneOn ? "Mute" : "Unmute", key: "m", pressed: microphoneOn,
     });
@@ -100,7 +100,7 @@ export class Toolbar extends EventTarget {
     const button = Object.assign(document.createElement("button"), { type: "button", className: "reaction", textContent: emoji });
     button.addEventListener("click", () => {
       this.#audience.react(emoji);
-      this.#tell("reaction", emoji);
+      this.#emit("reaction", emoji);
     });
     return button;
   }
@@ -108,7 +108,7 @@ export class Toolbar extends EventTarget {
   async #switchDevice(kind, done) {
     await done;
     const problem = this.#media.problems[kind];
-    if (problem) this.#tell("notice", explainDevices({ audio: null, video: null, [kind]: problem }));
+    if (problem) this.#emit("notice", explainDevices({ audio: null, video: null, [kind]: problem }));
   }
 
   async #switchScreen() {
@@ -116,7 +116,7 @@ export class Toolbar extends EventTarget {
     try {
       await this.#media.startScreen();
     } catch (error) {
-      this.#tell("notice", `Your screen could not be shared (${error.message}).`);
+      this.#emit("notice", `Your screen could not be shared (${error.message}).`);
     }
   }
 
@@ -125,7 +125,7 @@ export class Toolbar extends EventTarget {
       if (document.pictureInPictureElement) await document.exitPictureInPicture();
       else await this.#tiles.mainVideo?.requestPictureInPicture();
     } catch (error) {
-      this.#tell("notice", `The picture cannot be shown in a window of its own (${error.message}).`);
+      this.#emit("notice", `Picture-in-picture is not available (${error.message}).`);
     }
   }
 
@@ -134,7 +134,7 @@ export class Toolbar extends EventTarget {
       if (document.fullscreenElement) await document.exitFullscreen();
       else await document.documentElement.requestFullscreen();
     } catch (error) {
-      this.#tell("notice", `The page cannot fill the screen (${error.message}).`);
+      this.#emit("notice", `The page cannot fill the screen (${error.message}).`);
     }
   }
 
@@ -144,7 +144,7 @@ export class Toolbar extends EventTarget {
     if (on) this.#panel.open("people");
   }
 
-  #tell(name, detail) {
+  #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Small windows, names of every kind, focus, and what axe finds in the lobby, the call, the chat and the settings, light and dark.
+ * Accessibility: small windows, unusual names, focus, and the rules of axe in the lobby, the call, the chat and the settings, light and dark.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -9,7 +9,7 @@ import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
 const AXE = readFileSync(fileURLToPath(new URL("node_modules/axe-core/axe.min.js", import.meta.url)), "utf8");
-const LEAST = { width: 96, height: 54 };
+const MIN_TILE = { width: 96, height: 54 };
 const NAMES = {
   long: "Dorothea Wolfeschlegelsteinhausenbergerdorff the Elder",
   rightToLeft: "סבטלנה (ירושלים)",
@@ -17,13 +17,13 @@ const NAMES = {
   emoji: "👩‍👩‍👧‍👦 Family 🏳️‍🌈",
 };
 
-describe("for all users", () => {
+describe("accessibility", () => {
   let server, browser, ada;
 
   before(async () => {
     server = await startServer({ env: { MAX_ROOM_SIZE: "40" } });
     browser = await launch();
-    ada = await Person.arrive(browser, "Ada");
+    ada = await Person.open(browser, "Ada");
   });
 
   after(async () => {
@@ -31,8 +31,8 @@ describe("for all users", () => {
     await server?.stop();
   });
 
-  /** What axe finds, in both themes. */
-  async function examine(what) {
+  /** Checks the rules of axe in both themes. */
+  async function checkRules(what) {
     for (const colorScheme of ["light", "dark"]) {
       await ada.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await ada.until(`the page is ${colorScheme}`, (wanted) => document.documentElement.dataset.theme === wanted, colorScheme);
@@ -45,30 +45,30 @@ describe("for all users", () => {
     }
   }
 
-  const isInSight = (id) => ada.page.evaluate((id) => {
+  const isVisible = (id) => ada.page.evaluate((id) => {
     const { top, bottom, left, right } = document.getElementById(id).getBoundingClientRect();
     const element = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
     return top >= 0 && bottom <= innerHeight && left >= 0 && right <= innerWidth && element?.id === id;
   }, id);
   const focused = () => ada.page.evaluate(() => document.activeElement.id);
 
-  test("Join is in sight without scrolling, on a phone and on a small laptop", async () => {
+  test("Join is visible without scrolling, on a phone and on a small laptop", async () => {
     await ada.page.goto(`${server.url}/?room=salon`);
     await ada.devicesAsked();
     for (const [width, height] of [[390, 844], [1280, 720], [360, 640], [844, 390]]) {
       await ada.page.setViewportSize({ width, height });
-      assert.ok(await isInSight("join"), `at ${width}×${height}`);
+      assert.ok(await isVisible("join"), `at ${width}×${height}`);
     }
     await ada.page.setViewportSize({ width: 1280, height: 720 });
     await ada.openOptions();
-    await examine("the lobby");
+    await checkRules("the lobby");
   });
 
-  test("after a refusal the focus is on Join, and in the call on the name of the room", async () => {
+  test("the focus is on Join after a refusal, and on the room name in the call", async () => {
     const full = await startServer({ env: { MAX_ROOM_SIZE: "1" } });
-    const first = await Person.arrive(browser, "First");
+    const first = await Person.open(browser, "First");
     await first.join(full.url, "salon");
-    await ada.ask(full.url, "salon");
+    await ada.requestJoin(full.url, "salon");
     await ada.page.getByText("This room is full").waitFor();
     assert.equal(await focused(), "join");
     await first.hangUp();
@@ -77,9 +77,9 @@ describe("for all users", () => {
     assert.equal(await focused(), "room-name");
   });
 
-  test("names: shown with their own direction, on one line, without what hides or turns them", async () => {
+  test("names are shown with their own direction, without characters that hide or reorder text", async () => {
     await ada.page.evaluate(addPeople, Object.values(NAMES));
-    const shown = await ada.until("all are there", (count) => {
+    const shown = await ada.until("all are shown", (count) => {
       const names = [...document.querySelectorAll(".tile:not(.tile-self) bdi.tile-name")].map(({ textContent }) => textContent);
       return names.length === count && names;
     }, Object.keys(NAMES).length);
@@ -89,37 +89,37 @@ describe("for all users", () => {
   });
 
   test("the call, the people, the chat and the settings", async () => {
-    await examine("the call");
+    await checkRules("the call");
     await ada.page.keyboard.press("t");
-    await examine("the people");
+    await checkRules("the people");
     await ada.page.keyboard.press("t");
-    await ada.say("Hello");
-    await examine("the chat");
+    await ada.sendMessage("Hello");
+    await checkRules("the chat");
     await ada.page.keyboard.press("Escape");
     await ada.page.keyboard.press("?");
-    await examine("the settings");
+    await checkRules("the settings");
     await ada.page.keyboard.press("Escape");
     await ada.page.getByRole("dialog").waitFor({ state: "hidden" });
     await ada.page.getByRole("button", { name: "More" }).click();
-    await examine("the menu");
+    await checkRules("the menu");
     await ada.page.keyboard.press("Escape");
   });
 
-  test("the words on the buttons are in their accessible names", async () => {
-    const others = await ada.page.evaluate(() => [...document.querySelectorAll(".tool")].flatMap((tool) => {
+  test("the accessible names of the buttons contain their text", async () => {
+    const mismatches = await ada.page.evaluate(() => [...document.querySelectorAll(".tool")].flatMap((tool) => {
       const word = tool.querySelector(".tool-word").textContent.toLowerCase();
       return tool.getAttribute("aria-label").toLowerCase().includes(word) ? [] : [`${word}: ${tool.getAttribute("aria-label")}`];
     }));
-    assert.deepEqual(others, []);
+    assert.deepEqual(mismatches, []);
   });
 
-  test("beside a large tile the small ones never get too small: they scroll; and nothing else does", async () => {
+  test("beside a large tile the small ones keep a minimum size and scroll, and nothing else does", async () => {
     await ada.page.evaluate(addPeople, Array.from({ length: 20 }, (_, index) => `Listener ${index + 1}`));
-    await ada.until("all of them are there", () => document.querySelectorAll(".tile").length === 25);
+    await ada.until("all of them are shown", () => document.querySelectorAll(".tile").length === 25);
     await ada.page.locator(".tile:not(.tile-self)").first().dblclick();
     for (const [width, height] of [[390, 844], [844, 390], [1280, 720]]) {
       await ada.page.setViewportSize({ width, height });
-      const look = await ada.until("the tiles fit", () => {
+      const layout = await ada.until("the tiles fit", () => {
         const list = document.getElementById("tiles");
         const boxes = [...list.querySelectorAll(".tile:not(.tile-focus)")].map((tile) => tile.getBoundingClientRect());
         const page = document.documentElement;
@@ -131,8 +131,8 @@ describe("for all users", () => {
         };
         return result.scrolls && result;
       });
-      assert.ok(look.width >= LEAST.width && look.height >= LEAST.height, `${width}×${height}: ${JSON.stringify(look)}`);
-      assert.equal(look.page, false, "the page itself does not scroll");
+      assert.ok(layout.width >= MIN_TILE.width && layout.height >= MIN_TILE.height, `${width}×${height}: ${JSON.stringify(layout)}`);
+      assert.equal(layout.page, false, "the page itself does not scroll");
       assert.ok(await ada.page.evaluate(() => {
         const list = document.getElementById("tiles");
         const before = list.querySelector(".tile-focus").getBoundingClientRect();
@@ -141,13 +141,13 @@ describe("for all users", () => {
         return before.top === after.top && before.left === after.left && list.scrollLeft + list.scrollTop > 0;
       }), "the large tile stays while the others scroll");
     }
-    // The lobby of the full room asks in vain who is there, once that server has ended.
-    assert.deepEqual(ada.complaints.filter((one) => !one.includes("ERR_CONNECTION_REFUSED")), []);
+    // The lobby of the full room requests its members after that server has stopped.
+    assert.deepEqual(ada.consoleErrors.filter((one) => !one.includes("ERR_CONNECTION_REFUSED")), []);
     await ada.hangUp();
   });
 });
 
-/** Runs in the page: more people, who send nothing. */
+/** Runs in the page: adds people who send no media. */
 function addPeople(names) {
   window.guests = [...(window.guests ?? []), ...names.map((displayName) => {
     const socket = new WebSocket(`ws://${location.host}/ws`);

@@ -1,31 +1,31 @@
 /**
- * One call, from the first to the last: three pages of the demo in a real Chromium, over a real server. The tests build on each other.
+ * One call of three pages of the demo in Chromium, from the first join to the last leave. The tests depend on each other.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { openLine } from "./support/line.js";
+import { openProxy } from "./support/tcp-proxy.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, freePort, startServer } from "./support/server.js";
 
 const ROOM = "the-drawing-room";
-/** How soon the others must know that a tab was closed: before the server gives up a lost connection (10 s), also on a busy machine. */
-const DEPARTURE_MS = 5000;
+/** Maximum time until the others notice a closed tab: less than the server keeps a lost connection (10 s), also on a busy machine. */
+const REMOVAL_MS = 5000;
 
 describe("a call of three", () => {
-  let server, line, browser, ada, grace, alan, everyone;
+  let server, proxy, browser, ada, grace, alan, everyone;
   const others = (person) => everyone.filter((other) => other !== person);
   const allSeeEachOther = (frames) => Promise.all(everyone.map((person) => person.sees(others(person), frames)));
 
   before(async () => {
     server = await startServer({ port: await freePort() });
     browser = await launch();
-    [ada, grace, alan] = everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.arrive(browser, name)));
+    [ada, grace, alan] = everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.open(browser, name)));
   });
 
   after(async () => {
     await browser?.close();
-    await line?.close();
+    await proxy?.close();
     await server?.stop();
   });
 
@@ -39,13 +39,13 @@ describe("a call of three", () => {
   });
 
   test("a message reaches both others", async () => {
-    await grace.say("Nanoseconds, anyone?");
-    await Promise.all(others(grace).map((person) => person.reads(grace, "Nanoseconds, anyone?")));
-    await ada.say("Yes, please");
-    await Promise.all(others(ada).map((person) => person.reads(ada, "Yes, please")));
+    await grace.sendMessage("Nanoseconds, anyone?");
+    await Promise.all(others(grace).map((person) => person.receivesMessage(grace, "Nanoseconds, anyone?")));
+    await ada.sendMessage("Yes, please");
+    await Promise.all(others(ada).map((person) => person.receivesMessage(ada, "Yes, please")));
   });
 
-  test("muting shows, and does not disturb", async () => {
+  test("a muted microphone is shown, and video continues", async () => {
     await ada.page.getByRole("button", { name: "Microphone" }).click();
     await Promise.all(others(ada).map((person) => person.tile(ada).locator(".tile-muted").waitFor({ state: "visible" })));
     await allSeeEachOther(3);
@@ -53,7 +53,7 @@ describe("a call of three", () => {
     await Promise.all(others(ada).map((person) => person.tile(ada).locator(".tile-muted").waitFor({ state: "hidden" })));
   });
 
-  test("a camera goes off and on again", async () => {
+  test("a camera is turned off and on again", async () => {
     await alan.page.keyboard.press("Escape");
     await alan.page.keyboard.press("v");
     await Promise.all(others(alan).map((person) => person.tile(alan).locator(".tile-face").waitFor({ state: "visible" })));
@@ -66,17 +66,17 @@ describe("a call of three", () => {
   test("a screen is shared beside the camera, twice, and by two at once", async () => {
     const share = (person) => person.page.getByRole("button", { name: "Share screen" }).click();
     const shared = (person, sharer) => person.page.locator(`.tile-screen[data-user-id="${sharer.id}"]`);
-    const arrives = (person, sharer) =>
-      person.until(`gets the screen of ${sharer.name}, and the camera`, (id) => {
+    const receivesScreen = (person, sharer) =>
+      person.until(`receives the screen and the camera of ${sharer.name}`, (id) => {
         const widths = [...document.querySelectorAll(`.tile[data-user-id="${id}"] video`)].map(({ videoWidth }) => videoWidth);
         return widths.length === 2 && widths.every((width) => width > 0) && widths[0] !== widths[1];
       }, sharer.id);
     for (const round of [1, 2]) {
       await share(ada);
-      await Promise.all(others(ada).map((person) => arrives(person, ada)));
+      await Promise.all(others(ada).map((person) => receivesScreen(person, ada)));
       if (round === 2) {
         await share(grace);
-        await Promise.all([arrives(ada, grace), arrives(alan, grace), arrives(alan, ada)]);
+        await Promise.all([receivesScreen(ada, grace), receivesScreen(alan, grace), receivesScreen(alan, ada)]);
         await share(grace);
         await shared(alan, grace).waitFor({ state: "detached" });
       }
@@ -87,7 +87,7 @@ describe("a call of three", () => {
   });
 
   test("all ends of all connections restart ICE at once, without interruption", async () => {
-    // Two offers cross on every connection: what perfect negotiation is for.
+    // Two offers cross on every connection, which perfect negotiation resolves.
     const restart = () => {
       const ufrag = (connection) => /ice-ufrag:(\S+)/.exec(connection.localDescription.sdp)[1];
       const peers = [...window.parlor.peers().values()];
@@ -104,19 +104,19 @@ describe("a call of three", () => {
     await allSeeEachOther(3);
   });
 
-  test("a reloaded page is back in the call, as the same person", async (t) => {
+  test("a reloaded page rejoins the call with its user id", async (t) => {
     const { id } = grace;
     const began = Date.now();
     await grace.page.reload();
     await grace.inCall();
     assert.equal(grace.id, id, "the userId after the reload");
     await allSeeEachOther();
-    t.diagnostic(`reloaded, and seen by all again, in ${Date.now() - began} ms`);
+    t.diagnostic(`reloaded, and decoded by all again, in ${Date.now() - began} ms`);
     assert.equal((await server.participants(ROOM)).length, 3, "participants by REST");
   });
 
-  test("the call outlives the server, and finds it again", async (t) => {
-    // To know the very connections again later.
+  test("the call survives a killed server, and rejoins after its restart", async (t) => {
+    // To compare the connections after the restart.
     const remember = () => {
       window.connectionsBefore = [...window.parlor.peers().values()];
     };
@@ -130,7 +130,7 @@ describe("a call of three", () => {
     await serverIs("offline");
     t.diagnostic(`all had noticed ${Date.now() - killed} ms after the kill`);
     const frames = await allSeeEachOther();
-    t.diagnostic(`frames decoded meanwhile, without a server: ${JSON.stringify(frames.map(Object.values))}`);
+    t.diagnostic(`frames decoded without a server: ${JSON.stringify(frames.map(Object.values))}`);
 
     server = await startServer({ port: server.port });
     const started = Date.now();
@@ -164,56 +164,56 @@ describe("a call of three", () => {
       const began = Date.now();
       await allSeeEachOther();
       const waited = Date.now() - began;
-      assert.ok(waited < 1000, `a video stood still for up to ${waited} ms`);
+      assert.ok(waited < 1000, `a video froze for up to ${waited} ms`);
     }
     await restarting;
     await allSeeEachOther();
   });
 
-  test("a fourth joins after that, and sees all three", async () => {
-    line = await openLine(server.port);
-    const edsger = await Person.arrive(browser, "Edsger");
-    await edsger.join(line.url, ROOM);
+  test("a fourth joins, and sees all three", async () => {
+    proxy = await openProxy(server.port);
+    const edsger = await Person.open(browser, "Edsger");
+    await edsger.join(proxy.url, ROOM);
     everyone.push(edsger);
     await allSeeEachOther(3);
   });
 
-  test("the fourth's line is cut: they are back by themselves, and stay in the others' picture", async (t) => {
+  test("the fourth's connection is reset: it is resumed, and their tile stays", async (t) => {
     const edsger = everyone.at(-1);
-    const stay = () => {
-      window.departures = [];
+    const watchTiles = () => {
+      window.removals = [];
       new MutationObserver((changes) => {
-        for (const { removedNodes } of changes) for (const { dataset } of removedNodes) window.departures.push(dataset.userId);
+        for (const { removedNodes } of changes) for (const { dataset } of removedNodes) window.removals.push(dataset.userId);
       }).observe(document.getElementById("tiles"), { childList: true });
     };
-    await Promise.all(others(edsger).map((person) => person.page.evaluate(stay)));
+    await Promise.all(others(edsger).map((person) => person.page.evaluate(watchTiles)));
     const serverIs = (state) =>
       edsger.until(`the server is ${state}`, (wanted) => document.getElementById("server-state").dataset.state === wanted, state);
     const cut = Date.now();
-    line.cut();
+    proxy.reset();
     await serverIs("offline");
     await serverIs("online");
-    t.diagnostic(`back ${Date.now() - cut} ms after the cut`);
+    t.diagnostic(`online ${Date.now() - cut} ms after the reset`);
     await allSeeEachOther(3);
     for (const person of others(edsger)) {
-      assert.deepEqual(await person.page.evaluate(() => window.departures), [], `who left, as ${person.name} saw it`);
+      assert.deepEqual(await person.page.evaluate(() => window.removals), [], `tiles removed from the page of ${person.name}`);
     }
     assert.equal((await server.participants(ROOM)).length, 4, "participants by REST");
   });
 
-  test("a closed tab is gone from the others before any timeout", async (t) => {
+  test("a closed tab is removed from the others before any timeout", async (t) => {
     const edsger = everyone.pop();
-    const departures = await Promise.all(everyone.map((person) => person.watchDeparture(edsger)));
+    const removals = await Promise.all(everyone.map((person) => person.watchRemoval(edsger)));
     const closed = Date.now();
     await edsger.page.close();
-    const times = (await Promise.all(departures.map((departure) => departure()))).map((at) => at - closed);
-    t.diagnostic(`gone after ${times.join(", ")} ms`);
-    assert.ok(Math.max(...times) < DEPARTURE_MS, `gone from all tiles after ${times} ms`);
+    const times = (await Promise.all(removals.map((removal) => removal()))).map((at) => at - closed);
+    t.diagnostic(`removed after ${times.join(", ")} ms`);
+    assert.ok(Math.max(...times) < REMOVAL_MS, `removed from all pages after ${times} ms`);
     assert.equal((await server.participants(ROOM)).length, 3, "participants by REST");
     await edsger.leave();
   });
 
-  test("nothing is left on the server when all have gone", async (t) => {
+  test("the server is empty after all have left", async (t) => {
     await Promise.all(everyone.map((person) => person.leave()));
     const closed = Date.now();
     await eventually("rooms, participants and connections are 0 on /health", server.health, (health) =>
@@ -221,9 +221,9 @@ describe("a call of three", () => {
     t.diagnostic(`all zero ${Date.now() - closed} ms after the last page closed`);
   });
 
-  test("no page had anything to complain of", () => {
-    // While the server is gone, the browser itself reports every attempt to reach it.
-    const own = everyone.flatMap(({ complaints }) => complaints).filter((one) => !/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket/.test(one));
+  test("no page reported an error", () => {
+    // While the server is unavailable, the browser itself reports every connection attempt.
+    const own = everyone.flatMap(({ consoleErrors }) => consoleErrors).filter((one) => !/ERR_CONNECTION_REFUSED|ERR_EMPTY_RESPONSE|WebSocket/.test(one));
     assert.deepEqual(own, []);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A call of three through the load balancer of `scripts/run-cluster`, and a rolling restart of all nodes under it, in a real Chromium. Needs
- * redis-server and nginx.
+ * A call of three through the load balancer of `scripts/run-cluster`, and a rolling restart of all nodes, in Chromium. Needs redis-server
+ * and nginx.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,7 +17,7 @@ import { eventually, freePort } from "./support/server.js";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const PROGRAM = resolve(ROOT, process.env.PARLOR_BIN ?? "target/debug/parlor");
 const ROOM = "three-nodes";
-/** How long no frame of a peer may be decoded. Media does not pass the nodes; the rest is for a busy machine. */
+/** Maximum time without a decoded frame of a peer. Media does not pass the nodes; the bound is for a busy machine. */
 const GAP_MS = 3000;
 
 /** Starts the cluster on free ports. */
@@ -36,7 +36,7 @@ async function startCluster() {
     eventually(
       "three nodes are one cluster",
       async () => {
-        if (child.exitCode !== null) throw new Error(`run-cluster ended: ${errors}`);
+        if (child.exitCode !== null) throw new Error(`run-cluster has exited: ${errors}`);
         return Promise.all([0, 1, 2].map((index) => health(first + index)));
       },
       (nodes) => nodes.every(({ status, cluster }) => status === "ok" && cluster.nodes === 3 && cluster.engine === "connected"),
@@ -44,7 +44,7 @@ async function startCluster() {
   return {
     url: `http://127.0.0.1:${port}`,
     agree,
-    /** Connections of each node. */
+    /** Returns the number of connections of each node. */
     connections: () => Promise.all([0, 1, 2].map(async (index) => (await health(first + index)).connections)),
     /** Restarts a node as a service manager does. @param {number} number */
     async restart(number) {
@@ -71,7 +71,7 @@ describe("a call over three nodes", () => {
     cluster = await startCluster();
     await cluster.agree();
     browser = await launch();
-    everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.arrive(browser, name)));
+    everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.open(browser, name)));
   });
 
   after(async () => {
@@ -79,14 +79,14 @@ describe("a call over three nodes", () => {
     await cluster?.stop();
   });
 
-  test("each joins through the balancer, by another protocol, and sees both others", async (t) => {
+  test("each joins through the balancer, over two protocols, and sees both others", async (t) => {
     const protocols = [undefined, "Socket.IO", undefined];
     for (const [index, person] of everyone.entries()) await person.join(cluster.url, ROOM, protocols[index]);
     await Promise.all(everyone.map((person) => person.sees(others(person))));
     t.diagnostic(`connections of the nodes: ${await cluster.connections()}`);
   });
 
-  test("a rolling restart costs no frames", async (t) => {
+  test("a rolling restart does not interrupt media", async (t) => {
     let isOver = false;
     const gaps = [];
     const watching = Promise.all(
@@ -110,12 +110,12 @@ describe("a call over three nodes", () => {
     assert(Math.max(...gaps) < GAP_MS, `${gaps}`);
   });
 
-  test("and afterwards they still reach each other", async () => {
+  test("messages and video are delivered after the restart", async () => {
     const [ada, grace] = everyone;
-    await ada.say("Still here?");
-    await Promise.all(others(ada).map((person) => person.reads(ada, "Still here?")));
-    await grace.say("Yes");
-    await Promise.all(others(grace).map((person) => person.reads(grace, "Yes")));
+    await ada.sendMessage("Still here?");
+    await Promise.all(others(ada).map((person) => person.receivesMessage(ada, "Still here?")));
+    await grace.sendMessage("Yes");
+    await Promise.all(others(grace).map((person) => person.receivesMessage(grace, "Yes")));
     await Promise.all(everyone.map((person) => person.sees(others(person))));
   });
 });

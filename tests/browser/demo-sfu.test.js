@@ -1,9 +1,9 @@
 /**
- * The demo with its media through the server: five pages in one room, layers, a reload, a dropped line, and a mesh beside it.
+ * The demo through the media server: five pages in one room, layers, a reload, a reset connection, and a mesh in another room.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { openLine } from "./support/line.js";
+import { openProxy } from "./support/tcp-proxy.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
 
@@ -11,63 +11,63 @@ const NAMES = ["Ada", "Grace", "Alan", "Dorothea", "Edsger"];
 /** Every frame is drawn and encoded without a graphics card. */
 const SMALL = "camera=320x180@5";
 const LAYERED = "camera=960x540@5";
-const GONE_MS = 5000;
+const REMOVAL_MS = 5000;
 
 describe("the demo, through the media server", () => {
-  let server, line, browser, five, ada, grace;
+  let server, proxy, browser, five, ada, grace;
 
   before(async () => {
-    // Long enough for a dropped client to resume on a slow machine.
+    // Long enough to resume on a slow machine.
     server = await startServer({ env: { RESUME_SECONDS: "60" } });
-    line = await openLine(server.port);
+    proxy = await openProxy(server.port);
     browser = await launch();
   });
 
   after(async () => {
     await browser?.close();
-    await line?.close();
+    await proxy?.close();
     await server?.stop();
   });
 
   const enter = async (name, room, { url = server.url, options = `media=sfu&${SMALL}` } = {}) => {
-    const person = await Person.arrive(browser, name);
+    const person = await Person.open(browser, name);
     await person.join(`${url}/?${options}`, room);
     return person;
   };
   const hangUp = (person) => person.hangUp();
   const allSeeEachOther = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
   const width = (person, other, wanted) =>
-    person.until(`gets ${wanted} pixels of ${other.name}`, ([id, wanted]) =>
+    person.until(`receives ${wanted} pixels of ${other.name}`, ([id, wanted]) =>
       document.querySelector(`.tile[data-user-id="${id}"] video`).videoWidth === wanted, [other.id, wanted]);
-  const shares = (person, other) =>
+  const tracksOf = (person, other) =>
     person.page.evaluate((id) => document.querySelector(`.tile[data-user-id="${id}"] video`).srcObject.getTracks().map((track) => track.id), other.id);
 
-  test("three layers of a camera: each tile says which one it shows, and asks for another", async (t) => {
+  test("three layers of a camera: each tile shows its layer, and requests another", async (t) => {
     const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => enter(name, "layers", { options: `media=sfu&${LAYERED}` })));
     t.after(() => Promise.all([ann, ben].map(hangUp)));
     await allSeeEachOther([ann, ben]);
-    const best = ann.tile(ben).getByLabel("The best picture of Ben to get");
-    assert.deepEqual(await best.locator("option").allTextContents(), ["Best", "Middle", "Low"]);
-    const layer = (wanted) => ann.until(`the tile says layer ${wanted}`, ([id, wanted]) => {
+    const quality = ann.tile(ben).getByLabel("Maximum quality for Ben");
+    assert.deepEqual(await quality.locator("option").allTextContents(), ["Best", "Middle", "Low"]);
+    const layer = (wanted) => ann.until(`the tile shows layer ${wanted}`, ([id, wanted]) => {
       const tile = document.querySelector(`.tile[data-user-id="${id}"]`);
       return tile.querySelector(".tile-layer").textContent === `layer ${wanted}/3` && /\d+ kbit\/s/.test(tile.querySelector(".tile-bitrate").textContent);
     }, [ben.id, wanted]);
     for (const [label, pixels, number] of [["Low", 240, 1], ["Middle", 480, 2], ["Low", 240, 1], ["Best", 960, 3]]) {
-      await best.selectOption(label);
+      await quality.selectOption(label);
       await width(ann, ben, pixels);
       await layer(number);
     }
     await allSeeEachOther([ann, ben]);
-    assert.deepEqual([...ann.complaints, ...ben.complaints], []);
+    assert.deepEqual([...ann.consoleErrors, ...ben.consoleErrors], []);
   });
 
   test("five in a room: each decodes the other four", async () => {
-    five = await Promise.all(NAMES.map((name) => enter(name, "room", { url: name === "Ada" ? line.url : server.url })));
+    five = await Promise.all(NAMES.map((name) => enter(name, "room", { url: name === "Ada" ? proxy.url : server.url })));
     [ada, grace] = five;
     await allSeeEachOther(five);
     assert.equal((await server.participants("room")).length, 5);
     await ada.until("the active speaker is marked", () => document.querySelectorAll(".tile-speaking").length === 1);
-    await ada.until("every tile says what comes", () =>
+    await ada.until("every tile shows its bitrate", () =>
       [...document.querySelectorAll(".tile:not(.tile-self)")].every((tile) => /\d+ kbit\/s/.test(tile.querySelector(".tile-bitrate").textContent)));
     assert.match(await ada.page.locator("#server-state").textContent(), /media by SFU/);
     assert.match(ada.page.url(), /media=sfu/);
@@ -81,7 +81,7 @@ describe("the demo, through the media server", () => {
     await ada.page.keyboard.press("m");
     await muted(false);
     await ada.page.keyboard.press("s");
-    await grace.until("gets the screen beside the camera", (id) => {
+    await grace.until("receives the screen beside the camera", (id) => {
       const widths = [...document.querySelectorAll(`.tile[data-user-id="${id}"] video`)].map(({ videoWidth }) => videoWidth);
       return widths.length === 2 && widths.every((width) => width > 0) && widths[0] !== widths[1];
     }, ada.id);
@@ -93,28 +93,28 @@ describe("the demo, through the media server", () => {
     await allSeeEachOther(five);
   });
 
-  test("the line to the server drops, and media goes on as it was", async () => {
-    const before = await shares(ada, grace);
+  test("the connection to the server is lost, and media continues on the same tracks", async () => {
+    const before = await tracksOf(ada, grace);
     await ada.page.evaluate(() => {
       window.states = [];
-      const place = document.getElementById("server-state");
-      new MutationObserver(() => window.states.push(place.dataset.state)).observe(place, { attributeFilter: ["data-state"] });
+      const state = document.getElementById("server-state");
+      new MutationObserver(() => window.states.push(state.dataset.state)).observe(state, { attributeFilter: ["data-state"] });
     });
-    line.fallSilent();
-    line.cut();
+    proxy.block();
+    proxy.reset();
     await ada.until("has noticed", () => window.states.includes("offline"));
     await ada.sees(five.filter((one) => one !== ada));
     await grace.sees(five.filter((one) => one !== grace));
-    // What is done meanwhile reaches the others afterwards.
+    // The mute is announced after the resumption.
     await ada.page.keyboard.press("m");
-    line.speak();
-    await ada.until("is back", () => window.states.at(-1) === "online");
+    proxy.unblock();
+    await ada.until("is online again", () => window.states.at(-1) === "online");
     await grace.tile(ada).locator(".tile-muted.shown").waitFor();
-    assert.deepEqual(await shares(ada, grace), before, "the same tracks");
+    assert.deepEqual(await tracksOf(ada, grace), before, "the same tracks");
     await allSeeEachOther(five);
   });
 
-  test("a reload comes back", async () => {
+  test("a reloaded page rejoins", async () => {
     await grace.page.reload();
     await grace.inCall();
     await allSeeEachOther(five);
@@ -124,11 +124,11 @@ describe("the demo, through the media server", () => {
   test("a leaving peer is removed at once, and the lobby lists the members", async () => {
     const leaver = five.at(-1);
     const four = five.slice(0, -1);
-    const departures = await Promise.all(four.map((one) => one.watchDeparture(leaver)));
+    const removals = await Promise.all(four.map((one) => one.watchRemoval(leaver)));
     const left = Date.now();
     await leaver.toLobby();
-    const times = await Promise.all(departures.map((departure) => departure()));
-    assert(times.every((time) => time - left < GONE_MS), `after ${times.map((time) => time - left)} ms`);
+    const times = await Promise.all(removals.map((removal) => removal()));
+    assert(times.every((time) => time - left < REMOVAL_MS), `after ${times.map((time) => time - left)} ms`);
     await allSeeEachOther(four);
     await leaver.page.getByText(/^\w+ and 3 others are here\.$/).waitFor();
   });
@@ -153,23 +153,23 @@ describe("the demo, through the media server", () => {
     await allSeeEachOther([...three, edsger]);
   });
 
-  test("nothing is left when all have gone, and no page had anything to complain of", async () => {
+  test("the server is empty after all have left, and no page reported an error", async () => {
     await Promise.all(five.map(hangUp));
-    await eventually("nothing is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+    await eventually("the server is empty", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
     const expected = /ERR_CONNECTION_RESET|WebSocket connection/;
-    assert.deepEqual(five.flatMap(({ complaints }) => complaints).filter((one) => !expected.test(one)), []);
+    assert.deepEqual(five.flatMap(({ consoleErrors }) => consoleErrors).filter((one) => !expected.test(one)), []);
   });
 
-  test("where the place is lost, everything is built again", async (t) => {
-    const forgetful = await startServer({ env: { RESUME_SECONDS: "0" } });
-    t.after(() => forgetful.stop());
-    const way = await openLine(forgetful.port);
-    t.after(() => way.close());
-    const ann = await enter("Ann", "salon", { url: way.url });
-    const ben = await enter("Ben", "salon", { url: forgetful.url });
+  test("a session that cannot be resumed is replaced by a new one", async (t) => {
+    const withoutResumption = await startServer({ env: { RESUME_SECONDS: "0" } });
+    t.after(() => withoutResumption.stop());
+    const ownProxy = await openProxy(withoutResumption.port);
+    t.after(() => ownProxy.close());
+    const ann = await enter("Ann", "salon", { url: ownProxy.url });
+    const ben = await enter("Ben", "salon", { url: withoutResumption.url });
     await allSeeEachOther([ann, ben]);
-    const before = await shares(ann, ben);
-    way.cut();
+    const before = await tracksOf(ann, ben);
+    ownProxy.reset();
     await ann.until("has other tracks", ([id, before]) => {
       const stream = document.querySelector(`.tile[data-user-id="${id}"] video`)?.srcObject;
       return stream?.getTracks().length === 2 && !before.includes(stream.getTracks()[0].id);
@@ -178,12 +178,12 @@ describe("the demo, through the media server", () => {
     await Promise.all([ann.leave(), ben.leave()]);
   });
 
-  test("without the bundle the page says so, and the mesh works", async () => {
-    const ann = await Person.arrive(browser, "Ann");
+  test("a missing bundle is reported, and the mesh works", async () => {
+    const ann = await Person.open(browser, "Ann");
     await ann.page.route("**/vendor/*", (route) => route.fulfill({ status: 404 }));
     await ann.join(`${server.url}/?media=sfu&${SMALL}`, "attic");
     await ann.page.locator("#call-notice", { hasText: "mediasoup-client" }).waitFor();
-    await ann.until("is in a mesh", () => window.parlor.mode() === "mesh");
+    await ann.until("uses a mesh", () => window.parlor.mode() === "mesh");
     const ben = await enter("Ben", "attic");
     await allSeeEachOther([ann, ben]);
     await Promise.all([ann.leave(), ben.leave()]);

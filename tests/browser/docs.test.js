@@ -6,16 +6,16 @@ import test from "node:test";
 import { PATIENCE_MS, launch } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-test("the guides are found by search, and the reference is drawn", async (t) => {
+test("search finds the guides, and the reference is rendered", async (t) => {
   const server = await startServer();
   t.after(() => server.stop());
   const browser = await launch();
   t.after(() => browser.close());
   const page = await browser.newPage();
   page.setDefaultTimeout(PATIENCE_MS);
-  const complaints = [];
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+  const consoleErrors = [];
+  page.on("pageerror", (error) => consoleErrors.push(String(error)));
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && consoleErrors.push(message.text()));
 
   await page.goto(`${server.url}/docs/`);
   assert.equal(await page.locator("h1").textContent(), "Which protocol?");
@@ -45,7 +45,7 @@ test("the guides are found by search, and the reference is drawn", async (t) => 
   await page.locator("#rest h2, #rest").first().waitFor();
   await page.locator("#websocket").first().waitFor();
   assert.equal(await theme(), chosen, "the chosen theme is kept");
-  // Its own contents, then those of all pages, and search as on the others.
+  // The contents of the page, then those of all pages, and search as on the other pages.
   await page.locator("#page-contents a", { hasText: "REST" }).first().waitFor();
   assert.match(await page.locator(".guide-contents [aria-current=page]").textContent(), /REST and WebSocket messages/);
   await page.locator("#search").fill("static-auth-secret");
@@ -55,5 +55,5 @@ test("the guides are found by search, and the reference is drawn", async (t) => 
   assert.equal(await page.locator("#contents").isVisible(), false);
   await page.locator("#menu").click();
   await page.locator("#contents").waitFor();
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(consoleErrors, []);
 });

@@ -13,16 +13,16 @@ import { eventually, startServer } from "./support/server.js";
 
 const FAMILIES = ["standard", "add-peer", "signal-exchange", "room-colon", "snake", "user-connected"];
 
-/** Who is in the room, in the order in which they come. In all these families it is the joiner that offers. */
+/** Members of a room, in the order of joining. In all these families the joining peer offers. */
 const MIXED = [
   ["add-peer", "standard"],
   ["add-peer", "signal-exchange", "envelope"],
   ["envelope", "standard"],
 ];
 
-/** How many decoded frames show that media flows. */
+/** Number of decoded frames that prove that media flows. */
 const FRAMES = 3;
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 describe("families of frontends", () => {
   let server, files, browser, context;
@@ -52,26 +52,26 @@ describe("families of frontends", () => {
   for (const families of [...FAMILIES.map((family) => [family, family]), ...MIXED]) {
     test(families.join(" and "), async () => {
       const room = families.join("-");
-      const complaints = [];
+      const pageErrors = [];
       const pages = [];
       for (const [index, family] of families.entries()) {
         const page = await context.newPage();
-        page.on("pageerror", (error) => complaints.push(`${family}: ${error}`));
+        page.on("pageerror", (error) => pageErrors.push(`${family}: ${error}`));
         const query = new URLSearchParams({ family, server: server.url, room });
         await page.goto(`http://localhost:${files.address().port}/page.html?${query}`);
-        await eventually(`${family} is in the room`, () => server.participants(room), (ids) => ids.length === index + 1, PATIENCE_MS);
-        await page.waitForFunction(() => window.joined, null, { timeout: PATIENCE_MS });
+        await eventually(`${family} is in the room`, () => server.participants(room), (ids) => ids.length === index + 1, TIMEOUT_MS);
+        await page.waitForFunction(() => window.joined, null, { timeout: TIMEOUT_MS });
         pages.push(page);
       }
       const seesAll = (page, family) => eventually(
         `${family} decodes video of all the others`,
         () => page.evaluate(() => window.call.report()),
         (peers) => peers.length === families.length - 1 && peers.every(({ state, frames }) => state === "connected" && frames >= FRAMES),
-        PATIENCE_MS,
-      ).catch((error) => assert.fail([error.message, ...complaints].join("\n")));
+        TIMEOUT_MS,
+      ).catch((error) => assert.fail([error.message, ...pageErrors].join("\n")));
       await Promise.all(pages.map((page, index) => seesAll(page, families[index])));
       await Promise.all(pages.map((page) => page.close()));
-      assert.deepEqual(complaints, []);
+      assert.deepEqual(pageErrors, []);
       await eventually("no peer is left in the room", () => server.participants(room), (ids) => ids.length === 0);
     });
   }

@@ -1,20 +1,20 @@
 /**
- * What can be done in a call, beside talking: devices, hands, reactions, push-to-talk, statistics, leaving and coming back. The tests
- * build on each other.
+ * The features of a call: devices, raised hands, reactions, push-to-talk, statistics, leaving and rejoining. The tests depend on each
+ * other.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-describe("in the call", () => {
+describe("features of a call", () => {
   let server, browser, ada, ben;
 
   before(async () => {
     server = await startServer();
     browser = await launch();
-    [ada, ben] = await Promise.all(["Ada", "Ben"].map((name) => Person.arrive(browser, name)));
-    await ada.page.addInitScript(noteWakeLocks);
+    [ada, ben] = await Promise.all(["Ada", "Ben"].map((name) => Person.open(browser, name)));
+    await ada.page.addInitScript(countWakeLocks);
   });
 
   after(async () => {
@@ -23,8 +23,8 @@ describe("in the call", () => {
   });
 
   const isMuted = (person) => person.page.evaluate(() => document.getElementById("tool-mic").getAttribute("aria-pressed") === "false");
-  const toasts = (person, text) => person.page.locator(".toast", { hasText: text }).waitFor();
-  /** Opens the settings, does something in them, and closes them. */
+  const showsToast = (person, text) => person.page.locator(".toast", { hasText: text }).waitFor();
+  /** Opens the settings, calls `act` with the dialog, and closes them. */
   async function inSettings(person, act) {
     await person.page.keyboard.press("?");
     await act(person.page.getByRole("dialog", { name: "Settings" }));
@@ -36,7 +36,7 @@ describe("in the call", () => {
     await ben.prepare(server.url, "parlour");
     await ben.page.getByText("Ada is here.").waitFor();
     await ben.enter();
-    await toasts(ada, "Ben joined");
+    await showsToast(ada, "Ben joined");
     await Promise.all([ada.sees([ben]), ben.sees([ada])]);
     const layout = await ada.page.evaluate(() => {
       const width = (selector) => document.querySelector(selector).getBoundingClientRect().width;
@@ -64,21 +64,21 @@ describe("in the call", () => {
         await ada.until(`uses another ${label}`, ([before, kind, used]) => new Function(`return (${used})()`)()[kind] !== before, [before[kind], kind, String(used)]);
       }
     });
-    // The second fake camera delivers depth, which nobody can see.
+    // The second fake camera delivers depth images, which are not visible.
     await inSettings(ada, (dialog) => dialog.locator("#settings-camera").selectOption({ label: before.video }));
     await ben.sees([ada]);
   });
 
-  // The tests after it need a mesh.
+  // The mesh comes last: the tests after it need it.
   for (const mode of ["sfu", "mesh"]) {
-    test(`the sound of a shared screen is received beside the microphone: ${mode}`, async () => {
+    test(`the audio of a shared screen is received beside the microphone: ${mode}`, async () => {
       await inSettings(ada, (dialog) => dialog.getByLabel("Media of everyone in this room").selectOption(mode));
       await Promise.all([ada, ben].map((one) => one.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode)));
-      // Only the screen can be heard.
+      // Mute the microphone, so that only the screen has audio.
       await ada.page.keyboard.press("m");
       await ben.tile(ada).locator(".tile-muted.shown").waitFor();
       await ada.page.getByRole("button", { name: "Share screen" }).click();
-      await ben.until("hears the screen", hearsScreen, ada.id);
+      await ben.until("receives audio of the screen", playsScreenAudio, ada.id);
       await ada.page.keyboard.press("m");
       await ben.tile(ada).locator(".tile-muted:not(.shown)").waitFor({ state: "attached" });
       await ada.page.getByRole("button", { name: "Share screen" }).click();
@@ -90,9 +90,9 @@ describe("in the call", () => {
   test("a raised hand is shown, also to a peer that joins later over Socket.IO; a reaction is animated", async () => {
     await ada.page.keyboard.press("h");
     await ben.tile(ada).locator(".tile-hand.shown").waitFor();
-    await toasts(ben, "Ada raises a hand");
-    const cleo = await Person.arrive(browser, "Cleo");
-    await cleo.join(`${server.url}/?wire=socketio`, "parlour");
+    await showsToast(ben, "Ada raises a hand");
+    const cleo = await Person.open(browser, "Cleo");
+    await cleo.join(`${server.url}/?protocol=socketio`, "parlour");
     await cleo.tile(ada).locator(".tile-hand.shown").waitFor();
     await cleo.page.getByRole("button", { name: "More" }).click();
     await cleo.page.getByRole("button", { name: "👏" }).click();
@@ -100,7 +100,7 @@ describe("in the call", () => {
     await ada.page.keyboard.press("h");
     await ben.tile(ada).locator(".tile-hand:not(.shown)").waitFor({ state: "attached" });
     await cleo.hangUp();
-    await toasts(ada, "Cleo left");
+    await showsToast(ada, "Cleo left");
   });
 
   test("push to talk: the microphone is on while the space bar is held; the other shortcuts can be off", async () => {
@@ -114,7 +114,7 @@ describe("in the call", () => {
     await ada.page.keyboard.up(" ");
     await ben.tile(ada).locator(".tile-muted.shown").waitFor();
     await ada.page.keyboard.press("m");
-    assert.ok(await isMuted(ada), "M does nothing while shortcuts are off");
+    assert.ok(await isMuted(ada), "M has no effect while shortcuts are off");
     await ada.page.getByRole("button", { name: "More" }).click();
     await ada.page.getByRole("button", { name: "Settings and shortcuts" }).click();
     await ada.page.getByLabel("Push to talk").uncheck();
@@ -123,7 +123,7 @@ describe("in the call", () => {
     await ben.tile(ada).locator(".tile-muted:not(.shown)").waitFor({ state: "attached" });
   });
 
-  test("the statistics of a connection, behind a key; the full screen; a picture in a window of its own", async () => {
+  test("statistics, full screen and picture-in-picture by keyboard shortcut", async () => {
     await ada.page.keyboard.press("t");
     const row = ada.page.locator(`.person[data-user-id="${ben.id}"]`);
     await row.locator(".person-details", { hasText: /(VP8|VP9|H264|AV1).*udp host .* → / }).waitFor();
@@ -142,16 +142,16 @@ describe("in the call", () => {
     await ada.until("does not fill the screen", () => !document.fullscreenElement);
     if (await ada.page.evaluate(() => document.pictureInPictureEnabled)) {
       await ada.page.keyboard.press("i");
-      await ada.until("shows the other in a window", (id) => document.pictureInPictureElement?.closest(".tile").dataset.userId === id, ben.id);
+      await ada.until("shows the other person in a window", (id) => document.pictureInPictureElement?.closest(".tile").dataset.userId === id, ben.id);
       await ada.page.keyboard.press("i");
       await ada.until("has closed the window", () => !document.pictureInPictureElement);
     }
   });
 
-  test("a camera whose permission is withdrawn is reported, and the call goes on", async () => {
+  test("a camera whose permission is revoked is reported, and the call continues", async () => {
     await ada.page.evaluate(() => {
       const [track] = document.querySelector(".tile-self video").srcObject.getVideoTracks();
-      // What the browser does when a device is unplugged.
+      // As the browser does when a device is unplugged.
       track.stop();
       track.dispatchEvent(new Event("ended"));
     });
@@ -159,11 +159,11 @@ describe("in the call", () => {
     await ben.sees([ada]);
   });
 
-  test("a microphone that the system mutes is reported until it is not", async () => {
+  test("a microphone muted by the system is reported until it is unmuted", async () => {
     const setMuted = (muted) => ada.page.evaluate((muted) => {
       const [connection] = window.parlor.peers().values();
       const { track } = connection.getSenders().find((sender) => sender.track?.kind === "audio");
-      // No switch of a test machine does this.
+      // A test machine has no such switch.
       Object.defineProperty(track, "muted", { value: muted, configurable: true });
       track.dispatchEvent(new Event(muted ? "mute" : "unmute"));
     }, muted);
@@ -173,7 +173,7 @@ describe("in the call", () => {
     await ada.page.locator("#device-notice").waitFor({ state: "hidden" });
   });
 
-  test("after leaving, camera and microphone are off; and one click comes back", async () => {
+  test("leaving turns camera and microphone off, and one click rejoins", async () => {
     assert.equal(await ada.page.evaluate(() => window.wakeLocks), 1, "wake locks in the call");
     await ada.page.evaluate(() => {
       const [connection] = window.parlor.peers().values();
@@ -182,17 +182,17 @@ describe("in the call", () => {
     await ada.page.getByRole("button", { name: "Leave the call" }).click();
     await ada.page.getByRole("heading", { name: "You left the call" }).waitFor();
     assert.deepEqual(await ada.page.evaluate(() => window.sent.map(({ readyState }) => readyState)), ["ended", "ended"]);
-    assert.equal(await ada.page.evaluate(() => window.wakeLocks), 0, "wake locks after it");
-    await toasts(ben, "Ada left");
+    assert.equal(await ada.page.evaluate(() => window.wakeLocks), 0, "wake locks after the call");
+    await showsToast(ben, "Ada left");
     await ada.page.getByRole("button", { name: "Rejoin" }).click();
     await ada.inCall();
     await Promise.all([ada.sees([ben]), ben.sees([ada])]);
-    assert.deepEqual([...ada.complaints, ...ben.complaints], []);
+    assert.deepEqual([...ada.consoleErrors, ...ben.consoleErrors], []);
   });
 });
 
-/** Runs in the page: is sound in the screen of this person, in a tile that plays it? */
-function hearsScreen(id) {
+/** Runs in the page: whether the screen of this person has audio, in a tile that plays it. */
+function playsScreenAudio(id) {
   const video = document.querySelector(`.tile-screen[data-user-id="${id}"] video`);
   const [track] = video?.srcObject?.getAudioTracks() ?? [];
   if (!track || video.muted || video.paused) return false;
@@ -208,8 +208,8 @@ function hearsScreen(id) {
   return samples.some((sample) => Math.abs(sample) > 0.01);
 }
 
-/** Runs before the page: counts the wake locks that it holds, and passes them on. */
-function noteWakeLocks() {
+/** Runs before the scripts of the page: counts the wake locks that it holds. */
+function countWakeLocks() {
   window.wakeLocks = 0;
   if (!navigator.wakeLock) return;
   const request = navigator.wakeLock.request.bind(navigator.wakeLock);

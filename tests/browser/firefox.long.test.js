@@ -1,14 +1,14 @@
 /**
- * The features of the call in Firefox, with Chromium at the other end: one test for each. The tests build on each other.
+ * The features of the call in Firefox, with Chromium at the other end: one test for each. The tests depend on each other.
  *
- * `firefox.test.js` has the calls themselves. What headless Firefox cannot do, so that only Chromium is tested:
+ * `firefox.test.js` has the calls themselves. Only Chromium is tested for the following, which headless Firefox does not support:
  *
- * - picture-in-picture by a page: Firefox has no such API, and the demo hides its button
+ * - picture-in-picture requested by a page: Firefox has no such API, and the demo hides its button
  * - choosing another camera, microphone or loudspeaker: there is one generated camera and one microphone, and no loudspeaker; the camera is
  *   opened again instead
- * - sharing a screen: there is none to capture. A drawn one takes its place
- * - a camera that is removed, a microphone that the system mutes, and `devicechange`: there is no device, and Firefox delivers no `ended`
- *   and no `mute` that a test dispatches at a track
+ * - sharing a screen: there is none to capture. A canvas replaces it
+ * - a removed camera, a microphone muted by the system, and `devicechange`: there is no device, and Firefox does not deliver an `ended`
+ *   or `mute` event that a test dispatches to a track
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -30,7 +30,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
   before(async () => {
     server = await startServer({ env: { SFU_HOST: ADDRESS, SFU_PORT: "0", RESUME_SECONDS: "60" } });
     [firefox, chromium] = await Promise.all([launchFirefox(), launch()]);
-    [fay, cleo] = await Promise.all([FirefoxPerson.arrive(firefox, "Fay"), Person.arrive(chromium, "Cleo")]);
+    [fay, cleo] = await Promise.all([FirefoxPerson.arrive(firefox, "Fay"), Person.open(chromium, "Cleo")]);
   });
 
   after(async () => {
@@ -42,7 +42,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
   const shows = (text) => fay.until(`shows "${text}"`, (text) => document.body.innerText.includes(text), text);
   const isMuted = (is) => cleo.tile(fay).locator(is ? ".tile-muted.shown" : ".tile-muted:not(.shown)").waitFor({ state: "attached" });
   const seeEachOther = () => Promise.all([fay.sees([cleo]), cleo.sees([fay])]);
-  /** Another person with Firefox, for one test. */
+  /** Runs a test with another user of Firefox. */
   async function withAnother(name, use) {
     const person = await FirefoxPerson.arrive(firefox, name);
     try {
@@ -52,7 +52,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     }
   }
 
-  test("the lobby lists members, the call announces them; the self view is small, and the panel closed", async () => {
+  test("the lobby lists members, the call announces them; the self view is small, and the panel is closed", async () => {
     await cleo.join(server.url, "salon");
     await fay.prepare(server.url, "salon");
     await shows("Cleo is here.");
@@ -79,19 +79,19 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
   });
 
   test("a screen with audio is sent beside the camera, and received from Chromium", async () => {
-    await fay.page.evaluate(drawScreen);
+    await fay.page.evaluate(fakeScreen);
     await click("#tool-screen");
-    await gets(cleo, fay);
+    await receivesScreen(cleo, fay);
     await click("#tool-screen");
     await cleo.page.locator(".tile-screen").waitFor({ state: "detached" });
     await cleo.page.getByRole("button", { name: "Share screen" }).click();
-    await gets(fay, cleo);
+    await receivesScreen(fay, cleo);
     await cleo.page.getByRole("button", { name: "Share screen" }).click();
-    await fay.until("the screen is gone", () => !document.querySelector(".tile-screen"));
+    await fay.until("the screen is removed", () => !document.querySelector(".tile-screen"));
     await seeEachOther();
   });
 
-  const gets = (person, sharer) => person.until(`receives the screen, its audio and the camera of ${sharer.name}`, (id) => {
+  const receivesScreen = (person, sharer) => person.until(`receives the screen, its audio and the camera of ${sharer.name}`, (id) => {
     const videos = [...document.querySelectorAll(`.tile[data-user-id="${id}"] video`)];
     const screen = document.querySelector(`.tile-screen[data-user-id="${id}"] video`);
     return videos.length === 2 && videos.every(({ videoWidth }) => videoWidth > 0) && screen.srcObject.getAudioTracks().length === 1;
@@ -109,7 +109,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     await cleo.tile(fay).locator(".tile-hand:not(.shown)").waitFor({ state: "attached" });
   });
 
-  test("push to talk, and shortcuts that are off", async () => {
+  test("push to talk, and disabled shortcuts", async () => {
     await fay.page.keyboard.press("?");
     await click("#settings-talk");
     await click("#settings-shortcuts");
@@ -120,7 +120,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     await fay.page.keyboard.up(" ");
     await isMuted(true);
     await fay.page.keyboard.press("c");
-    assert.equal(await fay.page.$eval("#panel", (panel) => panel.hidden), true, "C does nothing while shortcuts are off");
+    assert.equal(await fay.page.$eval("#panel", (panel) => panel.hidden), true, "C has no effect while shortcuts are off");
     await click("#menu-settings");
     await click("#settings-talk");
     await click("#settings-shortcuts");
@@ -128,7 +128,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     await isMuted(false);
   });
 
-  test("statistics behind a key", async () => {
+  test("statistics by keyboard shortcut", async () => {
     await fay.page.keyboard.press("t");
     await fay.until("shows codec and candidates", (id) =>
       /(VP8|VP9|H264|AV1).*udp host .* → /.test(document.querySelector(`.person[data-user-id="${id}"] .person-details`).textContent), cleo.id);
@@ -151,23 +151,23 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     assert.equal(await fay.page.evaluate(() => document.getElementById("menu-pip").hidden === !document.pictureInPictureEnabled), true);
   });
 
-  test("chat is kept by a reload", async () => {
-    await fay.say("From Firefox");
-    await cleo.reads(fay, "From Firefox");
+  test("chat survives a reload", async () => {
+    await fay.sendMessage("From Firefox");
+    await cleo.receivesMessage(fay, "From Firefox");
     await fay.page.reload();
     await fay.inCall();
-    await fay.reads(fay, "From Firefox");
+    await fay.receivesMessage(fay, "From Firefox");
     await seeEachOther();
   });
 
-  test("axe finds nothing in the call and the chat, light and dark", async () => {
-    await examine(fay, "the call");
+  test("the call and the chat conform to the rules of axe, light and dark", async () => {
+    await checkRules(fay, "the call");
     if (!(await fay.page.$eval("#chat", (chat) => chat.checkVisibility()))) await click("#tool-chat");
-    await examine(fay, "the chat");
+    await checkRules(fay, "the chat");
     await click("#panel-close");
   });
 
-  async function examine({ page }, what) {
+  async function checkRules({ page }, what) {
     await page.evaluate(AXE);
     for (const theme of ["light", "dark"]) {
       const found = await page.evaluate(async (theme) => {
@@ -179,7 +179,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     }
   }
 
-  test("after leaving, camera and microphone are off; one click comes back", async () => {
+  test("leaving turns camera and microphone off, and one click rejoins", async () => {
     await fay.page.evaluate(() => {
       window.sent = [...window.parlor.peers().values()][0].getSenders().map(({ track }) => track).filter(Boolean);
     });
@@ -187,13 +187,13 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     await shows("You left the call");
     assert.deepEqual([...new Set(await fay.page.evaluate(() => window.sent.map(({ readyState }) => readyState)))], ["ended"]);
     await cleo.page.locator(".toast", { hasText: "Fay left" }).first().waitFor();
-    await click("#farewell-again");
+    await click("#end-rejoin");
     await fay.inCall();
     await seeEachOther();
   });
 
-  test("five go through the media server, and back to a mesh on request", async () => {
-    const others = await Promise.all(["Ada", "Ben", "Dora"].map((name) => Person.arrive(chromium, name)));
+  test("five use the media server, and a mesh on request", async () => {
+    const others = await Promise.all(["Ada", "Ben", "Dora"].map((name) => Person.open(chromium, name)));
     await fay.page.goto("about:blank");
     await Promise.all([cleo, ...others].map((one) => one.join(`${server.url}/?${SMALL}`, "atrium")));
     await fay.join(`${server.url}/?${SMALL}`, "atrium");
@@ -208,17 +208,17 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     await areIn("mesh");
     await see();
     await Promise.all(others.map((one) => one.hangUp()));
-    assert.deepEqual(all.flatMap(({ complaints }) => complaints), []);
+    assert.deepEqual(all.flatMap(({ consoleErrors }) => consoleErrors), []);
   });
 
   for (const mode of ["mesh", "sfu"]) {
-    test(`when the server is away, icons stay and the words are right: ${mode}`, async () => {
+    test(`while the server is unavailable, icons stay and the notice fits the mode: ${mode}`, async () => {
       const own = await startServer({ env: { SFU_HOST: ADDRESS, SFU_PORT: "0" } });
       await withAnother("Fritz", async (fritz) => {
         await fritz.join(`${own.url}/?media=${mode}`, "salon");
         await fritz.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode);
         await own.stop("SIGKILL");
-        await fritz.until("says what it means", (mode) => (mode === "sfu" ? /picture and sound go through it/ : /Your call continues; no one can join/)
+        await fritz.until("shows the notice of the mode", (mode) => (mode === "sfu" ? /audio and video go through it/ : /Your call continues; no one can join/)
           .test(document.getElementById("call-notice").textContent), mode);
         await fritz.page.keyboard.press("v");
         const widths = await fritz.page.evaluate(() => [...document.querySelectorAll(".tool > .icon use")].map((use) => use.getBBox().width));
@@ -227,37 +227,37 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     });
   }
 
-  test("SFU=off is known before joining", async () => {
+  test("SFU=off is shown before joining", async () => {
     const plain = await startServer({ env: { SFU: "off" } });
     await withAnother("Fritz", async (fritz) => {
       await fritz.page.goto(plain.url);
-      await fritz.until("says so", () => document.getElementById("mode-hint").textContent.includes("This server has no media server"));
+      await fritz.until("shows the message", () => document.getElementById("mode-hint").textContent.includes("This server has no media server"));
       assert.equal(await fritz.page.$eval("#mode-options [value=sfu]", (radio) => radio.matches(":disabled")), true);
     });
     await plain.stop();
   });
 
   test("a token leaves the address, and is used", async () => {
-    const guarded = await startServer({ env: { JWT_SECRET } });
+    const protectedServer = await startServer({ env: { JWT_SECRET } });
     await withAnother("Fritz", async (fritz) => {
-      await fritz.join(`${guarded.url}/?token=${token("fritz")}`, "salon");
+      await fritz.join(`${protectedServer.url}/?token=${token("fritz")}`, "salon");
       assert.doesNotMatch(fritz.page.url(), /token/);
       assert.equal(fritz.id, "fritz");
     });
-    await guarded.stop();
+    await protectedServer.stop();
   });
 
-  test("Join is in sight, names of every kind are shown, and axe finds nothing in the lobby", async () => {
+  test("Join is visible, unusual names are shown, and the lobby conforms to the rules of axe", async () => {
     await withAnother("\u202eA\u200bn\u2060n\u202c סבטלנה 👩‍👩‍👧‍👦", async (fritz) => {
       await fritz.prepare(server.url, "salle");
       for (const [width, height] of [[390, 844], [1280, 720]]) {
         await fritz.page.setViewport({ width, height });
-        await fritz.until(`Join is in sight at ${width}×${height}`, ([width, height]) => {
+        await fritz.until(`Join is visible at ${width}×${height}`, ([width, height]) => {
           const { top, bottom, left, right } = document.getElementById("join").getBoundingClientRect();
           return innerWidth === width && top >= 0 && bottom <= height && left >= 0 && right <= width;
         }, [width, height]);
       }
-      await examine(fritz, "the lobby");
+      await checkRules(fritz, "the lobby");
       await fritz.enter();
       assert.equal(await fritz.page.evaluate(() => document.activeElement.id), "room-name");
       await cleo.toLobby();
@@ -266,7 +266,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
     });
   });
 
-  test("a camera in use elsewhere, and an origin without TLS, have their own words", async () => {
+  test("a camera in use elsewhere, and an origin without TLS, are reported", async () => {
     await withAnother("Fritz", async (fritz) => {
       await fritz.page.evaluateOnNewDocument(() => {
         const original = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
@@ -274,13 +274,13 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
           constraints.video && !window.isFree ? Promise.reject(new DOMException("Device in use", "NotReadableError")) : original(constraints);
       });
       await fritz.page.goto(server.url);
-      await fritz.until("says so", () => document.body.innerText.includes("Your camera is in use by another program."));
+      await fritz.until("shows the message", () => document.body.innerText.includes("Your camera is in use by another program."));
       await fritz.page.evaluate(() => (window.isFree = true));
       await fritz.page.$eval("#retry-devices", (button) => button.click());
-      await fritz.until("the preview is there", () => document.getElementById("preview-video").videoWidth > 0);
+      await fritz.until("the preview is shown", () => document.getElementById("preview-video").videoWidth > 0);
       const open = await startServer({ env: { HOST: ADDRESS } });
       await fritz.page.goto(open.url);
-      await fritz.until("says so", () => document.body.innerText.includes("Open it with https, or on this computer as localhost."));
+      await fritz.until("shows the message", () => document.body.innerText.includes("Open it with https, or on this computer as localhost."));
       await open.stop();
     });
   });
@@ -297,14 +297,14 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
   });
 });
 
-/** Runs in the page: a drawn screen with a tone, in place of one that the browser would capture. */
-function drawScreen() {
+/** Runs in the page: replaces screen capture by a canvas with a tone. */
+function fakeScreen() {
   navigator.mediaDevices.getDisplayMedia = async () => {
     const canvas = Object.assign(document.createElement("canvas"), { width: 400, height: 300 });
-    const picture = canvas.getContext("2d");
+    const context = canvas.getContext("2d");
     setInterval(() => {
-      picture.fillStyle = `hsl(${Date.now() % 360} 60% 50%)`;
-      picture.fillRect(0, 0, 400, 300);
+      context.fillStyle = `hsl(${Date.now() % 360} 60% 50%)`;
+      context.fillRect(0, 0, 400, 300);
     }, 100);
     const audio = new AudioContext();
     const tone = audio.createOscillator();

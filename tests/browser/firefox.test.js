@@ -8,11 +8,11 @@ import { FirefoxPerson, launchFirefox } from "./support/firefox.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
 
-/** Firefox gathers no loopback candidates beside others, and does not pair others with loopback: it needs media on a real interface. */
+/** Firefox offers no loopback candidates if there are others, and does not pair those with loopback: it needs media on a real interface. */
 const ADDRESS = Object.values(networkInterfaces()).flat().find(({ internal, family }) => !internal && family === "IPv4")?.address;
 /** Small enough for a busy machine to encode in two layers. */
 const LAYERED = "camera=480x270@10";
-/** The layers of that camera by their name in the tile's menu: pixels of width, number. */
+/** The layers of that camera, by their name in the tile's menu: width in pixels, number. */
 const LAYERS = { Low: [240, 1], Best: [480, 2] };
 
 describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network interface beside loopback" }, () => {
@@ -28,20 +28,20 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
     await server?.stop();
   });
 
-  let arrived = [];
-  afterEach(() => Promise.all(arrived.splice(0).map((person) => person.leave())));
+  let users = [];
+  afterEach(() => Promise.all(users.splice(0).map((person) => person.leave())));
 
-  async function arrive() {
-    arrived = await Promise.all([FirefoxPerson.arrive(firefox, "Fay"), Person.arrive(chromium, "Cleo")]);
-    return [...arrived];
+  async function openPages() {
+    users = await Promise.all([FirefoxPerson.arrive(firefox, "Fay"), Person.open(chromium, "Cleo")]);
+    return [...users];
   }
   const seeEachOther = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
 
   async function chat(fay, cleo) {
-    await fay.say("From Firefox");
-    await cleo.reads(fay, "From Firefox");
-    await cleo.say("From Chromium");
-    await fay.reads(cleo, "From Chromium");
+    await fay.sendMessage("From Firefox");
+    await cleo.receivesMessage(fay, "From Firefox");
+    await cleo.sendMessage("From Chromium");
+    await fay.receivesMessage(cleo, "From Chromium");
   }
 
   async function reload(person) {
@@ -52,15 +52,15 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
   }
 
   async function hangUp(people, room) {
-    assert.deepEqual(people.flatMap(({ complaints }) => complaints), []);
-    arrived = [];
+    assert.deepEqual(people.flatMap(({ consoleErrors }) => consoleErrors), []);
+    users = [];
     await Promise.all(people.map((person) => person.hangUp()));
-    // A page whose close frame is lost is found after two missed pings, and then may resume for a while.
+    // If the close frame of a page is lost, it is detected after two missed pings, and may then resume for a while.
     await eventually("no peer is left", () => server.participants(room), (ids) => ids.length === 0, 100_000);
   }
 
   /** Waits until more audio samples are decoded. */
-  const hears = (person) => person.until("decodes audio", async () => {
+  const receivesAudio = (person) => person.until("decodes audio", async () => {
     let samples = 0;
     for (const connection of window.parlor.peers().values()) {
       for (const report of (await connection.getStats()).values()) {
@@ -73,12 +73,12 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
   });
 
   for (const [protocol, first] of [["socketio", "Firefox"], ["envelope", "Chromium"]]) {
-    test(`a mesh call over ${protocol}, ${first} joins first`, async () => {
-      const [fay, cleo] = await arrive();
+    test(`a mesh call over ${protocol}; ${first} joins first`, async () => {
+      const [fay, cleo] = await openPages();
       const order = first === "Firefox" ? [fay, cleo] : [cleo, fay];
-      for (const person of order) await person.join(`${server.url}/?wire=${protocol}`, protocol);
+      for (const person of order) await person.join(`${server.url}/?protocol=${protocol}`, protocol);
       await seeEachOther(order);
-      await Promise.all(order.map(hears));
+      await Promise.all(order.map(receivesAudio));
       await chat(fay, cleo);
       await reload(fay);
       await seeEachOther(order);
@@ -90,10 +90,10 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
   }
 
   test("a call through the media server", async () => {
-    const people = await arrive();
+    const people = await openPages();
     await Promise.all(people.map((person) => person.join(`${server.url}/?media=sfu`, "sfu")));
     await seeEachOther(people);
-    await Promise.all(people.map(hears));
+    await Promise.all(people.map(receivesAudio));
     for (const person of people) {
       await reload(person);
       await seeEachOther(people);
@@ -101,17 +101,17 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
     await hangUp(people, "sfu");
   });
 
-  test("Firefox sends simulcast layers, and Chromium gets the one it asks for", async () => {
-    const [fay, cleo] = await arrive();
+  test("Firefox sends simulcast layers, and Chromium receives the requested one", async () => {
+    const [fay, cleo] = await openPages();
     await fay.join(`${server.url}/?media=sfu&${LAYERED}`, "layers");
     await cleo.join(`${server.url}/?media=sfu`, "layers");
     await seeEachOther([fay, cleo]);
-    const choice = cleo.tile(fay).getByLabel("The best picture of Fay to get");
+    const choice = cleo.tile(fay).getByLabel("Maximum quality for Fay");
     assert.deepEqual(await choice.locator("option").allTextContents(), ["Best", "Low"]);
     for (const label of ["Low", "Best", "Low"]) {
       await choice.selectOption(label);
       const [width, number] = LAYERS[label];
-      await cleo.until(`gets layer ${number}`, ([id, width, number]) => {
+      await cleo.until(`receives layer ${number}`, ([id, width, number]) => {
         const tile = document.querySelector(`.tile[data-user-id="${id}"]`);
         return tile.querySelector("video").videoWidth === width && tile.querySelector(".tile-layer").textContent === `layer ${number}/2`;
       }, [fay.id, width, number]);
@@ -120,7 +120,7 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
     await hangUp([fay, cleo], "layers");
   });
 
-  test("nothing is left on the server", async () => {
-    await eventually("nothing is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+  test("the server is empty", async () => {
+    await eventually("the server is empty", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * The media mode that a room chooses itself: a mesh of four becomes a call through the media server with the fifth, and a mesh again when
- * somebody asks for it. Chat in both modes, between protocols, and after a reload.
+ * The automatic media mode: a mesh of four changes to the media server with the fifth member, and back to a mesh on request. Chat in both
+ * modes, between protocols, and after a reload.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -18,7 +18,7 @@ describe("the media mode", () => {
   before(async () => {
     server = await startServer({ env: { RESUME_SECONDS: "60" } });
     browser = await launch();
-    people = await Promise.all(["Ada", "Grace", "Alan", "Dorothea", "Edsger", "Barbara"].map((name) => Person.arrive(browser, name)));
+    people = await Promise.all(["Ada", "Grace", "Alan", "Dorothea", "Edsger", "Barbara"].map((name) => Person.open(browser, name)));
   });
 
   after(async () => {
@@ -31,8 +31,8 @@ describe("the media mode", () => {
   const isIn = (person, mode) => person.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode);
   const startWatching = (all) => Promise.all(all.map(({ page }) => page.evaluate(watch)));
 
-  /** How long the change took from the first page to the last, and the longest gap in received audio on any page. */
-  async function changed(watching, all, mode, t) {
+  /** Waits for a change of the mode. Checks its duration from the first page to the last, and the longest gap in received audio on any page. */
+  async function hasChanged(watching, all, mode, t) {
     await Promise.all(all.map((one) => isIn(one, mode)));
     await allSeeEachOther(all);
     // The former connections are closed a while after the change.
@@ -47,42 +47,42 @@ describe("the media mode", () => {
     assert.ok(gaps.length >= watching.length * (watching.length - 1) && Math.max(...gaps) < GAP_MS, `gaps of ${gaps.map(Math.round)} ms`);
   }
 
-  test("four are a mesh; with the fifth the call goes through the media server, without a gap", async (t) => {
+  test("four use a mesh; the fifth changes the call to the media server, without a gap", async (t) => {
     const four = people.slice(0, 4);
     for (const one of four) await one.join(`${server.url}/?${SMALL}`, "atrium");
     await allSeeEachOther(four);
     await Promise.all(four.map((one) => isIn(one, "mesh")));
     await startWatching(four);
     await people[4].join(`${server.url}/?${SMALL}`, "atrium");
-    await changed(four, people.slice(0, 5), "sfu", t);
+    await hasChanged(four, people.slice(0, 5), "sfu", t);
   });
 
-  test("a peer that joins later uses the mode of the room, whatever the address says", async () => {
+  test("a peer that joins later uses the mode of the room, whatever its address requests", async () => {
     await people[5].join(`${server.url}/?media=mesh&${SMALL}`, "atrium");
     await isIn(people[5], "sfu");
     await allSeeEachOther(people);
   });
 
-  test("a message reaches all, and a reload keeps it", async () => {
+  test("a message reaches all, and survives a reload", async () => {
     const [ada, grace] = people;
-    await ada.say("Through the server?");
-    await Promise.all(others(ada, people).map((one) => one.reads(ada, "Through the server?")));
+    await ada.sendMessage("Through the server?");
+    await Promise.all(others(ada, people).map((one) => one.receivesMessage(ada, "Through the server?")));
     await grace.page.reload();
     await grace.inCall();
     await isIn(grace, "sfu");
-    await grace.reads(ada, "Through the server?");
-    await grace.say("Still here");
-    await ada.reads(grace, "Still here");
+    await grace.receivesMessage(ada, "Through the server?");
+    await grace.sendMessage("Still here");
+    await ada.receivesMessage(grace, "Still here");
     await allSeeEachOther(people);
   });
 
-  test("any member may request a mesh, and the room stays one", async (t) => {
+  test("any member may request a mesh, and the room keeps it", async (t) => {
     await startWatching(people);
     await people[3].page.keyboard.press("?");
     await people[3].page.getByLabel("Media of everyone in this room").selectOption("mesh");
     await people[3].page.keyboard.press("Escape");
     await people[3].page.getByRole("dialog").waitFor({ state: "hidden" });
-    await changed(people, people, "mesh", t);
+    await hasChanged(people, people, "mesh", t);
     await people[5].hangUp();
     await allSeeEachOther(people.slice(0, 5));
     await Promise.all(people.slice(0, 5).map((one) => isIn(one, "mesh")));
@@ -92,7 +92,7 @@ describe("the media mode", () => {
     const four = people.slice(0, 4);
     await people[4].toLobby();
     const socketio = people[4];
-    await socketio.join(`${server.url}/?wire=socketio&${SMALL}`, "kitchen");
+    await socketio.join(`${server.url}/?protocol=socketio&${SMALL}`, "kitchen");
     for (const one of four) {
       await one.toLobby();
       await one.page.getByLabel("Room", { exact: true }).fill("kitchen");
@@ -102,56 +102,56 @@ describe("the media mode", () => {
     await allSeeEachOther(five);
     await Promise.all(five.map((one) => isIn(one, "mesh")));
     await four[0].page.getByText("the call stays a mesh, because Edsger can use nothing else").waitFor();
-    await four[0].say("Which way?");
-    await Promise.all(others(four[0], five).map((one) => one.reads(four[0], "Which way?")));
-    await socketio.say("Every way");
-    await Promise.all(four.map((one) => one.reads(socketio, "Every way")));
+    await four[0].sendMessage("Which way?");
+    await Promise.all(others(four[0], five).map((one) => one.receivesMessage(four[0], "Which way?")));
+    await socketio.sendMessage("Every way");
+    await Promise.all(four.map((one) => one.receivesMessage(socketio, "Every way")));
     await Promise.all(five.slice(2).map((one) => one.hangUp()));
   });
 
-  // From the smallest protocol, and to one that carries no messages: there the data channels do.
+  // The smallest protocol, and one that does not carry messages, so that data channels are used.
   for (const [first, second] of [["topic", "envelope"], ["session", "socketio"]]) {
     test(`${first} and ${second} chat with each other`, async () => {
-      const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => Person.arrive(browser, name)));
+      const [ann, ben] = await Promise.all(["Ann", "Ben"].map((name) => Person.open(browser, name)));
       const label = first === "session" ? "Session" : undefined;
-      await ann.join(`${server.url}/?${SMALL}&wire=${first}`, `chat-${first}`, label);
-      await ben.join(`${server.url}/?${SMALL}&wire=${second}`, `chat-${first}`);
-      await Promise.all([ann.seesOne(), ben.seesOne()]);
-      await ann.say("To you");
-      await ben.reads(ann, "To you");
-      await ben.say("To you as well");
-      await ann.reads(ben, "To you as well");
+      await ann.join(`${server.url}/?${SMALL}&protocol=${first}`, `chat-${first}`, label);
+      await ben.join(`${server.url}/?${SMALL}&protocol=${second}`, `chat-${first}`);
+      await Promise.all([ann.seesAnyPeer(), ben.seesAnyPeer()]);
+      await ann.sendMessage("To you");
+      await ben.receivesMessage(ann, "To you");
+      await ben.sendMessage("To you as well");
+      await ann.receivesMessage(ben, "To you as well");
       await Promise.all([ann.leave(), ben.leave()]);
     });
   }
 
-  test("SFU=off is known before joining", async () => {
+  test("SFU=off is shown before joining", async () => {
     const plain = await startServer({ env: { SFU: "off" } });
     try {
-      const ann = await Person.arrive(browser, "Ann");
+      const ann = await Person.open(browser, "Ann");
       await ann.page.goto(`${plain.url}/?media=sfu`);
       await ann.openOptions();
       await ann.page.getByText("This server has no media server").waitFor();
       assert.ok(await ann.page.getByRole("radio", { name: "SFU" }).isDisabled());
       await ann.join(`${plain.url}/?media=sfu`, "attic");
       await isIn(ann, "mesh");
-      assert.deepEqual(ann.complaints, []);
+      assert.deepEqual(ann.consoleErrors, []);
       await ann.leave();
     } finally {
       await plain.stop();
     }
   });
 
-  test("no page had anything to complain of", () => {
-    assert.deepEqual(people.flatMap(({ complaints }) => complaints), []);
+  test("no page reported an error", () => {
+    assert.deepEqual(people.flatMap(({ consoleErrors }) => consoleErrors), []);
   });
 });
 
-/** Runs in the page: notes changes of the mode, and the longest time without an audio packet from each person. */
+/** Runs in the page: records changes of the mode, and the longest time without an audio packet of each person. */
 function watch() {
   clearInterval(window.watching);
   const watched = (window.watched = { changes: [], gaps: {} });
-  // Not those who join meanwhile: they send nothing at first.
+  // Without people who join later: they send nothing at first.
   const known = new Set(window.parlor.peers().keys());
   const last = {};
   const counts = new WeakMap();
@@ -164,12 +164,12 @@ function watch() {
         if (report.type === "inbound-rtp" && report.kind === "audio") packets += report.packetsReceived;
       }
       const now = performance.now();
-      const arrives = packets > (counts.get(connection) ?? 0);
+      const isReceiving = packets > (counts.get(connection) ?? 0);
       counts.set(connection, packets);
       if (!known.has(id)) continue;
       last[id] ??= now;
       watched.gaps[id] = Math.max(watched.gaps[id] ?? 0, now - last[id]);
-      if (arrives) last[id] = now;
+      if (isReceiving) last[id] = now;
     }
   }, 250);
 }

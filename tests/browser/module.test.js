@@ -1,5 +1,5 @@
 /**
- * The client module, loaded from the server as its README says: by a page of another origin.
+ * The client module, loaded from the server by a page of another origin: the example of its README.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -28,22 +28,22 @@ test("a page of another origin calls with the client module of the server", asyn
 
   const browser = await launch();
   t.after(() => browser.close());
-  // Each with a session of its own, in which it keeps its id.
+  // Separate contexts, each with its own session storage and thus its own id.
   const contexts = await Promise.all([1, 2, 3].map(() => browser.newContext({ permissions: ["camera", "microphone"] })));
   const tabs = await Promise.all(contexts.map((context) => context.newPage()));
-  const complaints = [];
+  const pageErrors = [];
   for (const tab of tabs) {
-    tab.on("pageerror", (error) => complaints.push(String(error)));
+    tab.on("pageerror", (error) => pageErrors.push(String(error)));
     await tab.goto(origin);
   }
-  const shows = (tab, count) => tab.waitForFunction((wanted) => {
+  const playsVideos = (tab, count) => tab.waitForFunction((wanted) => {
     const videos = [...document.querySelectorAll("video")];
     return videos.length === wanted && videos.every((video) => video.getVideoPlaybackQuality().totalVideoFrames > 5);
   }, count, { timeout: PATIENCE_MS, polling: 100 });
-  await Promise.all(tabs.map((tab) => shows(tab, 2)));
+  await Promise.all(tabs.map((tab) => playsVideos(tab, 2)));
   await tabs[0].close();
-  await Promise.all(tabs.slice(1).map((tab) => shows(tab, 1)));
+  await Promise.all(tabs.slice(1).map((tab) => playsVideos(tab, 1)));
   await Promise.all(tabs.slice(1).map((tab) => tab.close()));
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(pageErrors, []);
   await eventually("no peer is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
 });

@@ -1,5 +1,5 @@
 /**
- * The page as it is delivered: its weight, the security headers, and what stays when the server is away.
+ * The page as the server delivers it: its size, the security headers, and its state while the server is unavailable.
  */
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
@@ -8,7 +8,7 @@ import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 import { JWT_SECRET, token } from "./support/token.js";
 
-/** Bounds of the first load, until the lobby is usable: body and header fields, as transferred, and the number of requests. */
+/** Bounds of the first load, until the lobby is usable: transferred bytes of bodies and headers, and the number of requests. */
 const MAX_BYTES = 100 * 1024;
 const MAX_REQUESTS = 12;
 
@@ -27,8 +27,8 @@ describe("the page", () => {
     await server?.stop();
   });
 
-  test("the first load is small", { skip: !!process.env.PAGE_SOURCES && "the page is that of the sources" }, async (t) => {
-    const ada = await Person.arrive(browser, "Ada");
+  test("the first load is small", { skip: !!process.env.PAGE_SOURCES && "the server serves the sources" }, async (t) => {
+    const ada = await Person.open(browser, "Ada");
     const devtools = await ada.context.newCDPSession(ada.page);
     await devtools.send("Network.enable");
     const requests = new Map();
@@ -43,7 +43,7 @@ describe("the page", () => {
     assert.ok(loaded.length > 3 && loaded.every(({ bytes }) => bytes > 0), table);
     assert.ok(loaded.length <= MAX_REQUESTS, table);
     assert.ok(total <= MAX_BYTES, table);
-    assert.deepEqual(ada.complaints, []);
+    assert.deepEqual(ada.consoleErrors, []);
     await ada.leave();
   });
 
@@ -63,28 +63,28 @@ describe("the page", () => {
   });
 
   test("a token leaves the address, is used, and survives a reload", async () => {
-    const guarded = await startServer({ env: { JWT_SECRET } });
+    const protectedServer = await startServer({ env: { JWT_SECRET } });
     try {
-      const ada = await Person.arrive(browser, "Ada");
-      await ada.join(`${guarded.url}/?token=${token("ada")}`, "salon");
+      const ada = await Person.open(browser, "Ada");
+      await ada.join(`${protectedServer.url}/?token=${token("ada")}`, "salon");
       assert.doesNotMatch(ada.page.url(), /token/);
       assert.equal(ada.id, "ada");
       await ada.page.reload();
       await ada.inCall();
       assert.equal(ada.id, "ada");
-      // Only who may join sees who is there.
-      const look = async (headers) => (await fetch(`${guarded.url}/demo/lobby?room=salon`, { headers })).json();
-      assert.deepEqual(await look({}), { sfu: true, count: 0, names: [] });
-      assert.deepEqual(await look({ authorization: `Bearer ${token("ben")}` }), { sfu: true, count: 1, names: ["ada"] });
+      // Only clients that may join get the names of the members.
+      const fetchRoom = async (headers) => (await fetch(`${protectedServer.url}/demo/lobby?room=salon`, { headers })).json();
+      assert.deepEqual(await fetchRoom({}), { sfu: true, count: 0, names: [] });
+      assert.deepEqual(await fetchRoom({ authorization: `Bearer ${token("ben")}` }), { sfu: true, count: 1, names: ["ada"] });
       await ada.leave();
     } finally {
-      await guarded.stop();
+      await protectedServer.stop();
     }
   });
 
-  test("a camera in use elsewhere has its own words, and a way on", async () => {
-    const ada = await Person.arrive(browser, "Ada");
-    // No second program holds a fake camera.
+  test("a camera in use elsewhere is reported, and can be retried", async () => {
+    const ada = await Person.open(browser, "Ada");
+    // No other program uses the fake camera.
     await ada.page.addInitScript(() => {
       const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = (constraints) =>
@@ -94,14 +94,14 @@ describe("the page", () => {
     await ada.page.getByText("Your camera is in use by another program. Close that, then try again.").waitFor();
     await ada.page.evaluate(() => (window.isFree = true));
     await ada.page.getByRole("button", { name: "Try devices again" }).click();
-    await ada.until("the preview is there", () => document.getElementById("preview-video").videoWidth > 0);
+    await ada.until("the preview is shown", () => document.getElementById("preview-video").videoWidth > 0);
     await ada.leave();
   });
 
-  test("an origin without TLS has its own words", { skip: !ADDRESS && "there is no network interface beside loopback" }, async () => {
+  test("an origin without TLS is reported", { skip: !ADDRESS && "there is no network interface beside loopback" }, async () => {
     const open = await startServer({ env: { HOST: ADDRESS } });
     try {
-      const ada = await Person.arrive(browser, "Ada");
+      const ada = await Person.open(browser, "Ada");
       await ada.page.goto(open.url);
       await ada.page.getByText("Open it with https, or on this computer as localhost.").waitFor();
       await ada.leave();
@@ -111,14 +111,14 @@ describe("the page", () => {
   });
 
   for (const mode of ["mesh", "sfu"]) {
-    test(`when the server is away, icons stay and the words are right: ${mode}`, async () => {
+    test(`while the server is unavailable, icons stay and the notice fits the mode: ${mode}`, async () => {
       const own = await startServer();
-      const ada = await Person.arrive(browser, "Ada");
+      const ada = await Person.open(browser, "Ada");
       await ada.join(`${own.url}/?media=${mode}`, "salon");
       await ada.until(`is in ${mode} mode`, (mode) => window.parlor.mode() === mode, mode);
       await own.stop("SIGKILL");
-      const words = mode === "sfu" ? /picture and sound go through it/ : /Your call continues; no one can join/;
-      await ada.page.locator("#call-notice", { hasText: words }).waitFor();
+      const notice = mode === "sfu" ? /audio and video go through it/ : /Your call continues; no one can join/;
+      await ada.page.locator("#call-notice", { hasText: notice }).waitFor();
       assert.equal(await ada.page.locator("#server-state").textContent(), "Reconnecting…");
       await ada.page.keyboard.press("v");
       const icons = await ada.page.evaluate(() => [...document.querySelectorAll(".tool > .icon use")].map((use) => {

@@ -1,5 +1,5 @@
 /**
- * Two ends of one connection in one page, and no server between them: peer.js by itself, where the order of things can be chosen.
+ * Both ends of one connection in one page, without a server: peer.js alone, with a controlled order of signals.
  */
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
@@ -12,9 +12,9 @@ describe("two peers", () => {
   before(async () => {
     server = await startServer();
     browser = await launch();
-    person = await Person.arrive(browser, "A page");
+    person = await Person.open(browser, "A page");
     page = person.page;
-    // For its origin alone: the page itself asks for no camera and makes no call here.
+    // Only for its origin: the demo itself is not loaded.
     await page.goto(`${server.url}/favicon.svg`);
     await prepare();
   });
@@ -29,22 +29,22 @@ describe("two peers", () => {
   async function prepare() {
     await page.evaluate(async () => {
       const { Peer } = await import("/parlor/peer.js");
-      /** What the one says, the other hears, in order and a moment later, unless the line is dead. */
-      const protocol = (from, to, line) => {
-        const carry = (type, handle) => from.addEventListener(type, ({ detail }) => {
-          const said = detail && JSON.parse(JSON.stringify(detail));
-          line.then((alive) => alive && handle(said)).catch((error) => window.problems.push(String(error)));
+      /** Passes signals from one end to the other, in order and asynchronously, unless the channel is closed. */
+      const connect = (from, to, channel) => {
+        const forward = (type, handle) => from.addEventListener(type, ({ detail }) => {
+          const signal = detail && JSON.parse(JSON.stringify(detail));
+          channel.then((isOpen) => isOpen && handle(signal)).catch((error) => window.errors.push(String(error)));
         });
-        carry("description", (description) => to.receiveDescription(description));
-        carry("candidate", (candidate) => to.receiveCandidate(candidate));
+        forward("description", (description) => to.receiveDescription(description));
+        forward("candidate", (candidate) => to.receiveCandidate(candidate));
       };
-      window.pair = (line = Promise.resolve(true)) => {
-        window.problems = [];
+      window.pair = (channel = Promise.resolve(true)) => {
+        window.errors = [];
         const [polite, impolite] = [true, false].map((one) => new Peer({ polite: one, outgoing: new MediaStream() }));
-        protocol(polite, impolite, line);
-        protocol(impolite, polite, line);
-        polite.addEventListener("message", ({ detail }) => (polite.heard = detail));
-        impolite.addEventListener("message", ({ detail }) => (impolite.heard = detail));
+        connect(polite, impolite, channel);
+        connect(impolite, polite, channel);
+        polite.addEventListener("message", ({ detail }) => (polite.received = detail));
+        impolite.addEventListener("message", ({ detail }) => (impolite.received = detail));
         return Object.assign(window, { polite, impolite });
       };
       window.camera = async () => (await navigator.mediaDevices.getUserMedia({ video: true, audio: true })).getTracks();
@@ -56,14 +56,14 @@ describe("two peers", () => {
   }
 
   const settled = () =>
-    person.until("both ends are connected and at rest", () =>
+    person.until("both ends are connected and stable", () =>
       [window.polite, window.impolite].every((peer) => peer.state === "connected" && peer.connection.signalingState === "stable"));
   const decodes = (end) => person.until(`the ${end} end decodes video`, async (which) => (await window.frames(window[which])) > 3, end);
-  /** Media sections in use; a roll-back that went wrong leaves more of them than there should be. */
+  /** Returns the number of media sections; a faulty rollback leaves additional ones. */
   const sections = () => page.evaluate(() => window.polite.connection.localDescription.sdp.match(/^m=/gm).length);
 
   for (const caller of ["polite", "impolite"]) {
-    test(`the ${caller} one calls, and both see and write`, async () => {
+    test(`the ${caller} peer calls; video and messages both ways`, async () => {
       await page.evaluate(async (which) => {
         const { polite, impolite } = window.pair();
         const tracks = await window.camera();
@@ -72,13 +72,13 @@ describe("two peers", () => {
       }, caller);
       await settled();
       await Promise.all([decodes("polite"), decodes("impolite")]);
-      await person.until("a message arrives", () => window.polite.send({ hello: 1 }) && window.impolite.heard?.hello === 1);
-      assert.equal(await sections(), 3, "sections: sound, picture, data");
-      assert.deepEqual(await page.evaluate(() => window.problems), []);
+      await person.until("a message arrives", () => window.polite.send({ hello: 1 }) && window.impolite.received?.hello === 1);
+      assert.equal(await sections(), 3, "sections: audio, video, data");
+      assert.deepEqual(await page.evaluate(() => window.errors), []);
     });
   }
 
-  test("both call in the same instant, both with a camera", async () => {
+  test("both call at the same time, both with a camera", async () => {
     await page.evaluate(async () => {
       const { polite, impolite } = window.pair();
       const tracks = await window.camera();
@@ -88,12 +88,12 @@ describe("two peers", () => {
     });
     await settled();
     await Promise.all([decodes("polite"), decodes("impolite")]);
-    assert.equal(await sections(), 3, "sections: sound, picture, data");
-    assert.deepEqual(await page.evaluate(() => window.problems), []);
+    assert.equal(await sections(), 3, "sections: audio, video, data");
+    assert.deepEqual(await page.evaluate(() => window.errors), []);
   });
 
   for (const [seeing, shown] of [["polite", "impolite"], ["impolite", "polite"]]) {
-    test(`both call in the same instant, and only the ${shown} one has a camera; the other gets one later`, async () => {
+    test(`both call at the same time, only the ${shown} peer with a camera; the other one adds one later`, async () => {
       await page.evaluate(async (which) => {
         window.pair();
         window.tracks = await window.camera();
@@ -107,24 +107,24 @@ describe("two peers", () => {
         for (const track of window.tracks) await window[which].setTrack(track.kind, track);
       }, seeing);
       await decodes(shown);
-      assert.deepEqual(await page.evaluate(() => window.problems), []);
+      assert.deepEqual(await page.evaluate(() => window.errors), []);
     });
   }
 
-  test("an offer that was lost is repeated by resume()", async () => {
+  test("a lost offer is repeated by resume()", async () => {
     await page.evaluate(async () => {
-      // What is said before the line stands goes nowhere.
-      const line = { alive: false, then: (handle) => Promise.resolve(line.alive).then(handle) };
-      window.line = line;
-      const { impolite } = window.pair(line);
+      // Signals before the channel is open are lost.
+      const channel = { isOpen: false, then: (handle) => Promise.resolve(channel.isOpen).then(handle) };
+      window.channel = channel;
+      const { impolite } = window.pair(channel);
       const tracks = await window.camera();
       for (const track of tracks) await impolite.setTrack(track.kind, track);
       impolite.call();
     });
-    await person.until("the offer is made, and lost", () =>
+    await person.until("the offer is created, and lost", () =>
       window.impolite.connection.signalingState === "have-local-offer" && window.impolite.connection.iceGatheringState === "complete");
     await page.evaluate(() => {
-      window.line.alive = true;
+      window.channel.isOpen = true;
       window.impolite.resume();
     });
     await settled();
@@ -134,12 +134,12 @@ describe("two peers", () => {
   test("closing one end is noticed by the other at once", async () => {
     await page.evaluate(() => {
       const { polite, impolite } = window.pair();
-      impolite.addEventListener("closed", () => (window.noticed = true));
+      impolite.addEventListener("closed", () => (window.isClosed = true));
       polite.call();
     });
     await settled();
     await person.until("the data channel is open", () => window.polite.send("hello"));
     await page.evaluate(() => window.polite.close());
-    await person.until("it is noticed", () => window.noticed && !window.impolite.alive, undefined, 5000);
+    await person.until("the other end notices it", () => window.isClosed && !window.impolite.alive, undefined, 5000);
   });
 });

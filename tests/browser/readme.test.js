@@ -1,5 +1,5 @@
 /**
- * The client that the README offers for copying, copied: two pages of another origin than the server's see each other.
+ * The client of the README, in two pages of another origin than the server's.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -12,8 +12,8 @@ import { eventually, startServer } from "./support/server.js";
 const README = new URL("../../README.md", import.meta.url);
 
 test("the client of the README", async (t) => {
-  const copied = /```html\n([\s\S]*?)```/.exec(await readFile(README, "utf8"))?.[1];
-  assert(copied?.includes("http://localhost:4000"), "the README has a page that connects to localhost:4000");
+  const client = /```html\n([\s\S]*?)```/.exec(await readFile(README, "utf8"))?.[1];
+  assert(client?.includes("http://localhost:4000"), "the README has a page that connects to localhost:4000");
 
   let page = "";
   const pages = createServer((_, response) => response.setHeader("content-type", "text/html").end(page)).listen(0, "127.0.0.1");
@@ -22,25 +22,25 @@ test("the client of the README", async (t) => {
   const origin = `http://localhost:${pages.address().port}`;
   const server = await startServer({ env: { CLIENT_URL: origin } });
   t.after(() => server.stop("SIGKILL"));
-  // Without the public STUN server, which cannot be reached from everywhere that tests run.
-  page = copied.replaceAll("http://localhost:4000", server.url).replace(/iceServers: \[.*?\]/, "iceServers: []");
+  // Without the public STUN server, which may be unreachable.
+  page = client.replaceAll("http://localhost:4000", server.url).replace(/iceServers: \[.*?\]/, "iceServers: []");
 
   const browser = await launch();
   t.after(() => browser.close());
   const context = await browser.newContext({ permissions: ["camera", "microphone"] });
   const tabs = [await context.newPage(), await context.newPage()];
-  const complaints = [];
+  const pageErrors = [];
   for (const tab of tabs) {
-    tab.on("pageerror", (error) => complaints.push(String(error)));
+    tab.on("pageerror", (error) => pageErrors.push(String(error)));
     await tab.goto(origin);
   }
   for (const tab of tabs) {
-    const grows = () => document.querySelector("video")?.getVideoPlaybackQuality().totalVideoFrames > 5;
-    await tab.waitForFunction(grows, undefined, { timeout: PATIENCE_MS, polling: 100 });
+    const plays = () => document.querySelector("video")?.getVideoPlaybackQuality().totalVideoFrames > 5;
+    await tab.waitForFunction(plays, undefined, { timeout: PATIENCE_MS, polling: 100 });
   }
   await tabs[0].close();
   await tabs[1].waitForFunction(() => document.querySelectorAll("video").length === 0, undefined, { timeout: PATIENCE_MS });
   await tabs[1].close();
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(pageErrors, []);
   await eventually("no peer is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
 });

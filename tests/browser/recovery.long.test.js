@@ -1,3 +1,3 @@
-/** The tests of `recovery.test.js` with a network that is away for as long as the server waits by default. */
+/** The tests of `recovery.test.js` with a network loss as long as the default of `RESUME_SECONDS`. */
 process.env.DROP_SECONDS = "10";
 await import("./recovery.test.js");

@@ -1,43 +1,43 @@
 /**
- * A network that goes away in the middle of a call, and comes back. Two calls of two at once: one of each stays, the other one drops, on
- * the Socket.IO wire and on the envelope wire.
+ * The network is lost during a call, and returns. Two calls of two at once, over Socket.IO and over the envelope protocol; in each, one peer
+ * stays connected and the other loses the network.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { openLine } from "./support/line.js";
+import { openProxy } from "./support/tcp-proxy.js";
 import { launch, Person } from "./support/people.js";
 import { eventually, startServer } from "./support/server.js";
 import { relayOnly, startTurn } from "./support/turn.js";
 
 const TURN_SECRET = "shared with the turn server";
-const WIRES = ["Socket.IO", "Envelope"];
-/** How long the network is away. `recovery.long.test.js` has it away for longer. */
+const PROTOCOLS = ["Socket.IO", "Envelope"];
+/** Duration of the network loss. `recovery.long.test.js` has a longer one. */
 const DROP_MS = Number(process.env.DROP_SECONDS ?? 5) * 1000;
 /**
- * How long nobody says anything at first. Where the server has not noticed, it holds what it sends for `RESUME_SECONDS` from then, and
- * coming back takes a moment as well.
+ * Time without signals at the beginning of the loss. If the server has not noticed the loss, it keeps frames for `RESUME_SECONDS` from the first
+ * that it sends, and the resumption takes a moment as well.
  */
 const QUIET_MS = 2000;
 
-/** What Chromium's console says of a network that is away: a request cannot be sent, a handshake is given up without a response. */
-const EXPECTED_COMPLAINTS = /ERR_INTERNET_DISCONNECTED|WebSocket is closed before the connection is established/;
+/** Errors of Chromium's console without a network: a request cannot be sent, a handshake is aborted without a response. */
+const EXPECTED_ERRORS = /ERR_INTERNET_DISCONNECTED|WebSocket is closed before the connection is established/;
 
 /**
- * What can happen to a network. `RESUME_SECONDS` counts from when the server has heard of it, so it must be longer than the drop where the
- * server hears at once; the default is long enough where it hears nothing.
+ * Kinds of network loss. `RESUME_SECONDS` counts from the time at which the server notices it: it must be longer than a loss that the server
+ * notices at once; the default is long enough if the server does not notice it.
  */
 const DROPS = [
-  // Chromium lets open WebSockets be. The official client closes its own all the same, and the server hears that.
-  { what: "the browser is offline", isOffline: true, settings: { RESUME_SECONDS: "20" }, isNoticed: ["Socket.IO"] },
-  { what: "the browser is offline, and nothing passes", isOffline: true, isSilent: true },
-  // Nobody says so: it is for heartbeats to find out.
-  { what: "nothing passes", isSilent: true, settings: { RESUME_SECONDS: "20", PING_INTERVAL_MS: "1500", PING_TIMEOUT_MS: "1500" }, isNoticed: ["Socket.IO"] },
+  // Chromium keeps open WebSockets. The official Socket.IO client closes its own, which the server notices.
+  { name: "the browser is offline", isOffline: true, settings: { RESUME_SECONDS: "20" }, isNoticed: ["Socket.IO"] },
+  { name: "the browser is offline, and nothing is forwarded", isOffline: true, isBlocked: true },
+  // Only heartbeats detect it.
+  { name: "nothing is forwarded", isBlocked: true, settings: { RESUME_SECONDS: "20", PING_INTERVAL_MS: "1500", PING_TIMEOUT_MS: "1500" }, isNoticed: ["Socket.IO"] },
 ];
 
-// They mostly wait: two at a time.
-describe("a network that drops", { concurrency: 2 }, () => {
+// The tests mostly wait: two at a time.
+describe("network loss", { concurrency: 2 }, () => {
   let browser;
-  /** What a failed test leaves behind. */
+  /** Resources of tests that have not finished. */
   const open = new Set();
 
   before(async () => {
@@ -46,142 +46,142 @@ describe("a network that drops", { concurrency: 2 }, () => {
 
   after(async () => {
     await browser?.close();
-    for (const { line, server } of open) await Promise.all([line.close(), server.stop()]);
+    for (const { proxy, server } of open) await Promise.all([proxy.close(), server.stop()]);
   });
 
-  /** Two calls, one over each wire, in which who drops has the line to the server. */
+  /** Starts two calls, one over each protocol. The peers that lose the network connect through the proxy. */
   async function call(settings, prepare = () => {}) {
     const server = await startServer({ env: settings });
-    const line = await openLine(server.port);
-    const session = { server, line, calls: [] };
-    open.add(session);
-    session.calls = await Promise.all(WIRES.map(async (wire) => {
-      const [stays, drops] = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, `${name} (${wire})`)));
+    const proxy = await openProxy(server.port);
+    const setup = { server, proxy, calls: [] };
+    open.add(setup);
+    setup.calls = await Promise.all(PROTOCOLS.map(async (protocol) => {
+      const [stays, drops] = await Promise.all(["Ada", "Grace"].map((name) => Person.open(browser, `${name} (${protocol})`)));
       await prepare(drops);
-      await stays.join(server.url, wire, wire);
-      await drops.join(line.url, wire, wire);
+      await stays.join(server.url, protocol, protocol);
+      await drops.join(proxy.url, protocol, protocol);
       await Promise.all([stays.sees([drops]), drops.sees([stays])]);
       await Promise.all([stays, drops].map(({ page }) => page.evaluate(watch)));
-      return { wire, stays, drops };
+      return { protocol, stays, drops };
     }));
-    return session;
+    return setup;
   }
 
-  async function hangUp(session) {
-    const { server, line, calls } = session;
+  async function hangUp(setup) {
+    const { server, proxy, calls } = setup;
     const people = calls.flatMap(({ stays, drops }) => [stays, drops]);
     await Promise.all(people.map((person) => person.leave()));
-    await eventually("nothing is left on the server", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
-    await line.close();
+    await eventually("the server is empty", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
+    await proxy.close();
     await server.stop();
-    open.delete(session);
-    const unexpected = people.flatMap(({ complaints }) => complaints).filter((one) => !EXPECTED_COMPLAINTS.test(one));
-    assert.deepEqual(unexpected, [], "complaints of the pages");
+    open.delete(setup);
+    const unexpected = people.flatMap(({ consoleErrors }) => consoleErrors).filter((one) => !EXPECTED_ERRORS.test(one));
+    assert.deepEqual(unexpected, [], "errors of the pages");
   }
 
   const seeEachOther = ({ stays, drops }) => Promise.all([stays.sees([drops]), drops.sees([stays])]);
-  const heard = (person) => person.page.evaluate(() => window.heard);
-  const hears = (person, name) => person.until(`hears ${name}`, (wanted) => window.heard.find((one) => one.name === wanted), name);
+  const receivedBy = (person) => person.page.evaluate(() => window.received);
+  const receives = (person, name) => person.until(`receives ${name}`, (wanted) => window.received.find((one) => one.name === wanted), name);
   const noticesOffline = (person) =>
-    person.until("notices that the server is gone", () => document.getElementById("server-state").dataset.state === "offline");
+    person.until("notices that the server is unavailable", () => document.getElementById("server-state").dataset.state === "offline");
   const keptConnection = (person) =>
     person.page.evaluate(() => [...window.parlor.peers().values()].length === 1 && [...window.parlor.peers().values()][0] === window.connection);
 
-  for (const { what, isOffline, isSilent, settings, isNoticed = [] } of DROPS) {
-    test(`${what}: ${DROP_MS / 1000} seconds, and the call goes on`, async (t) => {
-      const session = await call(settings);
-      const { line, calls } = session;
+  for (const { name, isOffline, isBlocked, settings, isNoticed = [] } of DROPS) {
+    test(`${name}: the call continues for ${DROP_MS / 1000} seconds, and is resumed`, async (t) => {
+      const setup = await call(settings);
+      const { proxy, calls } = setup;
       const dropped = Date.now();
-      if (isSilent) line.fallSilent();
+      if (isBlocked) proxy.block();
       await Promise.all(calls.map(async ({ drops }) => {
         if (isOffline) await drops.setOffline(true);
         await noticesOffline(drops);
       }));
-      const mediaGoesOnFor = async (milliseconds) => {
+      const mediaContinuesFor = async (milliseconds) => {
         do await Promise.all(calls.map(seeEachOther)); while (Date.now() - dropped < milliseconds);
       };
-      await mediaGoesOnFor(QUIET_MS);
-      // What is sent to someone who is away must be there when they are back; and what they have to say themselves must come, too.
+      await mediaContinuesFor(QUIET_MS);
+      // Signals to the peer that is away, and signals that it sends itself, must be delivered after the resumption.
       await Promise.all(calls.flatMap(({ stays, drops }) => [stays, drops].map(({ page }) => page.evaluate(restartIce))));
-      await mediaGoesOnFor(DROP_MS);
+      await mediaContinuesFor(DROP_MS);
 
-      if (isSilent) line.speak();
+      if (isBlocked) proxy.unblock();
       const back = Date.now();
-      await Promise.all(calls.map(async ({ wire, stays, drops }) => {
+      await Promise.all(calls.map(async ({ protocol, stays, drops }) => {
         if (isOffline) await drops.setOffline(false);
-        const { recovered } = await hears(drops, "online");
-        t.diagnostic(`${wire}: online again ${Date.now() - back} ms after ${back - dropped} ms without a network, recovered: ${recovered}`);
-        assert.equal(recovered, true, wire);
+        const { recovered } = await receives(drops, "online");
+        t.diagnostic(`${protocol}: resumed ${Date.now() - back} ms after ${back - dropped} ms without a network, recovered: ${recovered}`);
+        assert.equal(recovered, true, protocol);
         await Promise.all([stays, drops].map((person) => person.until("has restarted ICE", hasRestartedIce)));
         await seeEachOther({ stays, drops });
-        assert.ok(await keptConnection(stays) && await keptConnection(drops), `${wire}: the connection between the two is the same`);
-        const told = (await heard(stays)).map(({ name }) => name).filter((name) => name.startsWith("user-") || name === "room-users");
-        assert.deepEqual(told, isNoticed.includes(wire) ? ["user-away", "user-back"] : [], `${wire}: what the other one was told of them`);
-        assert.ok(!(await heard(drops)).some(({ name }) => name === "room-users"), `${wire}: nobody joined again`);
+        assert.ok(await keptConnection(stays) && await keptConnection(drops), `${protocol}: the peer connection is the same`);
+        const presence = (await receivedBy(stays)).map(({ name }) => name).filter((name) => name.startsWith("user-") || name === "room-users");
+        assert.deepEqual(presence, isNoticed.includes(protocol) ? ["user-away", "user-back"] : [], `${protocol}: presence events of the other peer`);
+        assert.ok(!(await receivedBy(drops)).some(({ name }) => name === "room-users"), `${protocol}: no peer has rejoined`);
       }));
-      await hangUp(session);
+      await hangUp(setup);
     });
   }
 
-  test("the call is gone with the network: it finds a new way, on the same connection", async (t) => {
+  test("media is lost with the network: the peer connection recovers", async (t) => {
     const turn = await startTurn(TURN_SECRET);
-    const way = await openLine(turn.port);
-    t.after(() => Promise.all([turn.stop(), way.close()]));
-    const settings = { TURN_URLS: `turn:127.0.0.1:${way.port}?transport=tcp`, TURN_SECRET };
-    const session = await call(settings, (drops) => drops.context.addInitScript(relayOnly));
-    const { line, calls } = session;
+    const turnProxy = await openProxy(turn.port);
+    t.after(() => Promise.all([turn.stop(), turnProxy.close()]));
+    const settings = { TURN_URLS: `turn:127.0.0.1:${turnProxy.port}?transport=tcp`, TURN_SECRET };
+    const setup = await call(settings, (drops) => drops.context.addInitScript(relayOnly));
+    const { proxy, calls } = setup;
     const dropped = Date.now();
-    for (const one of [line, way]) one.fallSilent();
+    for (const one of [proxy, turnProxy]) one.block();
     await Promise.all(calls.map(async ({ stays, drops }) => {
       await drops.setOffline(true);
       const mediaIsGone = () => window.connection.connectionState !== "connected";
-      await Promise.all([stays, drops].map((person) => person.until("hears and sees nothing", mediaIsGone)));
+      await Promise.all([stays, drops].map((person) => person.until("has lost the media", mediaIsGone)));
     }));
-    for (const one of [line, way]) one.speak();
+    for (const one of [proxy, turnProxy]) one.unblock();
     const back = Date.now();
-    await Promise.all(calls.map(async ({ wire, stays, drops }) => {
+    await Promise.all(calls.map(async ({ protocol, stays, drops }) => {
       await drops.setOffline(false);
-      const { recovered } = await hears(drops, "online");
+      const { recovered } = await receives(drops, "online");
       await seeEachOther({ stays, drops });
-      t.diagnostic(`${wire}: saw each other ${Date.now() - back} ms after ${back - dropped} ms without a network, recovered: ${recovered}`);
-      assert.ok(await keptConnection(stays) && await keptConnection(drops), `${wire}: the connection between the two is the same`);
-      assert.ok(!(await heard(stays)).some(({ name }) => name === "user-left"), `${wire}: nobody left`);
+      t.diagnostic(`${protocol}: video both ways ${Date.now() - back} ms after ${back - dropped} ms without a network, recovered: ${recovered}`);
+      assert.ok(await keptConnection(stays) && await keptConnection(drops), `${protocol}: the peer connection is the same`);
+      assert.ok(!(await receivedBy(stays)).some(({ name }) => name === "user-left"), `${protocol}: no peer has left`);
     }));
-    await hangUp(session);
+    await hangUp(setup);
   });
 
-  test("longer than the server waits: the room is joined again, and the call goes on", async (t) => {
-    const session = await call({ RESUME_SECONDS: "1" });
-    const { server, line, calls } = session;
+  test("a loss longer than RESUME_SECONDS: the room is rejoined, and the call continues", async (t) => {
+    const setup = await call({ RESUME_SECONDS: "1" });
+    const { server, proxy, calls } = setup;
     const dropped = Date.now();
     await Promise.all(calls.map(({ drops }) => drops.setOffline(true)));
-    line.cut();
+    proxy.reset();
     await Promise.all(calls.map(async ({ stays, drops }) => {
-      await Promise.all([noticesOffline(drops), hears(stays, "user-left")]);
+      await Promise.all([noticesOffline(drops), receives(stays, "user-left")]);
       await seeEachOther({ stays, drops });
     }));
     const back = Date.now();
-    await Promise.all(calls.map(async ({ wire, stays, drops }) => {
+    await Promise.all(calls.map(async ({ protocol, stays, drops }) => {
       await drops.setOffline(false);
-      const { recovered } = await hears(drops, "online");
-      t.diagnostic(`${wire}: online again ${Date.now() - back} ms after ${back - dropped} ms without a network, recovered: ${recovered}`);
-      assert.equal(recovered, false, wire);
-      await hears(stays, "user-joined");
+      const { recovered } = await receives(drops, "online");
+      t.diagnostic(`${protocol}: resumed ${Date.now() - back} ms after ${back - dropped} ms without a network, recovered: ${recovered}`);
+      assert.equal(recovered, false, protocol);
+      await receives(stays, "user-joined");
       await seeEachOther({ stays, drops });
-      assert.ok(await keptConnection(stays) && await keptConnection(drops), `${wire}: the connection between the two is the same`);
-      await stays.until("shows nobody as away", () => !document.querySelector(".tile-away"));
-      assert.equal((await server.participants(wire)).length, 2, "participants by REST");
+      assert.ok(await keptConnection(stays) && await keptConnection(drops), `${protocol}: the peer connection is the same`);
+      await stays.until("shows no peer as away", () => !document.querySelector(".tile-away"));
+      assert.equal((await server.participants(protocol)).length, 2, "participants by REST");
     }));
-    await hangUp(session);
+    await hangUp(setup);
   });
 });
 
-/** Runs in the page: notes what the server tells from now on, and which connection there is. */
+/** Runs in the page: records the events of the signaling from now on, and the peer connection. */
 function watch() {
   const signaling = window.parlor.signaling();
-  window.heard = [];
+  window.received = [];
   for (const name of ["room-users", "user-joined", "user-left", "user-away", "user-back", "offline", "online"]) {
-    signaling.addEventListener(name, ({ detail }) => window.heard.push({ name, recovered: detail.recovered }));
+    signaling.addEventListener(name, ({ detail }) => window.received.push({ name, recovered: detail.recovered }));
   }
   [window.connection] = window.parlor.peers().values();
 }

@@ -1,5 +1,5 @@
 /**
- * The media server: the client of docs/sfu.md, copied, with unmodified mediasoup-client from npm, in Chromium.
+ * The media server: the client of docs/sfu.md with unmodified mediasoup-client from npm, in Chromium.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ import { eventually, startServer } from "./support/server.js";
 
 const DOCS = new URL("../../docs/sfu.md", import.meta.url);
 
-/** What a page does with the client. */
+/** The script of the page. */
 const PAGE = `
 import { joinCall } from "client";
 window.seen = new Map();
@@ -58,16 +58,16 @@ const produce = {
     const [track] = (await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240, frameRate: 20 } })).getVideoTracks();
     window.producers.video = await window.session.sending.produce({ track });
   },
-  // As a screen is: drawn, of which details matter.
+  // A canvas in place of a shared screen, with the content hint of one.
   async screen() {
     const canvas = document.body.appendChild(Object.assign(document.createElement("canvas"), { width: 640, height: 480 }));
-    const paper = canvas.getContext("2d");
+    const context = canvas.getContext("2d");
     let number = 0;
     setInterval(() => {
-      paper.fillStyle = "white";
-      paper.fillRect(0, 0, 640, 480);
-      paper.fillStyle = "black";
-      paper.fillText(String(number++), 100, 100);
+      context.fillStyle = "white";
+      context.fillRect(0, 0, 640, 480);
+      context.fillStyle = "black";
+      context.fillText(String(number++), 100, 100);
     }, 50);
     const [track] = canvas.captureStream(20).getVideoTracks();
     track.contentHint = "detail";
@@ -120,7 +120,7 @@ before(async () => {
 
 after(() => browser?.close());
 
-async function stage(t, env = {}) {
+async function setUp(t, env = {}) {
   const pages = createServer((request, response) => {
     const isScript = request.url === "/page.js";
     response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
@@ -133,20 +133,20 @@ async function stage(t, env = {}) {
   t.after(() => server.stop("SIGKILL"));
   const contexts = [];
   t.after(() => Promise.all(contexts.map((context) => context.close())));
-  const complaints = [];
+  const pageErrors = [];
   const open = async (options) => {
     const context = await browser.newContext({ permissions: ["camera", "microphone"] });
     contexts.push(context);
     const tab = await context.newPage();
-    tab.on("pageerror", (error) => complaints.push(String(error)));
+    tab.on("pageerror", (error) => pageErrors.push(String(error)));
     await tab.goto(origin);
     await tab.evaluate(([url, given]) => window.go(url, given), [`${server.url.replace("http", "ws")}/ws`, options]);
     return tab;
   };
-  return { server, open, complaints };
+  return { server, open, pageErrors };
 }
 
-/** Waits until something asynchronous is so in a page. */
+/** Waits until an asynchronous predicate holds in a page. */
 async function until(tab, what, predicate, argument) {
   const end = Date.now() + PATIENCE_MS;
   let last;
@@ -159,7 +159,7 @@ async function until(tab, what, predicate, argument) {
   throw new Error(`${what}: not within ${PATIENCE_MS} ms; seen ${seen}`);
 }
 
-/** Waits until video of so many is decoded, some frames more than there were. */
+/** Waits until some more frames of a number of videos are decoded. */
 async function sees(tab, others) {
   const before = await tab.evaluate(() => window.frames());
   await until(tab, `video of ${others} is decoded`, async ([before, others]) => {
@@ -169,17 +169,17 @@ async function sees(tab, others) {
 }
 
 test("three in a room, through the media server", async (t) => {
-  const { server, open, complaints } = await stage(t);
+  const { server, open, pageErrors } = await setUp(t);
   const anna = await open({ name: "anna", tracks: true });
   const ben = await open({ name: "ben", tracks: true });
   await sees(ben, 1);
   await sees(anna, 1);
   const late = await open({ name: "late", tracks: false });
   await sees(late, 2);
-  await until(late, "audio arrives", async () => (await window.audioPackets()) > 25);
+  await until(late, "audio is received", async () => (await window.audioPackets()) > 25);
   await until(late, "an active speaker is announced", () => window.notices.some(({ type }) => type === "room:active-speaker"));
 
-  // A consumer that is paused gets nothing, and goes on afterwards.
+  // A paused consumer receives nothing, and continues after it is resumed.
   const [id] = await late.evaluate(() => [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video").map(({ consumer }) => consumer.id));
   await late.evaluate((consumerId) => window.session.request("consumer:pause", { consumerId }), id);
   const received = (tab, id) => tab.evaluate(async (id) => {
@@ -188,7 +188,7 @@ test("three in a room, through the media server", async (t) => {
   const before = await received(late, id);
   await sees(late, 1);
   const meanwhile = (await received(late, id)) - before;
-  assert(meanwhile < 20, `only what was under way: ${meanwhile}`);
+  assert(meanwhile < 20, `only packets in flight: ${meanwhile}`);
   await late.evaluate((consumerId) => window.session.request("consumer:resume", { consumerId }), id);
   await sees(late, 2);
 
@@ -197,7 +197,7 @@ test("three in a room, through the media server", async (t) => {
   await until(late, "notified of the pause", () => window.notices.some(({ type }) => type === "producer:paused"));
   await anna.evaluate(() => window.session.request("producer:resume", { producerId: window.producers.video.id }));
   await sees(late, 2);
-  // New credentials, as after a change of network.
+  // An ICE restart, as after a change of network.
   await anna.evaluate(async () => {
     const { sending, request } = window.session;
     const { iceParameters } = await request("transport:restart-ice", { transportId: sending.id });
@@ -209,28 +209,28 @@ test("three in a room, through the media server", async (t) => {
   await sees(late, 1);
   await ben.close();
   await late.close();
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(pageErrors, []);
   await eventually("no peer is left", server.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
 });
 
-/** Chromium numbers what a transport sends by its first track. */
+/** The first track determines how Chromium numbers the streams of a transport. */
 for (const tracks of [["video"], ["video", "audio"], ["screen", "video", "audio"], ["audio", "screen"]]) {
   test(`${tracks.join(", then ")}`, async (t) => {
-    const { open, complaints } = await stage(t);
+    const { open, pageErrors } = await setUp(t);
     const ben = await open({ name: "ben" });
     const anna = await open({ name: "anna", tracks });
     await sees(ben, tracks.filter((kind) => kind !== "audio").length);
     if (tracks.includes("audio")) {
-      await until(ben, "audio arrives", async () => (await window.audioPackets()) > 25);
+      await until(ben, "audio is received", async () => (await window.audioPackets()) > 25);
       await until(ben, "an active speaker is announced", () => window.notices.some(({ type }) => type === "room:active-speaker"));
     }
     await anna.close();
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(pageErrors, []);
   });
 }
 
 test("layers of a camera", async (t) => {
-  const { open, complaints } = await stage(t);
+  const { open, pageErrors } = await setUp(t);
   const anna = await open({ name: "anna", tracks: true, simulcast: true });
   const ben = await open({ name: "ben", tracks: false });
   await sees(ben, 1);
@@ -239,7 +239,7 @@ test("layers of a camera", async (t) => {
     const [video] = [...window.seen.values()].filter(({ consumer }) => consumer.kind === "video");
     return window.session.request("consumer:layers", { consumerId: video.consumer.id, spatialLayer });
   }, spatialLayer);
-  // Where there is little bandwidth or time, others come between.
+  // With little bandwidth or time, there are other layers in between.
   const expectLayer = (spatialLayer) => until(ben, `notified of layer ${spatialLayer}`, (spatialLayer) => {
     const changes = window.notices.filter(({ type }) => type === "consumer:layers-changed");
     return changes.at(-1)?.payload.spatialLayer === spatialLayer;
@@ -254,12 +254,12 @@ test("layers of a camera", async (t) => {
   await expectLayer(1);
   await sees(ben, 1);
   await anna.close();
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(pageErrors, []);
 });
 
 for (const mimeType of ["video/VP9", "video/H264", "video/AV1"]) {
-  test(`${mimeType}, which a latecomer sees too`, async (t) => {
-    const { open, complaints } = await stage(t);
+  test(`${mimeType}, also for a peer that joins later`, async (t) => {
+    const { open, pageErrors } = await setUp(t);
     const anna = await open({ name: "anna", tracks: false });
     const canSend = await anna.evaluate((mimeType) => RTCRtpSender.getCapabilities("video").codecs.some((codec) => codec.mimeType === mimeType), mimeType);
     if (!canSend) {
@@ -279,17 +279,17 @@ for (const mimeType of ["video/VP9", "video/H264", "video/AV1"]) {
     await sees(late, 1);
     const used = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.rtpParameters.codecs[0].mimeType);
     assert.equal(used, mimeType);
-    // It goes on after a pause, with a keyframe that is asked for.
+    // It continues after a pause, with a requested keyframe.
     const consumerId = await late.evaluate(() => [...window.seen.values()].find(({ consumer }) => consumer.kind === "video").consumer.id);
     await late.evaluate((consumerId) => window.session.request("consumer:pause", { consumerId }), consumerId);
     await sees(ben, 1);
     await late.evaluate((consumerId) => window.session.request("consumer:resume", { consumerId }), consumerId);
     await sees(late, 1);
-    assert.deepEqual(complaints, []);
+    assert.deepEqual(pageErrors, []);
   });
 }
 
 test("without a media server", async (t) => {
-  const { open } = await stage(t, { SFU: "off" });
+  const { open } = await setUp(t, { SFU: "off" });
   await assert.rejects(open({ name: "anna" }), /no media server configured/);
 });

@@ -14,7 +14,7 @@ test("a second tab in the same room starts muted, and only there", async (t) => 
   const browser = await launch();
   t.after(() => browser.close());
 
-  const first = await Person.arrive(browser, "First");
+  const first = await Person.open(browser, "First");
   const second = Object.assign(new Person(), { name: "Second", context: first.context, page: await first.context.newPage() });
   await first.join(server.url, "try");
   await second.join(server.url, "try");
@@ -23,12 +23,12 @@ test("a second tab in the same room starts muted, and only there", async (t) => 
   assert.match(await second.page.locator("#call-notice").textContent(), /microphone is off.*another tab/);
   // One click turns it on.
   await second.page.getByRole("button", { name: "Microphone" }).click();
-  await second.until("the second tab is not muted any more", isMicrophoneOn);
+  await second.until("the second tab is unmuted", isMicrophoneOn);
 
   // Another room, and another browser in the same room, are not affected.
   const third = Object.assign(new Person(), { name: "Third", context: first.context, page: await first.context.newPage() });
   await third.join(server.url, "elsewhere");
-  const other = await Person.arrive(browser, "Other");
+  const other = await Person.open(browser, "Other");
   await other.join(server.url, "try");
   for (const person of [third, other]) assert.equal(await person.page.evaluate(isMicrophoneOn), true, person.name);
 });

@@ -1,5 +1,5 @@
 /**
- * The demo over TLS, with a certificate that the browser trusts because it knows its authority.
+ * The demo over TLS, with a certificate of an authority that the browser trusts.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -24,7 +24,7 @@ describe("a call over TLS", () => {
 
   for (const protocol of ["Socket.IO", "Envelope"]) {
     test(`two see each other over ${protocol}`, async () => {
-      const people = await Promise.all(["Ada", "Grace"].map((name) => Person.arrive(browser, name)));
+      const people = await Promise.all(["Ada", "Grace"].map((name) => Person.open(browser, name)));
       const [ada, grace] = people;
       const sockets = [];
       for (const person of people) person.page.on("websocket", (socket) => sockets.push(socket.url()));
@@ -41,13 +41,13 @@ describe("a call over TLS", () => {
     });
   }
 
-  test("a browser that does not know the authority stays away", async () => {
-    const stranger = await launch();
+  test("a browser that does not trust the authority does not connect", async () => {
+    const otherBrowser = await launch();
     try {
-      const person = await Person.arrive(stranger, "Alan");
+      const person = await Person.open(otherBrowser, "Alan");
       await assert.rejects(person.page.goto(server.url), /ERR_CERT_AUTHORITY_INVALID/);
     } finally {
-      await stranger.close();
+      await otherBrowser.close();
     }
   });
 });

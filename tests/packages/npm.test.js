@@ -12,8 +12,8 @@ import { eventually, startServer } from "../browser/support/server.js";
 import { ROOT, VERSION, emptyFolder, run } from "./support.js";
 
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
-/** Versions that the project installs beside ours. */
-const BESIDE = ["react@19.2.0", "react-dom@19.2.0", "vite@7.2.4", "typescript@5.9.3", "@types/react@19.2.7"];
+/** Packages that the project installs in addition. */
+const OTHER_PACKAGES = ["react@19.2.0", "react-dom@19.2.0", "vite@7.2.4", "typescript@5.9.3", "@types/react@19.2.7"];
 
 async function makeProject(t) {
   const project = emptyFolder(t);
@@ -22,7 +22,7 @@ async function makeProject(t) {
   assert.deepEqual(tarballs, [`parlor-client-${VERSION}.tgz`, `parlor-react-${VERSION}.tgz`]);
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
   const files = tarballs.map((name) => `./${name}`);
-  await run(project, "npm", "install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...files, ...BESIDE);
+  await run(project, "npm", "install", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error", ...files, ...OTHER_PACKAGES);
   cpSync(new URL("react", import.meta.url), project, { recursive: true });
   return project;
 }
@@ -53,12 +53,12 @@ test("@parlor/client and @parlor/react from their files, in a page that Vite bui
 
   const browser = await launch();
   t.after(() => browser.close());
-  const complaints = [];
+  const consoleErrors = [];
   const open = async (name) => {
     const context = await browser.newContext({ permissions: ["camera", "microphone"] });
     const page = await context.newPage();
-    page.on("pageerror", (error) => complaints.push(String(error)));
-    page.on("console", (message) => message.type() === "error" && !message.text().includes("net::ERR") && complaints.push(message.text()));
+    page.on("pageerror", (error) => consoleErrors.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && !message.text().includes("net::ERR") && consoleErrors.push(message.text()));
     await page.goto(`${origin}/?${new URLSearchParams({ server: server.url, room: "react", name })}`);
     return page;
   };
@@ -67,7 +67,7 @@ test("@parlor/client and @parlor/react from their files, in a page that Vite bui
     try {
       await page.waitForFunction(predicate, argument, { timeout: PATIENCE_MS, polling: 100 });
     } catch (error) {
-      throw new Error(`${error.message}\n${predicate}\n${await page.innerHTML("body")}\n${complaints.join("\n")}`, { cause: error });
+      throw new Error(`${error.message}\n${predicate}\n${await page.innerHTML("body")}\n${consoleErrors.join("\n")}`, { cause: error });
     }
   };
   const sees = (page, name) => until(page, (wanted) => {
@@ -101,5 +101,5 @@ test("@parlor/client and @parlor/react from their files, in a page that Vite bui
   assert.equal(await ben.locator("#status").textContent(), "idle");
   await ann.close();
   await eventually("the server is empty", again.health, ({ rooms, connections }) => rooms === 0 && connections === 0);
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(consoleErrors, []);
 });

@@ -1,6 +1,6 @@
 /**
- * The wheel of the Python client, installed from its file into an empty environment: all four protocols, resumption over a line that is cut,
- * and its example with aiortc in a call with Chromium.
+ * The wheel of the Python client, installed from its file into an empty environment: all four protocols, resumption after a connection
+ * reset, and its example with aiortc in a call with Chromium.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -18,8 +18,8 @@ import { ROOT, VERSION, emptyFolder, run } from "./support.js";
 
 const PACKAGE = join(ROOT, "clients/python");
 
-/** A TCP proxy in front of the server, and a URL that resets all of its connections. */
-async function openLine(t, port) {
+/** Starts a TCP proxy in front of the server. Returns its URL, and a URL that resets all of its connections. */
+async function openProxy(t, port) {
   const sockets = new Set();
   const proxy = createTcpServer((near) => {
     const far = connect(port, "127.0.0.1");
@@ -51,7 +51,7 @@ describe("the Python client, from its wheel", () => {
     const folder = emptyFolder({ after: (remove) => process.once("exit", remove) });
     await run(folder, "python3", "-m", "venv", "environment");
     python = join(folder, "environment/bin/python");
-    const pip = (...given) => run(folder, python, "-m", "pip", "--quiet", "--disable-pip-version-check", ...given);
+    const pip = (...args) => run(folder, python, "-m", "pip", "--quiet", "--disable-pip-version-check", ...args);
     await pip("wheel", "--no-deps", "--wheel-dir", "wheels", PACKAGE);
     const [wheel] = readdirSync(join(folder, "wheels"));
     assert.equal(wheel, `parlor_client-${VERSION}-py3-none-any.whl`);
@@ -62,7 +62,7 @@ describe("the Python client, from its wheel", () => {
   test("all protocols, and resumption", async (t) => {
     const server = await startServer();
     t.after(() => server.stop("SIGKILL"));
-    const [proxy, control] = await openLine(t, server.port);
+    const [proxy, control] = await openProxy(t, server.port);
     const script = fileURLToPath(new URL("python/check_protocols.py", import.meta.url));
     const output = await run(ROOT, python, script, server.url, proxy, control);
     assert.match(output, /EnvelopeClient resumes\nSocketIoClient resumes/);
@@ -75,16 +75,16 @@ describe("the Python client, from its wheel", () => {
       const url = `http://127.0.0.1:${server.port}`;
       const browser = await launch();
       t.after(() => browser.close());
-      const ada = await Person.arrive(browser, "Ada", { permissions: ["camera", "microphone"] });
+      const ada = await Person.open(browser, "Ada", { permissions: ["camera", "microphone"] });
       await ada.join(url, "try");
 
-      const given = [join(PACKAGE, "examples/call.py"), url, "try", "--protocol", protocol];
-      const call = spawn(python, given, { stdio: ["ignore", "pipe", "inherit"] });
+      const args = [join(PACKAGE, "examples/call.py"), url, "try", "--protocol", protocol];
+      const call = spawn(python, args, { stdio: ["ignore", "pipe", "inherit"] });
       const kill = () => call.kill("SIGKILL");
       process.once("exit", kill);
       t.after(kill);
       // Both directions: the page decodes the moving bar, and the program receives frames of the page.
-      await ada.seesOne(8);
+      await ada.seesAnyPeer(8);
       let last;
       for await (const line of createInterface({ input: call.stdout })) {
         last = JSON.parse(line)[ada.id];

@@ -1,8 +1,8 @@
-/** The server tells both sides `add-peer`, and which of them offers. */
+/** The server sends `add-peer` to both sides, and determines which of them offers. */
 import { Call } from "./call.js";
 
 export async function join(server, room) {
-  const call = await Call.begin((peerID, iceCandidate) => socket.emit("relay-ice", { peerID, iceCandidate }));
+  const call = await Call.start((peerID, iceCandidate) => socket.emit("relay-ice", { peerID, iceCandidate }));
   const socket = io(server, { transports: ["websocket"], forceNew: true });
   const describe = (peerID, sessionDescription) => socket.emit("relay-sdp", { peerID, sessionDescription });
   socket.on("add-peer", async ({ peerID, createOffer }) => {

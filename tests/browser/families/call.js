@@ -1,6 +1,6 @@
 /**
- * What the pages of all families share: the camera, and one RTCPeerConnection for each peer. A family is a module that translates
- * between this and the events of its frontends.
+ * The common part of the pages of all families: the camera, and one RTCPeerConnection for each peer. A family is a module that translates
+ * between it and the events of its frontends.
  */
 
 /** The calls of one page. `window.call` is what the tests read. */
@@ -10,7 +10,7 @@ export class Call {
   #sendCandidate;
 
   /** @param {(id: string, candidate: RTCIceCandidate) => void} [sendCandidate] left out where descriptions carry all candidates */
-  static async begin(sendCandidate) {
+  static async start(sendCandidate) {
     const call = new Call();
     call.#sendCandidate = sendCandidate;
     call.#stream = await navigator.mediaDevices.getUserMedia({ video: { width: 160, height: 120 }, audio: true });
@@ -18,29 +18,29 @@ export class Call {
     return call;
   }
 
-  /** Makes the connection to a peer, and an offer for it. */
+  /** Opens a connection to a peer, and returns its offer. */
   async offer(id) {
     const connection = this.#open(id);
     await connection.setLocalDescription();
-    return this.#described(connection);
+    return this.#describe(connection);
   }
 
-  /** Takes the offer of a peer; returns the answer. */
+  /** Applies the offer of a peer, and returns the answer. */
   async answer(id, offer) {
     const connection = this.#open(id);
     await connection.setRemoteDescription(offer);
-    await this.#takeWaiting(id);
+    await this.#addWaiting(id);
     await connection.setLocalDescription();
-    return this.#described(connection);
+    return this.#describe(connection);
   }
 
-  /** Takes the answer of a peer. */
+  /** Applies the answer of a peer. */
   async accept(id, answer) {
     await this.#connections.get(id).connection.setRemoteDescription(answer);
-    await this.#takeWaiting(id);
+    await this.#addWaiting(id);
   }
 
-  /** Takes a candidate of a peer, which may come before the description that it belongs to. */
+  /** Adds a candidate of a peer, which may arrive before its description. */
   async candidate(id, candidate) {
     const { connection, waiting } = this.#connections.get(id);
     if (connection.remoteDescription) await connection.addIceCandidate(candidate);
@@ -52,10 +52,10 @@ export class Call {
     this.#connections.delete(id);
   }
 
-  /** The one peer, in families that know none by an id. */
-  static ONLY = "the other one";
+  /** The id of the only peer, in families without ids. */
+  static ONLY = "the only peer";
 
-  /** The state of each connection, and how many video frames of the peer have been decoded. */
+  /** Returns the state of each connection, and the number of decoded video frames. */
   async report() {
     const lines = [...this.#connections.values()].map(async ({ connection }) => {
       const stats = [...(await connection.getStats()).values()];
@@ -79,7 +79,7 @@ export class Call {
     return connection;
   }
 
-  async #described(connection) {
+  async #describe(connection) {
     if (!this.#sendCandidate && connection.iceGatheringState !== "complete") {
       await new Promise((resolve) => {
         connection.onicegatheringstatechange = () => connection.iceGatheringState === "complete" && resolve();
@@ -88,7 +88,7 @@ export class Call {
     return connection.localDescription.toJSON();
   }
 
-  async #takeWaiting(id) {
+  async #addWaiting(id) {
     const { connection, waiting } = this.#connections.get(id);
     for (const candidate of waiting.splice(0)) await connection.addIceCandidate(candidate);
   }

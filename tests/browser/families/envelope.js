@@ -1,11 +1,11 @@
-/** A client of `/ws`: the joiner offers to everyone in `room:state`. */
+/** A client of `/ws`: the joining peer sends offers to all peers in `room:state`. */
 import { Call } from "./call.js";
 
 export async function join(server, roomId) {
   const send = (type, payload) => socket.send(JSON.stringify({ type, payload, timestamp: Date.now() }));
   const sendCandidate = (targetUserId, { candidate, sdpMid, sdpMLineIndex }) =>
     send("ice:candidate", { candidate, sdpMid, sdpMLineIndex, targetUserId, roomId });
-  const call = await Call.begin(sendCandidate);
+  const call = await Call.start(sendCandidate);
   const socket = new WebSocket(`${server.replace("http", "ws")}/ws`);
   const me = crypto.randomUUID();
   const on = {

@@ -1,8 +1,8 @@
-/** The peer that is already there calls the joiner. */
+/** The existing peer calls the joining peer. */
 import { Call } from "./call.js";
 
 export async function join(server, room) {
-  const call = await Call.begin();
+  const call = await Call.start();
   const socket = io(server, { forceNew: true });
   const email = `${crypto.randomUUID()}@example.com`;
   socket.on("user:joined", async ({ id }) => socket.emit("user:call", { to: id, offer: await call.offer(id) }));
@@ -11,6 +11,6 @@ export async function join(server, room) {
   });
   socket.on("call:accepted", ({ from, ans }) => call.accept(from, ans));
   socket.emit("room:join", { email, room });
-  // Such pages show the room once the server has answered.
+  // Such pages show the room after the response of the server.
   await new Promise((resolve) => socket.on("room:join", resolve));
 }

@@ -1,8 +1,8 @@
-/** Whole descriptions, candidates included, are the only signals: what simple-peer sends with `trickle: false`. */
+/** Whole descriptions, candidates included, are the only signals, as simple-peer sends them with `trickle: false`. */
 import { Call } from "./call.js";
 
 export async function join(server, room) {
-  const call = await Call.begin();
+  const call = await Call.start();
   const socket = io(server, { forceNew: true });
   socket.on("all users", async (ids) => {
     for (const id of ids) socket.emit("sending signal", { userToSignal: id, callerID: socket.id, signal: await call.offer(id) });

@@ -5,7 +5,7 @@ const OTHER = Call.ONLY;
 
 export async function join(server, roomId) {
   const sendCandidate = (_, { candidate, sdpMLineIndex: label }) => socket.emit("webrtc_ice_candidate", { roomId, label, candidate });
-  const call = await Call.begin(sendCandidate);
+  const call = await Call.start(sendCandidate);
   const socket = io(server, { forceNew: true });
   const describe = (type, sdp) => socket.emit(type, { type, sdp, roomId });
   let isCreator = false;
@@ -20,7 +20,7 @@ export async function join(server, roomId) {
   socket.on("webrtc_answer", (answer) => call.accept(OTHER, answer));
   socket.on("webrtc_ice_candidate", ({ label, candidate }) => call.candidate(OTHER, { sdpMLineIndex: label, candidate }));
   socket.emit("join_room", roomId);
-  // The second page must not come before the first is known to be there.
+  // The second page must not join before the first.
   await new Promise((resolve) => {
     socket.on("room_created", resolve);
     socket.on("room_joined", resolve);

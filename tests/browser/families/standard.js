@@ -1,9 +1,9 @@
-/** The events of docs/socketio.md: the joiner offers to everyone in `room-users`. */
+/** The events of docs/socketio.md: the joining peer sends offers to all peers in `room-users`. */
 import { Call } from "./call.js";
 
 export async function join(server, roomId) {
   const send = (event, targetId, body) => socket.emit(event, { roomId, targetId, ...body });
-  const call = await Call.begin((id, candidate) => send("ice-candidate", id, { candidate }));
+  const call = await Call.start((id, candidate) => send("ice-candidate", id, { candidate }));
   const socket = io(server, { forceNew: true });
   socket.on("room-users", async (users) => {
     for (const { socketId } of users) send("offer", socketId, { offer: await call.offer(socketId) });

@@ -2,7 +2,7 @@
 import { Call } from "./call.js";
 
 export async function join(server, room) {
-  const call = await Call.begin((target, candidate) => socket.emit("ice-candidate", { target, candidate }));
+  const call = await Call.start((target, candidate) => socket.emit("ice-candidate", { target, candidate }));
   const socket = io(server, { forceNew: true });
   socket.on("user-connected", async (id) => socket.emit("offer", { target: id, caller: socket.id, sdp: await call.offer(id) }));
   socket.on("offer", async ({ caller, sdp }) => {

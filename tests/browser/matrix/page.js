@@ -1,13 +1,13 @@
 /**
  * Runs in a page: a peer that uses mediasoup-client, sends canvases of one color and the audio of the browser's fake microphone, and recognizes
- * them at the other side. Not with tones: Firefox runs no AudioContext on a machine without a sound card.
+ * them at the other side. Not with tones: Firefox runs no AudioContext on a machine without an audio device.
  */
 import { Device } from "mediasoup-client";
 
 const COLORS = { red: [220, 40, 40], green: [40, 200, 40], blue: [40, 40, 220], violet: [200, 60, 200] };
 const LAYERS = [{ rid: "r0", scaleResolutionDownBy: 2, maxBitrate: 60_000 }, { rid: "r1", maxBitrate: 150_000 }];
 const SCREEN = [{ maxBitrate: 50_000 }];
-/** Chromium sends the upper layer at once, and keeps to it. On a busy machine it measures too little. */
+/** Makes Chromium send the upper layer at once and permanently: on a busy machine its estimate is too low. */
 const CODEC_OPTIONS = { videoGoogleStartBitrate: 1000, videoGoogleMinBitrate: 600 };
 const TIMEOUT_MS = 30_000;
 
@@ -20,6 +20,7 @@ async function until(what, isTrue) {
   }
 }
 
+/** A client of the envelope protocol with mediasoup-client. */
 class Peer {
   #socket;
   #requests = new Map();
@@ -36,12 +37,12 @@ class Peer {
       else request?.resolve(payload);
     };
     await new Promise((resolve, reject) => Object.assign(peer.#socket, { onopen: resolve, onerror: reject }));
-    await peer.ask("room:join", { roomId: room, user: { id } });
+    await peer.request("room:join", { roomId: room, user: { id } });
     await peer.#createTransports(handlerName);
     return peer;
   }
 
-  ask(type, payload = {}) {
+  request(type, payload = {}) {
     const correlationId = crypto.randomUUID();
     return new Promise((resolve, reject) => {
       this.#requests.set(correlationId, { resolve, reject });
@@ -51,15 +52,15 @@ class Peer {
 
   async #createTransports(handlerName) {
     this.device = new Device({ handlerName });
-    await this.device.load({ routerRtpCapabilities: (await this.ask("router:capabilities")).rtpCapabilities });
+    await this.device.load({ routerRtpCapabilities: (await this.request("router:capabilities")).rtpCapabilities });
     const connect = (transport) => transport.on("connect", ({ dtlsParameters }, done, fail) => {
-      this.ask("transport:connect", { transportId: transport.id, dtlsParameters }).then(done, fail);
+      this.request("transport:connect", { transportId: transport.id, dtlsParameters }).then(done, fail);
     });
-    this.sending = connect(this.device.createSendTransport(await this.ask("transport:create", { direction: "send" })));
+    this.sending = connect(this.device.createSendTransport(await this.request("transport:create", { direction: "send" })));
     this.sending.on("produce", ({ kind, rtpParameters, appData }, done, fail) => {
-      this.ask("produce", { transportId: this.sending.id, kind, rtpParameters, appData }).then(done, fail);
+      this.request("produce", { transportId: this.sending.id, kind, rtpParameters, appData }).then(done, fail);
     });
-    this.receiving = connect(this.device.createRecvTransport(await this.ask("transport:create", { direction: "recv" })));
+    this.receiving = connect(this.device.createRecvTransport(await this.request("transport:create", { direction: "recv" })));
   }
 
   /** Sends a color. Returns a camera, whose color can be changed. */
@@ -89,18 +90,18 @@ class Peer {
   async receive(producerId) {
     // Before version 3.18, capabilities have no direction.
     const rtpCapabilities = this.device.recvRtpCapabilities ?? this.device.rtpCapabilities;
-    const created = await this.ask("consume", { transportId: this.receiving.id, producerId, rtpCapabilities });
+    const created = await this.request("consume", { transportId: this.receiving.id, producerId, rtpCapabilities });
     const consumer = await this.receiving.consume(created);
     const element = document.body.appendChild(document.createElement(consumer.kind));
     Object.assign(element, { srcObject: new MediaStream([consumer.track]), autoplay: true });
-    await this.ask("consumer:resume", { consumerId: consumer.id });
+    await this.request("consumer:resume", { consumerId: consumer.id });
     return { consumer, element };
   }
 
   async restartIce() {
     for (const transport of [this.sending, this.receiving]) {
       if (transport.connectionState === "new") continue;
-      const { iceParameters } = await this.ask("transport:restart-ice", { transportId: transport.id });
+      const { iceParameters } = await this.request("transport:restart-ice", { transportId: transport.id });
       await transport.restartIce({ iceParameters });
     }
   }
@@ -118,7 +119,7 @@ function sees({ element }, color, width) {
   const context = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
   return until(`${color} video${width ? ` of ${width} pixels` : ""}`, () => {
     if (!element.videoWidth || (width && element.videoWidth !== width)) return false;
-    // The middle, since the change is at the edge.
+    // The centre: the moving bar is at the top.
     context.drawImage(element, element.videoWidth / 2, element.videoHeight / 2, 1, 1, 0, 0, 1, 1);
     const pixel = context.getImageData(0, 0, 1, 1).data;
     const distance = (name) => COLORS[name].reduce((sum, value, index) => sum + (value - pixel[index]) ** 2, 0);
@@ -128,13 +129,13 @@ function sees({ element }, color, width) {
 }
 
 /** Waits until audio is decoded that is not silence. */
-async function hears({ consumer }) {
+async function receivesAudio({ consumer }) {
   const energy = async () => [...(await consumer.getStats()).values()].find(({ type }) => type === "inbound-rtp")?.totalAudioEnergy ?? 0;
   const before = await energy();
   await until("audio", async () => (await energy()) > before);
 }
 
-/** What a transport sends and receives, for errors. */
+/** Describes the streams of a transport, for errors. */
 async function describe(transport) {
   const reports = [...(await transport.getStats()).values()].filter(({ type, kind }) => /bound-rtp/.test(type) && kind === "video");
   const fields = ["rid", "frameWidth", "framesSent", "framesDecoded", "packetsReceived", "pliCount", "qualityLimitationReason"];
@@ -160,22 +161,22 @@ async function call(sender, receiver, hasEncodings) {
   const screen = await sender.sendVideo("violet", hasEncodings ? SCREEN : undefined);
   const camera = await sender.sendVideo("red", hasEncodings ? LAYERS : undefined);
   const [ofScreen, ofCamera, ofVoice] = await Promise.all([screen, camera, voice].map(({ producer }) => receiver.receive(producer.id)));
-  await Promise.all([sees(ofScreen, "violet"), sees(ofCamera, "red"), hears(ofVoice)]);
+  await Promise.all([sees(ofScreen, "violet"), sees(ofCamera, "red"), receivesAudio(ofVoice)]);
 
   const consumerId = ofCamera.consumer.id;
-  await receiver.ask("consumer:pause", { consumerId });
+  await receiver.request("consumer:pause", { consumerId });
   camera.color = "blue";
-  await receiver.ask("consumer:resume", { consumerId });
+  await receiver.request("consumer:resume", { consumerId });
   await sees(ofCamera, "blue");
   for (const [spatialLayer, width] of hasEncodings ? [[0, 320], [1, 640]] : []) {
-    await receiver.ask("consumer:layers", { consumerId, spatialLayer });
+    await receiver.request("consumer:layers", { consumerId, spatialLayer });
     await sees(ofCamera, "blue", width);
   }
 
   await sender.restartIce();
   await receiver.restartIce();
   camera.color = "green";
-  await Promise.all([sees(ofScreen, "violet"), sees(ofCamera, "green"), hears(ofVoice)]);
+  await Promise.all([sees(ofScreen, "violet"), sees(ofCamera, "green"), receivesAudio(ofVoice)]);
 }
 
 /** One side of a call between two pages. Resolves when audio and video of the other side are decoded. */
@@ -186,11 +187,11 @@ window.exchange = async (url, handlerName, { id, color, other }) => {
   await peer.sendVideo(color);
   let found;
   await until("tracks of the other side", async () => {
-    found = (await peer.ask("producers:list")).producers.filter(({ userId }) => userId === other.id);
+    found = (await peer.request("producers:list")).producers.filter(({ userId }) => userId === other.id);
     return found.length === 2;
   });
   await Promise.all(found.map(async ({ producerId, kind }) => {
     const received = await peer.receive(producerId);
-    await (kind === "video" ? sees(received, other.color) : hears(received));
+    await (kind === "video" ? sees(received, other.color) : receivesAudio(received));
   }));
 };

@@ -11,7 +11,7 @@ import { launchFirefox } from "../support/firefox.js";
 import { launch } from "../support/people.js";
 import { eventually, startServer } from "../support/server.js";
 
-/** Firefox gathers no loopback candidates beside others, and does not pair others with loopback. */
+/** Firefox offers no loopback candidates if there are others, and does not pair those with loopback. */
 const ADDRESS = Object.values(networkInterfaces()).flat().find(({ internal, family }) => !internal && family === "IPv4")?.address;
 const PAGE = fileURLToPath(new URL("page.js", import.meta.url));
 
@@ -30,7 +30,7 @@ const ALL = Object.entries(HANDLERS).flatMap(([client, handlers]) =>
 /** Each version, handler and browser. */
 export const CELLS = ADDRESS ? ALL : ALL.filter(({ browser }) => browser === "chromium");
 
-/** Firefox60 of these versions reverses the order of layers, which current Firefox refuses. They choose Firefox120 there on their own. */
+/** Firefox60 of the later versions reverses the order of layers, which current Firefox refuses. By default they choose Firefox120 there. */
 const hasEncodings = ({ client, handlerName }) => handlerName !== "Firefox60" || client === "mediasoup-client-3.6";
 
 const title = ({ client, browser, handlerName }) => `${client} in ${browser}, ${handlerName}`;

@@ -1,5 +1,5 @@
 /**
- * Firefox, driven over WebDriver BiDi, and people who use the demo page in it. `FIREFOX_BIN` names the executable.
+ * Firefox, driven over WebDriver BiDi, and users of the demo page in it. `FIREFOX_BIN` names the executable.
  *
  * Playwright drives only a Firefox build of its own; Puppeteer drives the one that distributions ship.
  */
@@ -8,17 +8,17 @@ import { PATIENCE_MS, Person, bounded, withSmallCamera } from "./people.js";
 
 const EXECUTABLE = process.env.FIREFOX_BIN ?? "/usr/bin/firefox-esr";
 const PREFERENCES = {
-  // A generated picture and a tone, without a question.
+  // A generated picture and tone, without a permission prompt.
   "media.navigator.streams.fake": true,
   "media.navigator.permission.disabled": true,
   "media.autoplay.default": 0,
-  // As for Chromium: without animations.
+  // Without animations, as in Chromium.
   "ui.prefersReducedMotion": 1,
-  // Kilobits per second. On a busy machine it measures too little.
+  // In kbit/s: on a busy machine the estimate is too low.
   "media.peerconnection.video.start_bitrate": 1000,
   "media.peerconnection.video.min_bitrate_estimate": 600,
   "media.peerconnection.ice.obfuscate_host_addresses": false,
-  // Nothing is fetched from anywhere.
+  // No requests to other servers.
   "media.gmp-manager.updateEnabled": false,
   "network.captive-portal-service.enabled": false,
   "network.connectivity-service.enabled": false,
@@ -26,6 +26,7 @@ const PREFERENCES = {
   "services.settings.server": "data:,",
 };
 
+/** Starts Firefox, which ends with the test process at the latest. */
 export async function launchFirefox() {
   const browser = await launch({
     browser: "firefox",
@@ -50,21 +51,21 @@ export class FirefoxPerson extends Person {
    * @param {import("puppeteer-core").Browser} browser
    * @param {string} name
    */
-  static async arrive(browser, name) {
+  static async open(browser, name) {
     const person = new FirefoxPerson();
     person.name = name;
     person.context = await bounded("a context", browser.createBrowserContext());
     person.page = await bounded("a page", person.context.newPage());
     person.page.setDefaultTimeout(PATIENCE_MS);
-    person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
+    person.page.on("pageerror", (error) => person.consoleErrors.push(`${name}: ${error.stack ?? error}`));
     person.page.on("console", (message) => {
-      if (["error", "warn"].includes(message.type())) person.complaints.push(`${name}: ${message.text()}`);
+      if (["error", "warn"].includes(message.type())) person.consoleErrors.push(`${name}: ${message.text()}`);
     });
     return person;
   }
 
   /**
-   * @param {string} url with everything but name and room in its query
+   * @param {string} url with all parameters but name and room
    * @param {string} room
    */
   async prepare(url, room) {
@@ -79,7 +80,7 @@ export class FirefoxPerson extends Person {
     await this.inCall();
   }
 
-  /** Replaces the text of an input. Puppeteer's locators wait for animation frames, of which a page in the background has none. */
+  /** Replaces the text of an input. Puppeteer's locators wait for animation frames, which a page in the background does not have. */
   async #type(selector, text) {
     await this.page.$eval(selector, (input) => input.select());
     await this.page.type(selector, text);

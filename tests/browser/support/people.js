@@ -1,5 +1,5 @@
 /**
- * Chromium, and people who use the demo page in it: through the lobby, with the mouse and the keyboard.
+ * Chromium, and users of the demo page in it, who operate it with mouse and keyboard.
  */
 import { chromium } from "playwright-core";
 
@@ -14,7 +14,7 @@ const ALWAYS = [
   "--disable-sync",
   "--autoplay-policy=no-user-gesture-required",
   "--allow-loopback-in-peer-connection",
-  // Pages that are not in front must go on decoding.
+  // Pages in the background must continue to decode.
   "--disable-renderer-backgrounding",
   "--disable-backgrounding-occluded-windows",
 ];
@@ -24,25 +24,25 @@ const DEVICES = {
   none: ["--use-fake-ui-for-media-stream"],
 };
 
-/** Long enough for a busy machine; every wait ends at its event, not here. */
+/** Time limit of each wait, long enough for a busy machine. */
 export const PATIENCE_MS = 60_000;
 const POLL_MS = 100;
 const DESCRIBE_MS = 2_000;
 
 /**
- * A browser that hangs answers nothing, and most of what playwright asks it has no time limit.
+ * Adds a time limit to a request to the browser: most of playwright's have none, and a browser may hang.
  * @template T
- * @param {string} what named when it fails
- * @param {Promise<T>} answer
+ * @param {string} what for the error
+ * @param {Promise<T>} response
  * @returns {Promise<T>}
  */
-export async function bounded(what, answer, timeout = PATIENCE_MS) {
+export async function bounded(what, response, timeout = PATIENCE_MS) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: no answer from the browser within ${timeout} ms`)), timeout);
+    timer = setTimeout(() => reject(new Error(`${what}: no response from the browser within ${timeout} ms`)), timeout);
   });
   try {
-    return await Promise.race([answer, late]);
+    return await Promise.race([response, late]);
   } finally {
     clearTimeout(timer);
   }
@@ -61,16 +61,18 @@ export async function launch(devices = "fake", env = {}) {
   return browser;
 }
 
+/** A user with a page of the demo. */
 export class Person {
-  /** What their page complained about. @type {string[]} */
-  complaints = [];
+  /** Errors and warnings of the page. @type {string[]} */
+  consoleErrors = [];
 
   /**
+   * Opens an empty page for a user.
    * @param {import("playwright-core").Browser} browser
    * @param {string} name
    * @param {import("playwright-core").BrowserContextOptions} [options]
    */
-  static async arrive(browser, name, options = {}) {
+  static async open(browser, name, options = {}) {
     const person = new Person();
     person.name = name;
     // Small and without animations: every frame of every page is drawn without a graphics card.
@@ -78,9 +80,9 @@ export class Person {
     person.context = await bounded("a context", browser.newContext({ ...cheap, ...options }));
     person.page = await bounded("a page", person.context.newPage());
     person.page.setDefaultTimeout(PATIENCE_MS);
-    person.page.on("pageerror", (error) => person.complaints.push(`${name}: ${error.stack ?? error}`));
+    person.page.on("pageerror", (error) => person.consoleErrors.push(`${name}: ${error.stack ?? error}`));
     person.page.on("console", (message) => {
-      if (["error", "warning"].includes(message.type())) person.complaints.push(`${name}: ${message.text()}`);
+      if (["error", "warning"].includes(message.type())) person.consoleErrors.push(`${name}: ${message.text()}`);
     });
     return person;
   }
@@ -99,7 +101,7 @@ export class Person {
     await this.page.getByLabel(protocol === "Session" ? "Call" : "Room", { exact: true }).fill(room);
   }
 
-  /** The lobby shows the camera preview, or says why there is none. */
+  /** Waits until the lobby shows the camera preview, or the reason why there is none. */
   devicesAsked() {
     return this.until("the lobby has asked for the devices", () => {
       const shown = (id) => !document.getElementById(id).hidden;
@@ -107,13 +109,13 @@ export class Person {
     });
   }
 
-  /** Clicks Join besides; does not wait for what becomes of it. The parameters are those of {@link Person#prepare}. */
-  async ask(url, room, protocol) {
+  /** Fills in the lobby and clicks Join, without waiting for the result. The parameters are those of {@link Person#prepare}. */
+  async requestJoin(url, room, protocol) {
     await this.prepare(url, room, protocol);
     await this.page.getByRole("button", { name: "Join", exact: true }).click();
   }
 
-  /** From the lobby, where all is filled in, into the call. */
+  /** Joins from the lobby, which is filled in. */
   async enter() {
     await this.page.getByRole("button", { name: "Join", exact: true }).click();
     await this.inCall();
@@ -130,13 +132,13 @@ export class Person {
     await this.page.getByRole("radio", { name: mode, exact: true }).check();
   }
 
-  /** In the lobby: shows the media modes and the protocols. */
+  /** Expands the media modes and the protocols in the lobby. */
   async openOptions() {
-    const options = this.page.locator("#wire");
+    const options = this.page.locator("#protocol");
     if ((await options.getAttribute("open")) === null) await options.locator("summary").click();
   }
 
-  /** Out of the call, and back to the lobby. */
+  /** Leaves the call and returns to the lobby. */
   async toLobby() {
     await this.page.getByRole("button", { name: "Leave the call" }).click();
     await this.page.getByRole("button", { name: "Back to the lobby" }).click();
@@ -154,33 +156,33 @@ export class Person {
   }
 
   /**
-   * Waits until something is so in the page.
-   * @param {string} what named when it fails
+   * Waits until a predicate returns a truthy value, and returns it.
+   * @param {string} what for the error
    * @param {(argument: any) => unknown} predicate runs in the page
    * @param {any} [argument]
    */
   async until(what, predicate, argument, timeout = PATIENCE_MS) {
-    // Not waitForFunction, which takes the promise of an asynchronous predicate for a yes.
+    // Not waitForFunction, which takes the promise of an asynchronous predicate for true.
     const end = Date.now() + timeout;
-    let refusal = null;
+    let lastError = null;
     while (Date.now() < end) {
       try {
-        const answer = await bounded("the page", this.page.evaluate(predicate, argument), end - Date.now());
-        if (answer) return answer;
-        refusal = null;
+        const result = await bounded("the page", this.page.evaluate(predicate, argument), end - Date.now());
+        if (result) return result;
+        lastError = null;
       } catch (error) {
         // During a reload the page does not respond.
-        refusal = error;
+        lastError = error;
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
     const seen = await bounded("the page", this.page.evaluate(describe), DESCRIBE_MS).catch(String);
-    const lines = [`${this.name}: ${what}: not within ${timeout} ms`, refusal && String(refusal), `seen: ${seen}`];
-    throw new Error([...lines, ...this.complaints.slice(-8)].filter(Boolean).join("\n    "));
+    const lines = [`${this.name}: ${what}: not within ${timeout} ms`, lastError && String(lastError), `seen: ${seen}`];
+    throw new Error([...lines, ...this.consoleErrors.slice(-8)].filter(Boolean).join("\n    "));
   }
 
   /**
-   * Waits until video of exactly these people is decoded here: `frames` more from each than there were.
+   * Waits until video of exactly these people is decoded: `frames` more frames of each.
    * @param {Person[]} others
    */
   sees(others, frames = 4) {
@@ -188,8 +190,8 @@ export class Person {
     return this.until(`decodes video of ${names}`, decodesMore, { ids: others.map(({ id }) => id), frames, key: Math.random() });
   }
 
-  /** Waits until `frames` more frames of any one person are decoded here. */
-  seesOne(frames = 4) {
+  /** Waits until `frames` more frames of a single other person are decoded. */
+  seesAnyPeer(frames = 4) {
     return this.until("decodes video of any person", decodesMore, { ids: null, frames, key: Math.random() });
   }
 
@@ -197,39 +199,39 @@ export class Person {
     return this.page.locator(`.tile[data-user-id="${other.id}"]:not(.tile-screen)`);
   }
 
-  async say(text) {
+  async sendMessage(text) {
     if (!(await this.page.locator("#chat").isVisible())) await this.page.locator("#tool-chat").click();
     await this.page.getByLabel("Message everyone").fill(text);
     await this.page.keyboard.press("Enter");
   }
 
-  reads(author, text) {
-    return this.until(`reads "${text}" from ${author.name}`, (wanted) =>
+  receivesMessage(author, text) {
+    return this.until(`shows "${text}" from ${author.name}`, (wanted) =>
       [...document.querySelectorAll("#chat-log .message-text")].some((one) => one.textContent === wanted), text);
   }
 
   /**
-   * Starts to watch for someone's disappearance; the promise tells the time of it, by the clock of this machine.
+   * Starts to watch for the removal of a person's tile. Returns a function that waits for it and returns its time, by `Date.now()`.
    * @param {Person} other
    */
-  async watchDeparture(other) {
+  async watchRemoval(other) {
     await this.page.evaluate((id) => {
-      const there = () => document.querySelector(`.tile[data-user-id="${id}"]`);
-      window.departure = new Promise((resolve) => {
+      const tile = () => document.querySelector(`.tile[data-user-id="${id}"]`);
+      window.removal = new Promise((resolve) => {
         const observer = new MutationObserver(() => {
-          if (there()) return;
+          if (tile()) return;
           observer.disconnect();
           resolve(Date.now());
         });
         observer.observe(document.getElementById("tiles"), { childList: true });
       });
     }, other.id);
-    return () => bounded(`${this.name}: ${other.name} is gone`, this.page.evaluate(() => window.departure));
+    return () => bounded(`${this.name}: the tile of ${other.name} is removed`, this.page.evaluate(() => window.removal));
   }
 
   /**
    * Disconnects or reconnects the network of the page through the browser: connections are refused, and the page gets the event.
-   * WebRTC, and in some versions WebSockets that are open, go on.
+   * WebRTC, and open WebSockets in some versions, are not affected.
    * @param {boolean} offline
    */
   async setOffline(offline) {
@@ -241,7 +243,7 @@ export class Person {
   /** Leaves the call, then closes the page. On a busy machine a page that is only closed may not send its leave. */
   async hangUp() {
     await bounded(`${this.name}: hanging up`, this.page.evaluate(() => document.getElementById("tool-leave").click()));
-    await this.until("is out of the call", () => window.parlor.room() === "");
+    await this.until("has left the call", () => window.parlor.room() === "");
     await this.leave();
   }
 
@@ -250,14 +252,14 @@ export class Person {
   }
 }
 
-/** The demo's address with a camera size that costs little to encode, unless it has one. */
+/** Adds a camera size that is cheap to encode to an address of the demo, unless it has one. */
 export function withSmallCamera(url) {
   const address = new URL(url);
   if (!address.searchParams.has("camera")) address.searchParams.set("camera", "160x90@10");
   return address.href;
 }
 
-/** Runs in the page: has every one of these people sent `frames` more frames since the first time of asking? Without ids: one person. */
+/** Runs in the page: whether `frames` more frames of each person were decoded since the first call. Without ids: of a single person. */
 async function decodesMore({ ids: known, frames, key }) {
   const peers = window.parlor.peers();
   const ids = known ?? [...peers.keys()];
@@ -278,7 +280,7 @@ async function decodesMore({ ids: known, frames, key }) {
   return ids.every((id) => more[id] >= frames) ? more : null;
 }
 
-/** Runs in the page: what there is to see, for the message of a failed test. */
+/** Runs in the page: describes its state, for the error of a failed test. */
 async function describe() {
   const lines = [`room "${window.parlor?.room()}", server ${document.getElementById("server-state")?.dataset.state}`];
   for (const place of ["lobby-error", "device-error", "call-notice"]) {

@@ -1,5 +1,5 @@
 /**
- * A Parlor of one's own, on 127.0.0.1. `PARLOR_BIN` names the binary; without it, the debug build.
+ * Starts Parlor on 127.0.0.1. `PARLOR_BIN` names the binary; the default is the debug build.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,15 +10,15 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const BINARY = process.env.PARLOR_BIN ?? `${ROOT}target/debug/parlor`;
-/** In the repository the server delivers the sources of the page; elsewhere the bundle that is embedded in it, as users get it. */
+/** In the repository the server serves the sources of the page; elsewhere the embedded bundle, which users get. */
 const FOLDER = process.env.PAGE_SOURCES ? ROOT : tmpdir();
 const START_TIMEOUT_MS = 60_000;
 
-// What the runner sends to a file that takes too long. What was started ends at the exit, or it would outlive this process.
+// The runner sends it to a file that exceeds its time limit. The exit handlers end the child processes.
 process.once("SIGTERM", () => process.exit(1));
 
 /**
- * @param {{ port?: number, env?: Record<string, string> }} [options] port 0 takes a free one
+ * @param {{ port?: number, env?: Record<string, string> }} [options] port 0: a free one
  */
 export async function startServer({ port = 0, env = {} } = {}) {
   const child = spawn(resolvePath(ROOT, BINARY), [], {
@@ -26,14 +26,14 @@ export async function startServer({ port = 0, env = {} } = {}) {
     env: { ...process.env, NODE_ENV: "development", NO_COLOR: "1", HOST: "127.0.0.1", PORT: String(port), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
-  // However the tests end, the server does not outlive them.
+  // The server ends with the tests, also after a failure.
   const kill = () => child.kill("SIGKILL");
   process.once("exit", kill);
   child.once("exit", () => process.off("exit", kill));
   let output = "";
   const url = await new Promise((resolve, reject) => {
-    const fail = (why) => reject(new Error(`the server ${why}: ${BINARY}\n${output}`));
-    const timer = setTimeout(() => fail(`did not say that it listens, in ${START_TIMEOUT_MS} ms`), START_TIMEOUT_MS);
+    const fail = (reason) => reject(new Error(`the server ${reason}: ${BINARY}\n${output}`));
+    const timer = setTimeout(() => fail(`did not listen within ${START_TIMEOUT_MS} ms`), START_TIMEOUT_MS);
     const read = (chunk) => {
       output += chunk;
       const found = /listening on (https?:\/\/[\d.]+:\d+)/.exec(output);
@@ -44,8 +44,8 @@ export async function startServer({ port = 0, env = {} } = {}) {
     };
     child.stdout.on("data", read);
     child.stderr.on("data", read);
-    child.once("error", (error) => fail(`could not be started (${error.code})`));
-    child.once("exit", (code) => fail(`ended at once, with ${code}`));
+    child.once("error", (error) => fail(`did not start (${error.code})`));
+    child.once("exit", (code) => fail(`exited at once with code ${code}`));
   }).catch((error) => {
     child.kill("SIGKILL");
     throw error;
@@ -54,18 +54,18 @@ export async function startServer({ port = 0, env = {} } = {}) {
   return {
     url,
     port: Number(new URL(url).port),
-    /** What it has printed so far. */
+    /** Returns the output so far. */
     output: () => output,
     /** @param {NodeJS.Signals} signal */
     async stop(signal = "SIGTERM") {
       if (child.exitCode !== null || child.signalCode !== null) return;
-      const gone = once(child, "exit");
+      const exited = once(child, "exit");
       child.kill(signal);
-      await gone;
+      await exited;
     },
     /** @returns {Promise<any>} */
     health: async () => (await fetch(`${url}/health`)).json(),
-    /** The ids of who is in a room; none if there is no such room. @returns {Promise<string[]>} */
+    /** Returns the ids of the members of a room; none if the room does not exist. @returns {Promise<string[]>} */
     async participants(room) {
       const response = await fetch(`${url}/api/rooms/${encodeURIComponent(room)}`);
       return response.ok ? (await response.json()).participants : [];
@@ -73,7 +73,7 @@ export async function startServer({ port = 0, env = {} } = {}) {
   };
 }
 
-/** A port that was free a moment ago. */
+/** Returns a TCP port that was free a moment ago. */
 export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -83,25 +83,25 @@ export async function freePort() {
   return port;
 }
 
-/** A busy machine needs long, and a page that closes between two polls is noticed at the end of a ping timeout only (20 s). */
+/** A busy machine is slow, and a page that closes between two polling requests is noticed after the ping timeout (20 s). */
 const PATIENCE_MS = 60_000;
 
 /**
- * Asks again and again, until the answer is the one hoped for.
+ * Polls until the result is the expected one.
  * @template T
- * @param {string} what named when it fails
- * @param {() => Promise<T>} ask
- * @param {(answer: T) => boolean} hoped
+ * @param {string} what for the error
+ * @param {() => Promise<T>} poll
+ * @param {(result: T) => boolean} isExpected
  * @param {number} [timeout] in milliseconds
  * @returns {Promise<T>}
  */
-export async function eventually(what, ask, hoped, timeout = PATIENCE_MS) {
+export async function eventually(what, poll, isExpected, timeout = PATIENCE_MS) {
   const end = Date.now() + timeout;
   let last;
   while (Date.now() < end) {
-    last = await ask().catch((error) => error);
-    if (!(last instanceof Error) && hoped(last)) return last;
+    last = await poll().catch((error) => error);
+    if (!(last instanceof Error) && isExpected(last)) return last;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`${what}: not within ${timeout} ms; the last answer was ${last instanceof Error ? last : JSON.stringify(last)}`);
+  throw new Error(`${what}: not within ${timeout} ms; the last result was ${last instanceof Error ? last : JSON.stringify(last)}`);
 }

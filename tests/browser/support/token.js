@@ -1,14 +1,15 @@
 /**
- * Tokens of a test's own.
+ * Access tokens for tests.
  */
 import { createHmac } from "node:crypto";
 
-/** What the server is to know of them. */
-export const JWT_SECRET = "thirty-two bytes are the least of it";
+/** The key that signs them: the setting `JWT_SECRET` of the server. */
+export const JWT_SECRET = "a test secret of thirty-two bytes or more";
 
 /**
- * @param {string} sub whose it is
- * @param {number} [seconds] until when it is good, from now
+ * Returns a token.
+ * @param {string} sub the subject
+ * @param {number} [seconds] time until it expires
  */
 export function token(sub, seconds = 600) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");

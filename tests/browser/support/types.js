@@ -1,5 +1,5 @@
 /**
- * The types of the client module: checked, and made into declarations, by the TypeScript compiler.
+ * Checks the types of the client module and generates its declarations, with the TypeScript compiler.
  */
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -33,8 +33,8 @@ export const namesIn = (folder, end) => readdirSync(folder).filter((name) => nam
  * Runs the compiler.
  * @param {string} folder
  * @param {string[]} files
- * @param {object} [options] beside the strictest there are
- * @returns {string} its complaints; empty if there are none
+ * @param {object} [options] in addition to the strictest
+ * @returns {string} its errors; empty if there are none
  */
 export function compile(folder, files, options = {}) {
   const project = join(folder, "tsconfig.json");
@@ -47,7 +47,7 @@ export function compile(folder, files, options = {}) {
   }
 }
 
-/** A folder that is gone when all is done with it. @template T @param {(folder: string) => T} use @returns {T} */
+/** Creates a temporary folder, and removes it after use. @template T @param {(folder: string) => T} use @returns {T} */
 export function inFolder(use) {
   const folder = mkdtempSync(join(tmpdir(), "parlor-types-"));
   try {
@@ -58,15 +58,15 @@ export function inFolder(use) {
 }
 
 /**
- * Checks the module's files, and declares what is in them.
- * @returns {{ complaints: string, declarations: Map<string, string> }} the latter by the name of their file
+ * Checks the module's files, and generates their declarations.
+ * @returns {{ errors: string, declarations: Map<string, string> }} the declarations by file name
  */
 export function declare() {
   return inFolder((folder) => {
-    // Away from the declarations that there are: the compiler would believe those rather than the files.
+    // In another folder than the existing declarations, which the compiler would prefer to the files.
     const files = namesIn(MODULE, ".js");
     for (const name of files) copyFileSync(join(MODULE, name), join(folder, name));
-    const complaints = compile(folder, files, {
+    const errors = compile(folder, files, {
       allowJs: true,
       checkJs: true,
       declaration: true,
@@ -74,6 +74,6 @@ export function declare() {
       paths: { ...STRICT.paths, "socket.io-client": [SOCKET_IO] },
     });
     const declarations = namesIn(folder, ".d.ts").map((name) => [name, readFileSync(join(folder, name), "utf8")]);
-    return { complaints, declarations: new Map(declarations) };
+    return { errors, declarations: new Map(declarations) };
   });
 }

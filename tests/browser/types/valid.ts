@@ -13,7 +13,7 @@ const url = "https://signal.example.com";
 /** Any of the protocols is accepted. */
 export const protocols: Signaling[] = [
   new SocketIoSignaling({ userId, name }),
-  new EnvelopeSignaling({ url, userId, name, token: "of one's own application" }),
+  new EnvelopeSignaling({ url, userId, name, token: "a token of the application" }),
   new TopicSignaling({ url, name }),
   new SessionSignaling({ url }),
 ];
@@ -32,7 +32,7 @@ export async function call(signaling: Signaling, media: MediaStream, show: (id: 
 
   const away: string[] = [];
   signaling.addEventListener("user-away", ({ detail }: CustomEvent<User>) => away.push(detail.userId), { once: true });
-  signaling.addEventListener("online", ({ detail: { recovered } }) => console.log(recovered ? "as if nothing had been" : "joined again"));
+  signaling.addEventListener("online", ({ detail: { recovered } }) => console.log(recovered ? "resumed" : "joined again"));
   signaling.addEventListener("ended", ({ detail }) => console.log(detail.code, detail.retryAfterMs ?? 0));
   try {
     const { users } = await signaling.join("lobby");
@@ -43,7 +43,7 @@ export async function call(signaling: Signaling, media: MediaStream, show: (id: 
   }
 }
 
-export function large(media: MediaStream, show: (id: string, stream: MediaStream | null, layer: number | null) => void) {
+export function callThroughSfu(media: MediaStream, show: (id: string, stream: MediaStream | null, layer: number | null) => void) {
   const signaling = new EnvelopeSignaling({ userId, name, metadata: { media: "sfu" } });
   const sfu = new Sfu({ signaling, Device });
   sfu.send({ audio: media.getAudioTracks()[0] ?? null }, { audio: false });
@@ -53,7 +53,7 @@ export function large(media: MediaStream, show: (id: string, stream: MediaStream
   return signaling.join("lobby");
 }
 
-export async function one(signaling: Signaling, targetId: string) {
+export async function connectPeer(signaling: Signaling, targetId: string) {
   const peer = new Peer({ outgoing: new MediaStream(), renewIceServers: () => signaling.iceServers() });
   peer.addEventListener("description", ({ detail }) => signaling.offer(targetId, detail, { note: "mine" }));
   peer.addEventListener("candidate", ({ detail }) => signaling.candidate(targetId, detail));

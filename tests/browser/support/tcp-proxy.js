@@ -1,56 +1,56 @@
 /**
- * A telephone line that can be cut, or fall silent: a TCP proxy in front of the server.
+ * A TCP proxy in front of the server that resets its connections, or forwards nothing for a while.
  */
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-/** @param {number} port where the server listens */
-export async function openLine(port) {
+/** Starts a proxy on a free port. @param {number} port of the server */
+export async function openProxy(port) {
   const sockets = new Set();
-  /** Those that came while nothing passed; null while all does. @type {import("node:net").Socket[] | null} */
+  /** Connections accepted while the proxy is blocked; null while it is not. @type {import("node:net").Socket[] | null} */
   let waiting = null;
-  const keep = (socket) => {
+  const track = (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
-    socket.on("error", () => {}); // Cutting is what this is for.
+    socket.on("error", () => {}); // Resets are expected.
   };
-  const put = (near) => {
+  const forward = (near) => {
     const far = connect(port, "127.0.0.1");
-    keep(far);
+    track(far);
     near.pipe(far).pipe(near);
     near.on("close", () => far.resetAndDestroy());
     far.on("close", () => near.resetAndDestroy());
   };
   const proxy = createServer((near) => {
-    keep(near);
+    track(near);
     if (waiting) waiting.push(near);
-    else put(near);
+    else forward(near);
   }).listen(0, "127.0.0.1");
   await once(proxy, "listening");
   return {
     url: `http://127.0.0.1:${proxy.address().port}`,
     port: proxy.address().port,
-    /** Forwards nothing from now on, and closes nothing: open connections never receive data again. */
-    fallSilent() {
+    /** Stops forwarding without closing anything: open connections never receive data again. */
+    block() {
       waiting = [];
       for (const socket of sockets) {
         socket.removeAllListeners("close");
         socket.unpipe().removeAllListeners("data").pause();
       }
     },
-    /** New connections are put through again, and so are those that were begun meanwhile. */
-    speak() {
-      const begun = waiting;
+    /** Forwards new connections again, and those accepted while the proxy was blocked. */
+    unblock() {
+      const accepted = waiting;
       waiting = null;
-      for (const near of begun) if (!near.destroyed) put(near);
+      for (const near of accepted) if (!near.destroyed) forward(near);
     },
     /** Resets all connections in both directions, without a close frame; new ones are forwarded. */
-    cut() {
+    reset() {
       for (const socket of sockets) socket.resetAndDestroy();
     },
     async close() {
       proxy.close();
-      this.cut();
+      this.reset();
       await once(proxy, "close");
     },
   };

@@ -1,63 +1,63 @@
 /**
- * A way for datagrams that can be narrow, and lose some: a UDP proxy in front of the media server. Each client has a socket of its own
- * on the far side, for the server knows clients by their addresses.
+ * A UDP proxy in front of the media server that limits bandwidth and drops datagrams. Each client has its own socket towards the server,
+ * which identifies clients by their addresses.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { freeUdpPort } from "./turn.js";
 
-/** How much waits at a narrow place, at the most; what comes besides is lost, as with a router. */
+/** Maximum delay of the queue of a limited link, in milliseconds; further datagrams are dropped, as by a router. */
 const QUEUE_MS = 300;
 
-export async function openPath() {
+export async function openUdpProxy() {
   const near = createSocket("udp4").bind(0, "127.0.0.1");
   await once(near, "listening");
   const port = await freeUdpPort();
-  /** By the client's own port. @type {Map<number, { far: import("node:dgram").Socket, lane: Lane }>} */
+  /** By the port of the client. @type {Map<number, { far: import("node:dgram").Socket, link: Link }>} */
   const clients = new Map();
-  const admit = (own) => {
+  const open = (client) => {
     const far = createSocket("udp4").bind(0, "127.0.0.1");
-    const lane = new Lane((datagram) => near.send(datagram, own, "127.0.0.1"));
-    far.on("message", (datagram) => lane.take(datagram));
-    const client = { far, lane };
-    clients.set(own, client);
-    return client;
+    const link = new Link((datagram) => near.send(datagram, client, "127.0.0.1"));
+    far.on("message", (datagram) => link.send(datagram));
+    const sockets = { far, link };
+    clients.set(client, sockets);
+    return sockets;
   };
   near.on("message", (datagram, from) => {
-    const { far } = clients.get(from.port) ?? admit(from.port);
+    const { far } = clients.get(from.port) ?? open(from.port);
     far.send(datagram, port, "127.0.0.1");
   });
   return {
-    /** For the server. */
+    /** Settings of the server. */
     settings: { SFU_PORT: String(port), SFU_ANNOUNCED_ADDRESS: `127.0.0.1:${near.address().port}` },
     /**
-     * What comes to one client, from now on.
-     * @param {number} port the one that the server sees it come from, as its statistics have it
-     * @param {{ bitsPerSecond?: number, losesEach?: number }} to by default, all that there is
+     * Limits the datagrams to one client from now on.
+     * @param {number} port source port of the client towards the server, as in its statistics
+     * @param {{ bitsPerSecond?: number, dropEvery?: number }} to without fields: no limit
      */
     limit(port, to) {
-      [...clients.values()].find(({ far }) => far.address().port === port).lane.limit(to);
+      [...clients.values()].find(({ far }) => far.address().port === port).link.limit(to);
     },
     close() {
       near.close();
-      for (const { far, lane } of clients.values()) {
+      for (const { far, link } of clients.values()) {
         far.close();
-        lane.close();
+        link.close();
       }
     },
   };
 }
 
-/** One datagram after the other, each as long under way as its size takes. */
-class Lane {
+/** A link with a queue: sends one datagram after the other, at the given bandwidth. */
+class Link {
   #deliver;
   #bitsPerSecond = Infinity;
-  #losesEach = Infinity;
-  #taken = 0;
+  #dropEvery = Infinity;
+  #received = 0;
   /** @type {Buffer[]} */
   #waiting = [];
   #waitingBits = 0;
-  /** When the first of those began to be sent. */
+  /** Time at which the transmission of the first waiting datagram began. */
   #began = 0;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
@@ -67,17 +67,17 @@ class Lane {
     this.#deliver = deliver;
   }
 
-  limit({ bitsPerSecond = Infinity, losesEach = Infinity }) {
+  limit({ bitsPerSecond = Infinity, dropEvery = Infinity }) {
     this.#bitsPerSecond = bitsPerSecond;
-    this.#losesEach = losesEach;
+    this.#dropEvery = dropEvery;
     this.#began = performance.now();
     this.#run();
   }
 
   /** @param {Buffer} datagram */
-  take(datagram) {
+  send(datagram) {
     const bits = datagram.length * 8;
-    if (++this.#taken % this.#losesEach === 0) return;
+    if (++this.#received % this.#dropEvery === 0) return;
     if (this.#waitingBits + bits > (this.#bitsPerSecond * QUEUE_MS) / 1000) return;
     if (!this.#waiting.length) this.#began = performance.now();
     this.#waiting.push(datagram);
