@@ -1,4 +1,5 @@
-//! A listening socket of a service manager: no connection is refused during a restart.
+//! Socket activation: while a service manager holds the listening socket, a restart refuses no
+//! connection.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -13,9 +14,9 @@ use crate::support::program::{Program, parlor};
 use crate::support::protocol_peer::message;
 use crate::support::server::LIMIT;
 
-/// The program as a service manager starts it: with the socket as its file 3, and its own process
-/// id in the environment.
-fn handed(socket: impl Into<OwnedFd>) -> Command {
+/// Starts the program as a service manager does: with the socket as file descriptor 3, and its own
+/// process id in the environment.
+fn command_with_socket(socket: impl Into<OwnedFd>) -> Command {
     let mut command = Command::new("sh");
     let script =
         r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$PARLOR" --port=1"#;
@@ -28,8 +29,8 @@ fn handed(socket: impl Into<OwnedFd>) -> Command {
     command
 }
 
-/// Connects, and says what the server says first, or why it does not.
-async fn visit(address: SocketAddr) -> Result<(), String> {
+/// Connects, and returns the first message of the server, or the reason of the failure.
+async fn connect(address: SocketAddr) -> Result<(), String> {
     let connecting = tokio_tungstenite::connect_async(format!("ws://{address}/ws/t"));
     let (mut socket, _) = connecting.await.map_err(|error| error.to_string())?;
     match message(&mut socket).await {
@@ -37,7 +38,7 @@ async fn visit(address: SocketAddr) -> Result<(), String> {
         other => return Err(format!("{other:?}")),
     }
     let MaybeTlsStream::Plain(stream) = socket.get_ref() else { panic!("no TLS here") };
-    // Thousands of closed connections would keep their ports for a minute.
+    // With FIN, thousands of closed connections would keep their ports for a minute.
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     Ok(())
 }
@@ -46,9 +47,9 @@ async fn visit(address: SocketAddr) -> Result<(), String> {
 async fn restart_refuses_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let first = Program::start(handed(listener.try_clone().unwrap()));
-    assert_eq!(first.address(), address, "not that of the settings");
-    // Someone whom a shutdown takes its time for.
+    let first = Program::start(command_with_socket(listener.try_clone().unwrap()));
+    assert_eq!(first.address(), address, "not the address of the settings");
+    // A client that delays the shutdown.
     let mut staying =
         tokio_tungstenite::connect_async(format!("ws://{address}/ws/t")).await.unwrap().0;
     message(&mut staying).await.unwrap();
@@ -59,7 +60,7 @@ async fn restart_refuses_no_connection() {
             let (visits, done) = (Arc::clone(&visits), Arc::clone(&done));
             tokio::spawn(async move {
                 while !done.load(Ordering::SeqCst) {
-                    visit(address).await?;
+                    connect(address).await?;
                     visits.fetch_add(1, Ordering::SeqCst);
                 }
                 Ok::<(), String>(())
@@ -69,7 +70,11 @@ async fn restart_refuses_no_connection() {
     let more = async |than: usize| {
         let end = Instant::now() + LIMIT;
         while visits.load(Ordering::SeqCst) < than {
-            assert!(Instant::now() < end, "visits go on: {}", visits.load(Ordering::SeqCst));
+            assert!(
+                Instant::now() < end,
+                "connections continue: {}",
+                visits.load(Ordering::SeqCst)
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -79,8 +84,8 @@ async fn restart_refuses_no_connection() {
         running.signal("TERM");
         let ended = tokio::task::spawn_blocking(move || running.ended()).await.unwrap();
         assert_eq!(ended.code(), Some(0));
-        // The gap in which no process accepts.
-        let next = handed(listener.try_clone().unwrap());
+        // The interval in which no process accepts.
+        let next = command_with_socket(listener.try_clone().unwrap());
         running = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
         more(visits.load(Ordering::SeqCst) + 20).await;
     }
@@ -97,9 +102,9 @@ async fn restart_refuses_no_connection() {
 async fn request_on_an_open_connection_is_not_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let first = Program::start(handed(listener.try_clone().unwrap()));
-    // A browser keeps its connections open. This one will be asked for again, while the others are
-    // sent away.
+    let first = Program::start(command_with_socket(listener.try_clone().unwrap()));
+    // A browser keeps its connections open. This one sends another request while the server closes
+    // the others.
     let http = reqwest::Client::new();
     assert_eq!(http.get(format!("http://{address}/healthz")).send().await.unwrap().status(), 200);
     let mut staying = Vec::new();
@@ -116,7 +121,7 @@ async fn request_on_an_open_connection_is_not_refused() {
     let late = tokio::spawn(late);
     futures_util::future::join_all(staying).await;
     assert_eq!(tokio::task::spawn_blocking(move || first.ended()).await.unwrap().code(), Some(0));
-    let next = handed(listener.try_clone().unwrap());
+    let next = command_with_socket(listener.try_clone().unwrap());
     let next = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
     assert_eq!(late.await.unwrap().unwrap().status(), 200);
     next.signal("TERM");
@@ -127,7 +132,7 @@ async fn request_on_an_open_connection_is_not_refused() {
 fn inherited_socket_of_another_kind_prevents_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let output = handed(connected).output().unwrap();
+    let output = command_with_socket(connected).output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{printed}");
     assert!(

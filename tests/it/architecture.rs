@@ -1,4 +1,5 @@
-//! Which module may name which, checked by reading the source: see `ARCHITECTURE.md`.
+//! Checks which modules and libraries each source file names, by reading the source: see
+//! `ARCHITECTURE.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -93,10 +94,10 @@ const FORBIDDEN: [(&str, &[&str]); 7] = [
     ),
 ];
 
-/// The part of the cluster with a socket and a clock.
+/// The part of the cluster with sockets and clocks.
 const WITH_SOCKET: &str = "src/cluster/redis";
 
-/// Every module of the crate that another may name, and why. What is not listed fails.
+/// The modules that each module may name, with the reason. All others fail the test.
 const EDGES: &[(&str, &[(&str, &str)])] = &[
     (
         "auth",
@@ -252,10 +253,10 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// Modules whose files name each other in one direction only.
+/// Modules whose files form no cycle.
 const WITHOUT_FILE_CYCLES: [&str; 2] = ["config", "session"];
 
-/// Files that alone may name a library.
+/// Libraries that only these files may name.
 const ONLY_IN: [(&str, &[&str]); 8] = [
     ("redis::", &["src/cluster", "src/server/cluster.rs", "src/http"]),
     ("str0m", &["src/sfu", "src/telemetry.rs"]),
@@ -273,8 +274,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every source file under a path prefix such as `src/room`, by its path from the root; files of
-/// tests alone left out.
+/// Returns the source files under a path prefix such as `src/room`, by their paths from the root,
+/// without those that only contain tests.
 fn sources(prefix: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("src")];
@@ -297,7 +298,7 @@ fn sources(prefix: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The lines of code: no comments, no tests.
+/// Returns the lines of code of a file: no comments, no tests.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]")).enumerate();
     lines
@@ -320,13 +321,13 @@ fn layers_use_only_lower_layers() {
     }
 }
 
-/// The module of the crate that a source file belongs to.
+/// Returns the module that a source file belongs to.
 fn module_of(file: &str) -> &str {
     let path = file.strip_prefix("src/").unwrap();
     path.split(['/', '.']).next().unwrap()
 }
 
-/// The names that follow a path prefix such as `crate::`, in braces too.
+/// Returns the names that follow a path prefix such as `crate::`, also in braces.
 fn names_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
     let mut names = Vec::new();
@@ -378,7 +379,7 @@ fn listed_modules_form_no_cycle() {
     assert_no_cycle(&graph.collect());
 }
 
-/// Takes away, again and again, what names nothing that is left.
+/// Removes nodes without outgoing edges until none is left; fails if there is a cycle.
 fn assert_no_cycle(graph: &BTreeMap<String, BTreeSet<String>>) {
     let mut left = graph.clone();
     loop {
@@ -392,8 +393,8 @@ fn assert_no_cycle(graph: &BTreeMap<String, BTreeSet<String>>) {
     assert!(left.is_empty(), "in a cycle, or above one: {left:#?}");
 }
 
-/// Which files of a module name which; a name that the module's own file re-exports stands for the
-/// file that defines it.
+/// Returns the files that each file of a module names. A name that the module's own file re-exports
+/// counts as the file that defines it.
 fn files_of(module: &str) -> BTreeMap<String, BTreeSet<String>> {
     let (own, folder) = (format!("src/{module}.rs"), format!("src/{module}/"));
     let path = format!("crate::{}::", module.replace('/', "::"));

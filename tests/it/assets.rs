@@ -19,7 +19,7 @@ async fn get(program: &Program, path: &str, headers: &[(header::HeaderName, &str
     request.send().await.unwrap()
 }
 
-fn of(response: &Response, name: header::HeaderName) -> &str {
+fn header_of(response: &Response, name: header::HeaderName) -> &str {
     response.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
 }
 
@@ -27,9 +27,9 @@ fn of(response: &Response, name: header::HeaderName) -> &str {
 async fn embedded_files_are_compressed_and_cached_by_hash() {
     let program = start(&[]);
     let page = get(&program, "/", &[]).await;
-    assert!(of(&page, header::CONTENT_TYPE).starts_with("text/html"));
-    assert_eq!(of(&page, header::CACHE_CONTROL), "no-cache");
-    assert!(of(&page, header::CONTENT_SECURITY_POLICY).contains("default-src 'self'"));
+    assert!(header_of(&page, header::CONTENT_TYPE).starts_with("text/html"));
+    assert_eq!(header_of(&page, header::CACHE_CONTROL), "no-cache");
+    assert!(header_of(&page, header::CONTENT_SECURITY_POLICY).contains("default-src 'self'"));
     let text = page.text().await.unwrap();
     let script = text
         .split('"')
@@ -38,14 +38,14 @@ async fn embedded_files_are_compressed_and_cached_by_hash() {
         .to_owned();
 
     let plain = get(&program, &script, &[]).await;
-    assert_eq!(of(&plain, header::CONTENT_ENCODING), "");
-    assert!(of(&plain, header::CACHE_CONTROL).contains("immutable"));
+    assert_eq!(header_of(&plain, header::CONTENT_ENCODING), "");
+    assert!(header_of(&plain, header::CACHE_CONTROL).contains("immutable"));
     let length = plain.text().await.unwrap().len();
     for (accepted, coding) in [("gzip, br", "br"), ("gzip", "gzip")] {
         let response = get(&program, &script, &[(header::ACCEPT_ENCODING, accepted)]).await;
-        assert_eq!(of(&response, header::CONTENT_ENCODING), coding);
-        assert_eq!(of(&response, header::VARY), "accept-encoding");
-        let tag = of(&response, header::ETAG).to_owned();
+        assert_eq!(header_of(&response, header::CONTENT_ENCODING), coding);
+        assert_eq!(header_of(&response, header::VARY), "accept-encoding");
+        let tag = header_of(&response, header::ETAG).to_owned();
         assert!(response.bytes().await.unwrap().len() < length * 2 / 3);
         let known = [(header::ACCEPT_ENCODING, accepted), (header::IF_NONE_MATCH, tag.as_str())];
         let again = get(&program, &script, &known).await;
@@ -56,7 +56,7 @@ async fn embedded_files_are_compressed_and_cached_by_hash() {
     // A page of an earlier version gets the current file, which its browser must not keep.
     let earlier = get(&program, "/assets/0123456789abcdef/app.js", &[]).await;
     assert_eq!(earlier.status(), StatusCode::OK);
-    assert_eq!(of(&earlier, header::CACHE_CONTROL), "no-cache");
+    assert_eq!(header_of(&earlier, header::CACHE_CONTROL), "no-cache");
     for path in [
         "/assets/0/package.json",
         "/assets/0/../Cargo.toml",

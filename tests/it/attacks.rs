@@ -3,7 +3,7 @@
 //!
 //! During an attack, bystanders hold calls over every protocol. Each call must succeed, and be
 //! quick where that is asserted. Afterwards the server is empty, and none of its tasks has
-//! panicked: see [`besieged`](crate::support::besieged).
+//! panicked: see [`attacked`](crate::support::attacked).
 
 mod accounting;
 mod connections;
@@ -29,7 +29,7 @@ mod upgrades;
 /// WebSocket endpoints of all protocols; connecting to the topic already joins.
 const ENDPOINTS: [&str; 4] = [SOCKET_IO, "/signal", "/ws", "/ws/attacked"];
 
-/// The only one of them whose close codes the library chooses.
+/// The only endpoint whose close codes the library chooses.
 const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// Some attacks need more messages than one connection may send.

@@ -51,19 +51,29 @@ fn server() -> TestServer {
     TestServer::with(&[&issuer().flag()])
 }
 
-/// Asserts that a client with this token is admitted, in the room `r`.
-async fn lets_in(server: &TestServer, protocol: Protocol, what: &str, token: &str) -> Entered {
+/// Asserts that a client with this token is admitted to the room `r`; returns its connection.
+async fn assert_admitted(
+    server: &TestServer,
+    protocol: Protocol,
+    what: &str,
+    token: &str,
+) -> Entered {
     let entered = enter(server, protocol, "r", Some(token), json!({})).await;
     entered.unwrap_or_else(|refusal| panic!("{protocol:?}: {what} is refused: {refusal}"))
 }
 
 /// Asserts that a client with this token is admitted, and closes it.
-async fn is_good(server: &TestServer, protocol: Protocol, what: &str, token: &str) {
-    close(lets_in(server, protocol, what, token).await).await;
+async fn assert_admitted_and_close(
+    server: &TestServer,
+    protocol: Protocol,
+    what: &str,
+    token: &str,
+) {
+    close(assert_admitted(server, protocol, what, token).await).await;
 }
 
-/// Asserts that a client is refused with the same reply, whatever is wrong with its token.
-async fn is_refused(server: &TestServer, protocol: Protocol, what: &str, token: Option<&str>) {
+/// Asserts that a client is refused with the same reply, whatever the error of its token.
+async fn assert_refused(server: &TestServer, protocol: Protocol, what: &str, token: Option<&str>) {
     let refusal = enter(server, protocol, "r", token, json!({})).await.err();
     let refusal = refusal.unwrap_or_else(|| panic!("{protocol:?}: {what} was admitted"));
     let reply = if protocol == Protocol::SocketIo {
@@ -98,7 +108,7 @@ async fn close(entered: Entered) {
     while next_reply(&mut socket).await != "end" {}
 }
 
-/// Waits until the server has ended a connection: its last word before that.
+/// Waits until the server has ended a connection, and returns the last message.
 async fn ended(entered: &mut Entered) -> Option<String> {
     let mut last = None;
     loop {

@@ -28,7 +28,7 @@ impl File {
         file
     }
 
-    /// As one should: beside it, then in its place.
+    /// Replaces the file atomically: writes another file, and renames it.
     fn replace(&self, text: &str) {
         let beside = self.0.with_extension("new");
         std::fs::write(&beside, text).unwrap();
@@ -50,13 +50,13 @@ fn set(issuers: &[&Issuer]) -> String {
     json!({ "keys": issuers.iter().map(|issuer| issuer.jwk()).collect::<Vec<_>>() }).to_string()
 }
 
-async fn takes(server: &TestServer, issuer: &Issuer) -> bool {
+async fn accepts(server: &TestServer, issuer: &Issuer) -> bool {
     connect_socketio(server, Some(&issuer.token("ann", &json!({})))).await.is_ok()
 }
 
-/// Waits until a server has read a file again.
-async fn until_it_is_accepted(server: &TestServer, issuer: &Issuer) {
-    let waiting = async { while !takes(server, issuer).await {} };
+/// Waits until a server has reloaded a file.
+async fn wait_until_accepted(server: &TestServer, issuer: &Issuer) {
+    let waiting = async { while !accepts(server, issuer).await {} };
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the file is read again");
 }
 
@@ -67,7 +67,7 @@ async fn token_selects_its_key_in_the_set() {
     let server = TestServer::with(&[&format!("--jwt-jwks={}", file.path())]);
     let [rsa, ec, ed] = keys;
     for issuer in [&rsa, &ec, &ed] {
-        assert!(takes(&server, issuer).await, "{:?}", issuer.algorithm);
+        assert!(accepts(&server, issuer).await, "{:?}", issuer.algorithm);
     }
     for (what, issuer) in [
         ("a name that is not in the set", rsa.named("x")),
@@ -75,7 +75,7 @@ async fn token_selects_its_key_in_the_set() {
         ("no name, where there are several", ed.nameless()),
         ("the name of a key, and a secret", Issuer::secret(SECRET).named("r")),
     ] {
-        assert!(!takes(&server, &issuer).await, "{what}");
+        assert!(!accepts(&server, &issuer).await, "{what}");
     }
     server.finish().await;
 }
@@ -85,15 +85,15 @@ async fn key_set_is_reloaded_when_it_changes() {
     let (old, new, newest) = (Issuer::ed().named("old"), Issuer::ec().named("new"), Issuer::ed());
     let file = File::new("rotated.json", &set(&[&old]));
     let server = TestServer::with(&[&format!("--jwt-jwks={}", file.path())]);
-    assert!(takes(&server, &old).await);
-    assert!(!takes(&server, &new).await);
+    assert!(accepts(&server, &old).await);
+    assert!(!accepts(&server, &new).await);
     file.replace(&set(&[&old, &new]));
-    until_it_is_accepted(&server, &new).await;
-    assert!(takes(&server, &old).await);
+    wait_until_accepted(&server, &new).await;
+    assert!(accepts(&server, &old).await);
     file.replace(&set(&[&newest]));
-    // The only key of a set needs no name.
-    until_it_is_accepted(&server, &newest).await;
-    assert!(!takes(&server, &old).await);
+    // A set with a single key needs no key id.
+    wait_until_accepted(&server, &newest).await;
+    assert!(!accepts(&server, &old).await);
     server.finish().await;
 }
 
@@ -103,7 +103,7 @@ fn invalid_key_set_changes_nothing() {
     let file = File::new("broken.json", &set(&[&old]));
     let keys = Arc::new(KeySet::read(file.path().as_ref()).unwrap());
     let verifier = Verifier::new(Keys::Set(Arc::clone(&keys)), None, Vec::new());
-    let takes = |issuer: &Issuer| {
+    let verifies = |issuer: &Issuer| {
         verifier.verify(&issuer.token("ann", &json!({})), SystemTime::now()).is_ok()
     };
     for broken in [
@@ -115,14 +115,14 @@ fn invalid_key_set_changes_nothing() {
     ] {
         file.replace(broken);
         keys.refresh();
-        assert!(takes(&old), "{broken}");
+        assert!(verifies(&old), "{broken}");
     }
     std::fs::remove_file(&file.0).unwrap();
     keys.refresh();
-    assert!(takes(&old));
+    assert!(verifies(&old));
     file.replace(&set(&[&new]));
     keys.refresh();
-    assert!(takes(&new) && !takes(&old));
+    assert!(verifies(&new) && !verifies(&old));
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn unusable_keys_do_not_invalidate_a_set() {
     ] });
     let file = File::new("odd.json", &odd.to_string());
     let server = TestServer::with(&[&format!("--jwt-jwks={}", file.path())]);
-    assert!(takes(&server, &issuer).await);
+    assert!(accepts(&server, &issuer).await);
     server.finish().await;
 }
 
@@ -184,10 +184,10 @@ fn contradicting_settings_prevent_the_start_with_one_line() {
         );
         assert!(!printed.contains(SECRET) && !printed.contains("MC4CAQ"), "{printed}");
     }
-    // As a flag: an empty variable is one that is not set.
+    // As a flag: an empty variable counts as unset.
     let empty = parlor(&["check", "--jwt-secret="], &[]);
     assert_eq!(empty.status.code(), Some(2), "{empty:?}");
-    // PEM itself, with line breaks or with what stands for them in many files.
+    // PEM itself, with line breaks or with the `\n` of many files.
     for pem in [ec.public.clone(), ec.public.replace('\n', "\\n")] {
         assert_eq!(parlor(&["check"], &[("JWT_PUBLIC_KEY", &pem)]).status.code(), Some(0));
     }
@@ -237,7 +237,7 @@ async fn token_of_the_token_command_is_accepted() {
     }
 }
 
-/// Wherever a token may stand, and however it is refused.
+/// The log contains no token, wherever it was sent and however it was refused.
 #[tokio::test]
 async fn no_token_and_no_secret_is_logged() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_parlor"))
@@ -318,7 +318,7 @@ async fn no_token_and_no_secret_is_logged() {
     child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(log.contains("token refused") && log.contains("joined"), "{log}");
     for token in bad.iter().chain([&good]) {
-        // None of its three parts; the first is the same for all, and says nothing.
+        // None of its three parts; the first is the same for all tokens.
         for part in token.split('.').skip(1).filter(|part| part.len() > 4) {
             assert!(!log.contains(part), "{part} in {log}");
         }
@@ -326,7 +326,7 @@ async fn no_token_and_no_secret_is_logged() {
     assert!(!log.contains(SECRET) && !log.contains("a secret of the turn servers"), "{log}");
 }
 
-/// Any JSON that a claim may be.
+/// Returns any JSON that a claim may have.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

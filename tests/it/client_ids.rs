@@ -10,7 +10,7 @@ const FORMER: [(Transport, u8); 2] = [(Transport::Polling, 3), (Transport::WebSo
 
 /// The arguments of the next event of a name.
 async fn event(engine: &mut Engine, name: &str) -> Value {
-    let packet = engine.expect_event(&format!("[\"{name}\"")).await.expect("the event comes");
+    let packet = engine.expect_event(&format!("[\"{name}\"")).await.expect("the event is received");
     let start = packet.find(&format!("[\"{name}\"")).expect("it is an event");
     let mut values = serde_json::Deserializer::from_str(&packet[start..]).into_iter::<Value>();
     values.next().expect("an array").expect("it is JSON")
@@ -35,7 +35,7 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
         assert!(owner.send(format!(r#"42["join-room","r","{sid}"]"#)).await);
         let own = event(&mut owner, "room-joined").await[1].clone();
         let connection = own["socketId"].as_str().unwrap().to_owned();
-        assert_eq!(own["userId"], connection.as_str(), "a session id counts as no user id");
+        assert_eq!(own["userId"], connection.as_str(), "a session id is not a user id");
 
         let mut other = Client::joined(&server, "r", "ann").await;
         let forms = [sid.clone(), format!("/chat#{sid}"), format!("{sid}.node-1")];
@@ -54,7 +54,7 @@ async fn the_session_id_of_a_2_x_client_never_reaches_another_client() {
         assert!(owner.send(format!(r#"42["offer",{message}]"#)).await);
         let observed = wait_for(&mut other, "offer").await;
         assert!(!observed.to_string().contains(&sid), "{observed}");
-        // Later peers get the metadata.
+        // Peers that join later get the metadata.
         assert!(owner.send(format!(r#"42["join-room",{{"roomId":"s","name":"{sid}"}}]"#)).await);
         let list = event(&mut owner, "room-joined").await;
         assert_eq!(list[1]["roomId"], "s");
@@ -95,7 +95,7 @@ async fn connection_id_of_another_is_refused_as_user_id() {
         assert_eq!((&observed["offer"], &observed["from"]), (&json!("for bob"), &json!(ann.id)));
     }
     let answer = ann.ask("offer", json!({ "targetSocketId": "bob", "offer": 1 })).await;
-    assert_eq!(answer["code"], "TARGET_NOT_FOUND", "a peer id is no connection id");
+    assert_eq!(answer["code"], "TARGET_NOT_FOUND", "a peer id is not a connection id");
     for client in [ann, bob, mallory] {
         client.close().await;
     }

@@ -64,7 +64,7 @@ async fn dropped_connection_is_announced_once() {
     ann.next_event("room-users").await;
     let bob = Client::joined(&server, "r", "bob").await;
     ann.next_event("user-joined").await;
-    // Not closed: reset.
+    // Reset instead of closed.
     let MaybeTlsStream::Plain(stream) = bob.into_socket().into_inner() else {
         panic!("no TLS here")
     };
@@ -109,7 +109,7 @@ async fn silent_client_is_detected_by_its_heartbeat() {
     let server = TestServer::with(&["--ping-interval-ms=100", "--ping-timeout-ms=100"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
-    // Kept open and never read again.
+    // The connection stays open, and the client stops reading.
     let bob = Client::joined(&server, "r", "bob").await;
     ann.next_event("user-joined").await;
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "timeout");
@@ -121,8 +121,8 @@ async fn silent_client_is_detected_by_its_heartbeat() {
 #[tokio::test]
 async fn polling_session_without_connect_is_closed() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
-    // Half a head, a silent connection, a handshake that goes no further, and a polling one that
-    // does not.
+    // Half a request head, an idle connection, an incomplete handshake, and a polling session
+    // without CONNECT.
     let mut half = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     half.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     let silent = tokio::net::TcpStream::connect(server.address()).await.unwrap();
@@ -149,7 +149,7 @@ async fn shutdown_notifies_and_closes_every_connection() {
     assert!(stopping.await.unwrap());
 }
 
-/// A polling connection that has not connected to the namespace yet: its session id.
+/// Opens a polling session without CONNECT; returns its session id.
 async fn open_by_polling(server: &TestServer, http: &reqwest::Client) -> String {
     let open = http
         .get(server.url("/socket.io/?EIO=4&transport=polling"))
@@ -171,7 +171,7 @@ async fn unfinished_upgrade_keeps_the_connection() {
     let poll = server.url(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
     http.post(&poll).body("40").send().await.unwrap();
 
-    // The handshake is answered, and then nothing comes.
+    // The handshake is answered, and nothing follows.
     let mut upgrade = websocket(&server, &format!("EIO=4&sid={sid}")).await;
     let connected = loop {
         let body = http.get(&poll).send().await.unwrap().text().await.unwrap();
@@ -197,7 +197,7 @@ async fn unfinished_upgrade_keeps_the_connection() {
     upgrade.send(Message::text("5")).await.unwrap();
     upgrade.send(Message::text(r#"422["leave-room"]"#)).await.unwrap();
     assert_eq!(text(&mut upgrade).await, r#"432[{"ok":true,"success":true}]"#);
-    // A second WebSocket with the same session id gets nowhere.
+    // A second WebSocket with the same session id is refused.
     let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={sid}", server.address());
     assert!(tokio_tungstenite::connect_async(url).await.is_err());
     upgrade.close(None).await.unwrap();
@@ -218,8 +218,8 @@ async fn closed_poll_ends_its_connection() {
     while !http.get(&poll).send().await.unwrap().text().await.unwrap().contains("40{") {}
     http.post(&poll).body(r#"42["join-room","r","bob"]"#).send().await.unwrap();
     ann.next_event("user-joined").await;
-    // The queue is fetched, a further poll is pending, and a round trip on another connection shows
-    // that it was read.
+    // The queue is fetched and a further poll is pending; a round trip on another connection proves
+    // that the server has read it.
     http.get(&poll).send().await.unwrap();
     let mut waiting = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     let path = poll.strip_prefix(&server.url("")).unwrap();

@@ -1,7 +1,7 @@
 //! A panic in the handling of a message ends one connection and nothing else.
 //!
-//! The panic is in the log: it is written in the middle of the handling, after the room has changed
-//! and before any peer is notified.
+//! The panic is injected by the log: the server logs in the middle of the handling, after the room
+//! has changed and before any peer is notified.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,8 +21,8 @@ use crate::support::outbox::{Nowhere, session};
 use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, Received, message, open};
 use crate::support::scrape::Scrape;
 
-/// Panics once, at a message.
-struct Bomb {
+/// Panics once, when a message is logged.
+struct PanicLayer {
     at: &'static str,
     is_armed: Arc<AtomicBool>,
 }
@@ -35,7 +35,7 @@ impl Visit for Is<'_> {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Bomb {
+impl<S: Subscriber> Layer<S> for PanicLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut is = Is(self.at, false);
         event.record(&mut is);
@@ -43,17 +43,17 @@ impl<S: Subscriber> Layer<S> for Bomb {
     }
 }
 
-/// Puts a bomb into the log of this thread, on which the server runs, too.
-fn bomb(at: &'static str) -> (Arc<AtomicBool>, DefaultGuard) {
+/// Installs a panicking subscriber on this thread, on which the server runs, too.
+fn panic_when_logged(at: &'static str) -> (Arc<AtomicBool>, DefaultGuard) {
     let is_armed = Arc::new(AtomicBool::new(false));
-    let bomb = Bomb { at, is_armed: Arc::clone(&is_armed) };
-    (is_armed, tracing::subscriber::set_default(tracing_subscriber::registry().with(bomb)))
+    let layer = PanicLayer { at, is_armed: Arc::clone(&is_armed) };
+    (is_armed, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
 }
 
 #[tokio::test]
 async fn panic_in_a_join_ends_the_connection_and_leaves_no_ghost() {
     for protocol in PROTOCOLS {
-        let (is_armed, _guard) = bomb("joined");
+        let (is_armed, _guard) = panic_when_logged("joined");
         let server = TestServer::start();
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
         let (path, join) = Peer::joining(protocol, "r", "bob");
@@ -64,12 +64,12 @@ async fn panic_in_a_join_ends_the_connection_and_leaves_no_ghost() {
         }
         Peer::send_all(&mut socket, join).await;
         Peer::ended(socket).await;
-        assert!(!is_armed.load(Ordering::SeqCst), "{protocol:?}: the panic happened");
+        assert!(!is_armed.load(Ordering::SeqCst), "{protocol:?}: the handling has panicked");
         server
             .until("the failed peer is removed", |held| held.peers == 1 && held.sessions == 1)
             .await;
         assert_eq!(Scrape::of(&server).await.count("parlor_panics_total"), 1);
-        // All goes on for the others.
+        // Other clients are not affected.
         if protocol.announces_peers() {
             assert!(matches!(ann.next_event().await, Received::Left(_)), "{protocol:?}");
         }
@@ -89,7 +89,7 @@ async fn panic_in_a_join_ends_the_connection_and_leaves_no_ghost() {
 
 #[tokio::test]
 async fn panic_in_a_rest_request_is_an_internal_error() {
-    let (is_armed, _guard) = bomb("room closed");
+    let (is_armed, _guard) = panic_when_logged("room closed");
     let server = TestServer::start();
     let mut ann = Peer::join(&server, PROTOCOLS[0], "r", "ann").await;
     is_armed.store(true, Ordering::SeqCst);
@@ -105,7 +105,7 @@ async fn panic_in_a_rest_request_is_an_internal_error() {
     server.finish().await;
 }
 
-/// A client whose events cannot be written.
+/// A dialect whose events cannot be encoded.
 static BROKEN: Dialect = Dialect {
     name: "broken",
     encode: |_, _| panic!("deliberate panic"),
@@ -139,7 +139,7 @@ async fn panic_for_one_recipient_does_not_affect_the_others() {
     assert_eq!(
         ann.next_event().await,
         Received::Joined("bob".to_owned()),
-        "though the broken one came first"
+        "although the broken recipient is first"
     );
     ann.offer(&id.to_string(), "sdp").await;
     assert_eq!(ann.next_event().await, Received::Error("DELIVERY_FAILED".to_owned()));

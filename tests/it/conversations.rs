@@ -1,4 +1,5 @@
-//! The plain WebSocket dialects without a socket: recorded frames both ways, and any input.
+//! The dialects of plain WebSocket protocols, without a socket: recorded frames in both directions,
+//! and arbitrary input.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +41,8 @@ fn frame(frame: Frame) -> String {
     }
 }
 
-/// Returns what a new conversation decodes its first message to.
-fn made_of(open: Begin, text: &str) -> String {
+/// Decodes the first message of a new conversation.
+fn first_step(open: Begin, text: &str) -> String {
     let mut conversation = begin(open);
     match conversation.receive(text, when()) {
         Some(Step::Tell(received) | Step::Refuse(_, received)) => {
@@ -73,7 +74,7 @@ fn recorded_messages_are_decoded() {
         (envelope::begin, include_str!("../fixtures/envelope/decode.txt")),
     ] {
         for (text, expected) in cases(frames, "< ", "= ") {
-            assert_eq!(made_of(open, text), expected, "{text}");
+            assert_eq!(first_step(open, text), expected, "{text}");
         }
     }
 }
@@ -218,7 +219,7 @@ fn client_that_begins_with_dots_is_answered_with_dots() {
             .map(frame)
             .unwrap();
     assert!(received.starts_with(r#"{"type":"room.participant-joined""#), "{received}");
-    // What it writes later changes nothing.
+    // Later messages do not change the style.
     conversation.receive(r#"{"type":"room:state","payload":{"roomId":"r"}}"#, when());
     let Some(Step::Tell(received)) = conversation.answer(Ok(Answer::Inspected(snapshot())), when())
     else {
@@ -235,7 +236,7 @@ fn topic_metadata_cannot_impersonate() {
     assert!(received.contains(r#""id":"ann""#) && !received.contains("hers"), "{received}");
 }
 
-/// A typed client is handed text where text is promised, whatever a topic peer sent.
+/// Clients in typed languages get text where text is documented, whatever a topic peer sent.
 #[test]
 fn unknown_descriptions_are_text_for_typed_clients() {
     for (kind, payload, expected) in [

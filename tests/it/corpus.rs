@@ -1,4 +1,4 @@
-//! Replays inputs that fuzzing has found, through the same checks: see `fuzz/README.md`.
+//! Replays inputs that fuzzing has found through the same checks: see `fuzz/README.md`.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::properties::Protocol;
 use crate::support::{model, packets, replay_buffer, traces};
 
-/// Runs a check over every file of a target's corpus, and says which one fails.
+/// Runs a check over every file of a target's corpus; names the file that fails.
 fn replay(target: &str, check: impl Fn(&[u8])) {
     struct Running(String);
 

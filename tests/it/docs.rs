@@ -1,4 +1,4 @@
-//! The documents say what there is, and the server serves them.
+//! The documents match the server, and the server serves them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::TestServer;
 
-/// The routes of a prefix in the router's source.
+/// Returns the routes with a prefix in the router's source.
 fn routes(is_wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let source =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http.rs")).unwrap();
@@ -40,7 +40,7 @@ fn asyncapi_has_exactly_the_plain_protocols() {
     let channels = document["channels"].as_object().unwrap().values();
     let documented: BTreeSet<String> =
         channels.map(|channel| channel["address"].as_str().unwrap().to_owned()).collect();
-    // A slash at the end is allowed everywhere, and not worth a word.
+    // A trailing slash is allowed everywhere and not documented.
     assert_eq!(
         documented,
         routes(|path| (path == "/signal" || path.starts_with("/ws")) && !path.ends_with('/'))

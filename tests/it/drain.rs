@@ -1,4 +1,4 @@
-//! Graceful shutdown: every client is notified, not all at once, and none of them delays it.
+//! Graceful shutdown: every client is notified, one after the other, and no client delays it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ async fn each_protocol_has_its_own_shutdown_frame() {
 }
 
 /// On several threads, where the reader of a connection may see its end before the writer has
-/// written the last word.
+/// written the last message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn last_message_precedes_the_close() {
     const CLIENTS: usize = 60;
@@ -80,7 +80,7 @@ async fn last_message_precedes_the_close() {
         .iter()
         .filter(|(received, ..)| !received.iter().any(|packet| packet.contains("SHUTTING_DOWN")))
         .count();
-    assert_eq!(silent, 0, "were closed without a word, of {CLIENTS}");
+    assert_eq!(silent, 0, "of {CLIENTS} clients were closed without a message");
     assert!(stopping.await.unwrap());
 }
 
@@ -100,8 +100,8 @@ async fn shutdown_answers_the_pending_poll() {
         let fetch = async || http.get(&poll).send().await.unwrap().text().await.unwrap();
         while !fetch().await.contains("40") {}
         let waiting = {
-            // By a connection of its own, after which three round trips on the other show that it
-            // was read.
+            // On a separate connection; three round trips on the other one prove that the server
+            // has read it.
             let (http, poll) = (reqwest::Client::new(), poll.clone());
             tokio::spawn(async move { http.get(poll).send().await.unwrap().text().await.unwrap() })
         };
@@ -158,16 +158,16 @@ async fn connections_close_one_by_one_while_new_ones_are_refused() {
         assert_eq!(closed, &Some((1012, "SHUTTING_DOWN".to_owned())));
         times.push(*time);
     }
-    // Sixty times 20 ms, as half of the time allowed is more.
+    // Sixty times 20 ms: half of the allowed time would be longer.
     let in_order_of_arrival = times.is_sorted();
     times.sort_unstable();
     let spread = times[CLIENTS - 1] - times[0];
-    assert!(spread >= Duration::from_secs(1), "all at once: {spread:?}");
+    assert!(spread >= Duration::from_secs(1), "all at the same time: {spread:?}");
     for half in times.chunks(CLIENTS / 2) {
         let spread = half[half.len() - 1] - half[0];
-        assert!(spread >= Duration::from_millis(300), "a half all at once: {spread:?}");
+        assert!(spread >= Duration::from_millis(300), "half of them at the same time: {spread:?}");
     }
-    assert!(!in_order_of_arrival, "by chance, not by arrival");
+    assert!(!in_order_of_arrival, "in random order, not in the order of connecting");
     assert_eq!(program.ended().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
@@ -176,8 +176,8 @@ async fn connections_close_one_by_one_while_new_ones_are_refused() {
 async fn slow_consumers_do_not_delay_shutdown() {
     let program = start(&["--shutdown-seconds=3", "--send-queue=8", "--messages-per-second=0"]);
     let address = program.address();
-    // One on each of the two kinds of socket is never read from again; another talks to it until
-    // its queue is full.
+    // One client of each kind of socket stops reading; another one sends to it until its queue is
+    // full.
     let mut unread = connect(address, "/ws/r").await;
     message(&mut unread).await.unwrap();
     let mut unread_too = Client::connect_at(address).await;
@@ -206,7 +206,7 @@ async fn second_sigterm_or_zero_shutdown_time_ends_it_at_once() {
     for (flags, signals) in [(["--shutdown-seconds=60"], 2), (["--shutdown-seconds=0"], 1)] {
         let program = start(&flags);
         let address = program.address();
-        // Enough clients that closing all of them takes seconds.
+        // So many clients that closing all of them takes seconds.
         let sockets = join_all((0..100).map(|_| connect(address, "/ws/t"))).await;
         let asked = Instant::now();
         program.signal("TERM");
@@ -226,7 +226,7 @@ async fn late_connect_is_not_refused_for_good() {
     let open = "/socket.io/?EIO=4&transport=websocket";
     let mut late = connect(server.address(), open).await;
     message(&mut late).await.unwrap();
-    // Enough others that the server is still there.
+    // So many other clients that the server still runs.
     let others = join_all((0..50).map(|_| connect(server.address(), "/ws/t"))).await;
     server.until("all sessions are open", |held| held.sessions == 50).await;
     let hub = Arc::clone(server.hub());
@@ -234,7 +234,7 @@ async fn late_connect_is_not_refused_for_good() {
     let mut others = join_all(others.into_iter().map(until_close)).boxed();
     while !hub.is_draining() {
         tokio::select! {
-            _ = &mut others => panic!("they go one after the other"),
+            _ = &mut others => panic!("the connections are closed one after the other"),
             () = tokio::time::sleep(Duration::from_millis(1)) => {}
         }
     }
@@ -262,7 +262,7 @@ async fn client_admitted_during_shutdown_is_notified() {
                         let (_, closed, _) = until_close(socket).await;
                         received += usize::from(closed.is_some_and(|(code, _)| code == 1012));
                     }
-                    // Refused with 503, and at the end because the port is closed.
+                    // Refused with 503, and in the end because the port is closed.
                     Err(_) => tokio::task::yield_now().await,
                 }
             }
@@ -271,7 +271,7 @@ async fn client_admitted_during_shutdown_is_notified() {
     });
     let late: Vec<_> = late.collect();
     server.until("eight sessions are open", |held| held.sessions == 8).await;
-    assert!(server.stop().await, "nothing is left");
+    assert!(server.stop().await, "no state is left");
     stopped.store(true, Ordering::SeqCst);
     for comer in late {
         assert!(comer.await.unwrap() >= 1);
@@ -290,7 +290,7 @@ async fn peers_that_a_drain_disconnects_are_shown_as_away() {
             tokio::join!(until_close(ann.into_socket()), until_close(bob.into_socket()));
         let messages: Vec<String> = ann.0.into_iter().chain(bob.0).collect();
         let count = |text: &str| messages.iter().filter(|message| message.contains(text)).count();
-        // The one that is disconnected second sees the other go.
+        // The peer that is disconnected second is notified about the first.
         let shown = usize::from(matches!(protocol, Protocol::SocketIo | Protocol::Envelope));
         assert_eq!((count("-away\""), count("-left\"")), (shown, 0), "{protocol:?}: {messages:?}");
         assert!(stopping.await.unwrap());

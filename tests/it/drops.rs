@@ -1,7 +1,7 @@
-//! Connections that drop at delicate moments: during a resumption, during an upgrade, before the
-//! first message.
+//! Connections that are lost at critical moments: during a resumption, during an upgrade, before
+//! the first message.
 //!
-//! `tests/drops` found these cases; here each has its own test.
+//! `tests/drops` found these cases; each has a test here.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn send_text(socket: &mut WebSocket, kind: &str, payload: Value) {
         .unwrap();
 }
 
-/// The next message of `/ws`, which must be of this type: its payload.
+/// Waits for the next message of `/ws`, which must be of this type; returns its payload.
 async fn wait_for(socket: &mut WebSocket, kind: &str) -> Value {
     let mut message = next_json(socket).await;
     assert_eq!(message["type"], kind, "{message}");
@@ -37,7 +37,7 @@ async fn wait_for(socket: &mut WebSocket, kind: &str) -> Value {
 }
 
 /// Opens a connection to `/ws` and sends a resume token.
-async fn requests_resumption(server: &TestServer, token: &str) -> WebSocket {
+async fn request_resumption(server: &TestServer, token: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
     wait_for(&mut socket, "connection:ack").await;
     send_text(&mut socket, "auth:request", json!({ "resumeToken": token, "lastSequence": 2 }))
@@ -45,7 +45,8 @@ async fn requests_resumption(server: &TestServer, token: &str) -> WebSocket {
     socket
 }
 
-/// A client of `/ws` that joins as bob, to whom only ann listens: its connection and its token.
+/// Joins as bob on `/ws`, with ann as the only other peer; returns the connection and the resume
+/// token.
 async fn joined(server: &TestServer, ann: &mut Client) -> (WebSocket, String) {
     let mut bob = open(server, "/ws").await;
     wait_for(&mut bob, "connection:ack").await;
@@ -63,26 +64,26 @@ async fn reply_with_a_new_resume_token_may_be_lost() {
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
     ann.next_event("user-away").await;
-    // Twice: the reply is in transit when the connection drops again.
+    // Twice: the connection is lost again before the reply is received.
     for number in 0..2 {
-        let back = requests_resumption(&server, &token).await;
+        let back = request_resumption(&server, &token).await;
         ann.next_event("user-back").await;
         cut(back);
         ann.next_event("user-away").await;
         ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": number }))
             .await;
     }
-    let mut bob = requests_resumption(&server, &token).await;
+    let mut bob = request_resumption(&server, &token).await;
     ann.next_event("user-back").await;
     let answer = wait_for(&mut bob, "auth:response").await;
     assert_eq!(answer["recovered"], true);
     for number in 0..2 {
         assert_eq!(wait_for(&mut bob, "ice:candidate").await["candidate"], number.to_string());
     }
-    // Once the answer was read, the token is spent.
+    // Once the client has received the reply, the older token is no longer valid.
     send_text(&mut bob, "ping", json!({})).await;
     wait_for(&mut bob, "pong").await;
-    let mut other = requests_resumption(&server, &token).await;
+    let mut other = request_resumption(&server, &token).await;
     assert_eq!(wait_for(&mut other, "auth:response").await["recovered"], false);
     cut(other);
     send_text(&mut bob, "room:leave", json!({ "roomId": "r" })).await;
@@ -105,12 +106,12 @@ async fn replay_fits_the_queue_of_the_new_connection() {
     let (bob, token) = joined(&server, &mut ann).await;
     cut(bob);
     ann.next_event("user-away").await;
-    // Received frames stay in the replay buffer, too.
+    // Received frames stay in the replay buffer as well.
     for number in 0..598 {
         let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
         assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
     }
-    let mut bob = requests_resumption(&server, &token).await;
+    let mut bob = request_resumption(&server, &token).await;
     assert_eq!(wait_for(&mut bob, "auth:response").await["recovered"], true);
     for number in 0..598 {
         assert_eq!(wait_for(&mut bob, "ice:candidate").await["candidate"], number.to_string());
@@ -127,8 +128,8 @@ async fn replayed_token_message_has_the_current_token() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
-    // The first token comes with the answer to `auth:request`, and again with the first
-    // `room:state`, which is not read.
+    // The first token is in the response to `auth:request`, and again in the first `room:state`,
+    // which is not read.
     let mut bob = open(&server, "/ws").await;
     wait_for(&mut bob, "connection:ack").await;
     send_text(&mut bob, "auth:request", json!({})).await;
@@ -138,12 +139,12 @@ async fn replayed_token_message_has_the_current_token() {
     ann.next_event("user-joined").await;
     cut(bob);
     ann.next_event("user-away").await;
-    // Twice, the first time not read either.
-    let back = requests_resumption(&server, &first).await;
+    // Twice; the first response is not read either.
+    let back = request_resumption(&server, &first).await;
     ann.next_event("user-back").await;
     cut(back);
     ann.next_event("user-away").await;
-    let mut bob = requests_resumption(&server, &first).await;
+    let mut bob = request_resumption(&server, &first).await;
     let second =
         wait_for(&mut bob, "auth:response").await["resumeToken"].as_str().unwrap().to_owned();
     assert_ne!(second, first);
@@ -166,7 +167,7 @@ async fn replayed_signal_that_contains_the_resume_token_is_unchanged() {
     let sdp = format!("a token: {token}");
     let offer = json!({ "targetId": "bob", "offer": { "type": "offer", "sdp": sdp } });
     assert_eq!(ann.ask("offer", offer).await["ok"], true);
-    let mut bob = requests_resumption(&server, &token).await;
+    let mut bob = request_resumption(&server, &token).await;
     let answer = wait_for(&mut bob, "auth:response").await;
     assert!(answer["recovered"] == true && answer["resumeToken"] != token.as_str(), "{answer}");
     assert_eq!(wait_for(&mut bob, "sdp:offer").await["sdp"], sdp);
@@ -180,15 +181,15 @@ async fn replayed_signal_that_contains_the_resume_token_is_unchanged() {
 #[tokio::test]
 async fn session_without_a_room_is_not_resumed() {
     let server = TestServer::with(&["--resume-seconds=10"]);
-    // Its `join-room` is lost with the line.
+    // Its `join-room` is lost with the connection.
     let bob = Client::connect(&server).await;
     let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
     bob.cut();
     server.until("no session remains", |held| held.sessions == 0).await;
     assert_eq!(server.held().away, 0);
     let bob = Client::resume(&server, &pid, None).await;
-    assert_ne!(bob.id, id, "a page that was recovered does not join");
-    // The same where the server has not noticed yet.
+    assert_ne!(bob.id, id, "a resumed client does not join again");
+    // Also if the server has not noticed the loss yet.
     let (id, pid) = (bob.id.clone(), bob.pid.clone().unwrap());
     let newer = Client::resume(&server, &pid, None).await;
     assert_ne!(newer.id, id);
@@ -197,8 +198,8 @@ async fn session_without_a_room_is_not_resumed() {
     server.finish().await;
 }
 
-/// Says as much to bob as is accepted: how many signals.
-async fn fill(ann: &mut Client) -> usize {
+/// Sends signals to bob until one is refused; returns their number.
+async fn fill_queue(ann: &mut Client) -> usize {
     let offer = json!({ "type": "offer", "sdp": "x".repeat(60_000) });
     let mut accepted = 0;
     while ann.ask("offer", json!({ "roomId": "r", "targetId": "bob", "offer": offer })).await["ok"]
@@ -211,7 +212,7 @@ async fn fill(ann: &mut Client) -> usize {
 
 #[tokio::test]
 async fn queued_frames_are_written_before_the_end() {
-    // It is a lot to read on a busy machine.
+    // Reading all of it takes a while on a busy machine.
     let timeouts = Timeouts { last_write: LIMIT, ..Timeouts::default() };
     let server = TestServer::within(&timeouts, &["--resume-seconds=10", "--send-queue=16"]);
     let mut ann = Client::joined(&server, "r", "ann").await;
@@ -220,8 +221,8 @@ async fn queued_frames_are_written_before_the_end() {
     let mut bob = Client::joined(&server, "r", "bob").await;
     bob.next_event("room-users").await;
     ann.next_event("user-joined").await;
-    let accepted = fill(&mut ann).await;
-    // As a shutdown does to each.
+    let accepted = fill_queue(&mut ann).await;
+    // As a shutdown does for each connection.
     server.hub().drain_one(ConnectionId::parse(&bob.id).unwrap());
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     for _ in 0..accepted {
@@ -235,20 +236,20 @@ async fn queued_frames_are_written_before_the_end() {
     send_text(&mut bob, "room:join", json!({ "roomId": "r", "user": { "id": "bob" } })).await;
     wait_for(&mut bob, "room:state").await;
     ann.next_event("user-joined").await;
-    let accepted = fill(&mut ann).await;
+    let accepted = fill_queue(&mut ann).await;
     server.hub().drain_one(ConnectionId::parse(&id).unwrap());
     for _ in 0..accepted {
         wait_for(&mut bob, "sdp:offer").await;
     }
     assert!(message(&mut bob).await.is_err());
-    // The server would wait for its end as long as it may take to read.
+    // The server would wait for the client as long as the time limit permits.
     drop(bob);
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     ann.close().await;
     server.finish().await;
 }
 
-/// A client over polling that has joined as bob, to whom only ann listens.
+/// A polling client that has joined as bob, with ann as the only other peer.
 struct Poller {
     http: reqwest::Client,
     /// Query parameters that identify the connection.
@@ -281,22 +282,22 @@ impl Poller {
         Self { http, query, id, pid }
     }
 
-    /// Begins to send something, of which no more comes.
-    async fn begins_to_post(&self, server: &TestServer) -> Raw {
+    /// Sends the beginning of a request that is never completed.
+    async fn begin_request(&self, server: &TestServer) -> Raw {
         let head = format!("POST /socket.io/?transport=polling&{} HTTP/1.1\r\nHost: x", self.query);
         let body = r#"42["ice-candidate",{"targetId":"#;
         Raw::sending(server.address(), format!("{head}\r\nContent-Length: 1000\r\n\r\n{body}"))
             .await
     }
 
-    /// Closes its transport, as a client does whose polls fail.
-    async fn gives_up(&self, server: &TestServer) {
+    /// Closes its transport, as a client whose polls fail.
+    async fn close_transport(&self, server: &TestServer) {
         let url = server.url(&format!("/socket.io/?transport=polling&{}", self.query));
         self.http.post(&url).body("1").send().await.unwrap();
     }
 
     /// Resumes the session, which is away.
-    async fn resumes(self, server: &TestServer, ann: &mut Client) {
+    async fn resume(self, server: &TestServer, ann: &mut Client) {
         ann.next_event("user-away").await;
         let mut bob = Client::resume(server, &self.pid, None).await;
         assert_eq!(bob.pid.as_ref(), Some(&self.pid));
@@ -319,8 +320,8 @@ async fn abandoned_upgrade_is_not_a_leave() {
     probe.send(Message::text("2probe")).await.unwrap();
     assert_eq!(text(&mut probe).await, "3probe");
     probe.close(None).await.unwrap();
-    bob.gives_up(&server).await;
-    bob.resumes(&server, &mut ann).await;
+    bob.close_transport(&server).await;
+    bob.resume(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
 }
@@ -358,12 +359,12 @@ async fn frames_queued_between_polls_are_fetched_before_the_end() {
         let message = json!({ "roomId": "r", "targetId": "bob", "candidate": number });
         assert_eq!(ann.ask("ice-candidate", message).await["ok"], true);
     }
-    // As a shutdown does to each.
+    // As a shutdown does for each connection.
     server.hub().drain_one(ConnectionId::parse(&bob.id).unwrap());
     assert_eq!(ann.next_event("user-left").await[0]["reason"], "kicked");
     let late =
         ann.ask("ice-candidate", json!({ "roomId": "r", "targetId": "bob", "candidate": 3 })).await;
-    assert_eq!(late["code"], "TARGET_NOT_FOUND", "what could not be fetched is not accepted");
+    assert_eq!(late["code"], "TARGET_NOT_FOUND", "frames that cannot be fetched are not accepted");
     let url = server.url(&format!("/socket.io/?transport=polling&{}", bob.query));
     let rest = bob.http.get(&url).send().await.unwrap().text().await.unwrap();
     for what in ["\"candidate\":0", "\"candidate\":1", "\"candidate\":2", "SHUTTING_DOWN"] {
@@ -381,8 +382,8 @@ async fn truncated_body_is_a_drop() {
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
-    drop(bob.begins_to_post(&server).await);
-    bob.resumes(&server, &mut ann).await;
+    drop(bob.begin_request(&server).await);
+    bob.resume(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
 }
@@ -393,11 +394,11 @@ async fn slow_body_gets_408_and_is_a_drop() {
     let mut ann = Client::joined(&server, "r", "ann").await;
     ann.next_event("room-users").await;
     let bob = Poller::joined(&server, &mut ann).await;
-    let mut post = bob.begins_to_post(&server).await;
+    let mut post = bob.begin_request(&server).await;
     assert_eq!(post.response().await.expect("an answer").status, 408);
     let scrape = Scrape::of(&server).await;
     assert_eq!(scrape.count(r#"parlor_limits_hit_total{limit="handshake_time"}"#), 1);
-    bob.resumes(&server, &mut ann).await;
+    bob.resume(&server, &mut ann).await;
     ann.close().await;
     server.finish().await;
 }
@@ -421,7 +422,7 @@ async fn late_resumption_opens_a_new_session() {
         bob = Client::resume(&server, &pid, offset.as_deref()).await;
         ann.next_event("user-back").await;
     }
-    // What it sent on the first line, and gave up, arrives now.
+    // A request that the client abandoned on the first connection arrives now.
     let late = Client::resume(&server, &pid, early.as_deref()).await;
     assert_ne!(late.id, bob.id);
     late.cut();
@@ -434,8 +435,8 @@ async fn late_resumption_opens_a_new_session() {
     server.finish().await;
 }
 
-/// Resumes over connections that drop at once: the server has only read CONNECT.
-async fn fails_to_resume(server: &TestServer, auth: &str) {
+/// Resumes over connections that are lost at once: the server has only read CONNECT.
+async fn resume_and_drop(server: &TestServer, auth: &str) {
     for _ in 0..20 {
         let mut socket = websocket(server, "EIO=4").await;
         text(&mut socket).await;
@@ -445,7 +446,7 @@ async fn fails_to_resume(server: &TestServer, auth: &str) {
 }
 
 /// Two peers in a room, one of which resumes repeatedly.
-async fn one_resumes(server: &TestServer, room: &str) {
+async fn join_and_resume_repeatedly(server: &TestServer, room: &str) {
     let mut ann = Client::joined(server, room, "ann").await;
     ann.next_event("room-users").await;
     let mut bob = Client::joined(server, room, "bob").await;
@@ -455,7 +456,7 @@ async fn one_resumes(server: &TestServer, room: &str) {
     for number in 0..12 {
         let offset = bob.offset.clone();
         bob.cut();
-        fails_to_resume(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
+        resume_and_drop(server, &json!({ "pid": pid, "offset": offset }).to_string()).await;
         let answer = ann
             .ask("ice-candidate", json!({ "roomId": room, "targetId": "bob", "candidate": number }))
             .await;
@@ -465,7 +466,7 @@ async fn one_resumes(server: &TestServer, room: &str) {
         assert_eq!(bob.next_event("ice-candidate").await[0]["candidate"], number);
     }
     bob.close().await;
-    // Away and back in turns, and nothing else.
+    // Away and back alternate, without other events.
     let mut is_away = false;
     loop {
         let event = ann.next().await;
@@ -483,7 +484,8 @@ async fn one_resumes(server: &TestServer, room: &str) {
 async fn connection_may_drop_during_a_resumption() {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let rooms = ["a", "b", "c", "d", "e", "f", "g", "h"];
-    futures_util::future::join_all(rooms.map(|room| one_resumes(&server, room))).await;
+    futures_util::future::join_all(rooms.map(|room| join_and_resume_repeatedly(&server, room)))
+        .await;
     server.finish().await;
 }
 

@@ -1,5 +1,5 @@
-//! Fan-out of Socket.IO events: the server sends at most as much as it receives, times the size of
-//! the room, but for the fields of its own in each delivery.
+//! Fan-out of Socket.IO events: the server sends at most the received bytes times the size of the
+//! room, and its own fields in each delivery.
 
 use futures_util::SinkExt;
 use parlor::dialect::socketio::profile::Profile;
@@ -12,14 +12,13 @@ use crate::support::client::{WebSocket, text, websocket};
 const ROOM: &str = "r";
 const ROOM_SIZE: usize = 6;
 
-/// Size of the bodies that are sent, in bytes: large beside the fields that the server adds.
+/// Size of the bodies, in bytes: large in comparison with the fields that the server adds.
 const BODY_BYTES: usize = 8 * 1024;
 
 /// Maximum size of the fields and the recovery offset that the server adds to a delivery, in bytes.
 const ADDED_BYTES: usize = 256;
 
-/// An event that no profile understands, so that its acknowledgement comes after everything that
-/// was queued before it.
+/// An event that no profile defines: its acknowledgement follows everything that was queued before.
 const BARRIER: &str = r#"4299["leave-room",{"roomId":"another room"}]"#;
 
 struct Peer {

@@ -28,8 +28,8 @@ fn server(more: &[&str]) -> TestServer {
     TestServer::with(&flags)
 }
 
-/// The list is what the settings say, and its credential is that of a peer: checked as a TURN
-/// server checks it.
+/// Asserts that the list matches the settings and that its credential is that of a peer, as a TURN
+/// server verifies it.
 fn is_for(list: &Value, peer: &str) {
     assert_eq!(list[0], serde_json::from_str::<Value>(FIXED).unwrap()[0]);
     assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
@@ -67,7 +67,7 @@ async fn join_reply_has_ice_servers_on_every_protocol_with_one() {
                     serde_json::from_str(&next_reply(&mut entered.socket).await).unwrap();
                 assert!(
                     state["payload"]["iceServers"].is_null(),
-                    "only the joining peer gets them: {state}"
+                    "only the joining peer gets ICE servers: {state}"
                 );
             }
             Protocol::Topic => is_for(&answer["iceServers"], answer["selfId"].as_str().unwrap()),
@@ -115,7 +115,7 @@ async fn get(server: &TestServer, query: &str, bearer: Option<&str>) -> (u16, Va
 async fn rest_returns_ice_servers_to_allowed_clients() {
     let issuer = Issuer::secret(SECRET);
     let token = issuer.token("ann", &json!({}));
-    // The connection's token, where those are required: the operator's is no such token.
+    // With the token of a connection, if tokens are required: the operator's token is not valid.
     let server_with_tokens = server(&[&issuer.flag(), "--api-token=operator"]);
     for (query, bearer) in
         [(format!("?token={token}"), None), (String::new(), Some(token.as_str()))]
@@ -138,7 +138,7 @@ async fn rest_returns_ice_servers_to_allowed_clients() {
     let open = server(&[]);
     let (status, body) = get(&open, "", None).await;
     assert_eq!(status, 200);
-    // No client chooses the name: each request gets its own credential.
+    // Clients do not choose the name: each request gets its own credential.
     let user_name = |body: &Value| body["iceServers"][1]["username"].as_str().unwrap().to_owned();
     assert_ne!(user_name(&body), user_name(&get(&open, "", None).await.1));
     open.finish().await;

@@ -1,4 +1,4 @@
-//! Frames accepted for a polling client reach it, whenever it is asked to disconnect.
+//! A polling client that is asked to disconnect receives all queued frames.
 
 use futures_util::SinkExt;
 use parlor::id::ConnectionId;
@@ -11,7 +11,7 @@ use crate::support::{Client, TestServer};
 
 const SIGNALS: u64 = 3;
 
-/// Joins as bob, for whom ann then has signals: his id.
+/// Joins as bob, while ann has signals for bob; returns its id.
 async fn expect_queued_event(bob: &mut Polling, ann: &mut Client) -> ConnectionId {
     bob.send("40").await;
     let reply = bob.next().await.unwrap();
@@ -43,13 +43,13 @@ async fn polling_client_fetches_its_queue_during_shutdown() {
     let stopping = tokio::spawn(server.stop());
     hub.emptied().await;
     ann.ended().await;
-    // Over a connection of its own, as behind a proxy that keeps none.
+    // On a separate connection, as behind a proxy without keep-alive.
     bob.forget_connections();
     for number in 0..SIGNALS {
         let packet = bob.next().await.unwrap();
         assert!(is_signal(&packet, number), "{packet}");
     }
-    // In between, that ann has left, if she was asked to go first.
+    // The leave of ann comes first if ann was disconnected first.
     while !bob.next().await.unwrap().contains("SHUTTING_DOWN") {}
     drop(bob);
     assert!(stopping.await.unwrap());

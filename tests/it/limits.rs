@@ -1,5 +1,5 @@
-//! Each limit that an operator sets: what is over it is refused with its code and counted, and what
-//! is under it passes.
+//! Limits of operators: messages, rooms or connections beyond a limit are refused with its code and
+//! counted; others pass.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -9,7 +9,7 @@ use crate::support::TestServer;
 use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, next_json};
 use crate::support::scrape::Scrape;
 
-/// A handshake with a header: the status, and the error of one that was refused.
+/// Sends a handshake with a header; returns the status, and the error if it is refused.
 async fn shake_hands(
     server: &TestServer,
     path: &str,
@@ -51,11 +51,11 @@ async fn full_server_refuses_every_protocol() {
         drop((held, polling));
         server.until("the permit is released", |held| held.sessions == 0 && held.tasks == 0).await;
     }
-    // A polling session that has sent no CONNECT makes room.
+    // A polling session without CONNECT is evicted.
     assert_eq!(reqwest::get(server.url(POLLING)).await.unwrap().status(), 200);
     drop(shake_hands(&server, "/ws", None).await.unwrap());
     server.until("it is evicted", |held| held.polling == 0 && held.tasks == 0).await;
-    // It ends by itself as well, and is counted.
+    // It also ends by itself, and is counted.
     assert_eq!(reqwest::get(server.url(POLLING)).await.unwrap().status(), 200);
     server.until("its session has ended", |held| held.polling == 0).await;
     let scrape = Scrape::of(&server).await;
@@ -120,9 +120,9 @@ const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 
 #[tokio::test]
 async fn excess_message_is_refused_with_retry_after() {
-    // All at once: each waits a second.
+    // All protocols at once: each waits a second.
     let refusals = PROTOCOLS.map(async |protocol| {
-        // A token every second, and no more than four.
+        // One token per second, and a burst of four.
         let server = TestServer::with(&["--messages-per-second=1", "--message-burst=4"]);
         let mut ann = Peer::join(&server, protocol, "r", "ann").await;
         let mut refused = 0;
@@ -146,7 +146,7 @@ async fn excess_message_is_refused_with_retry_after() {
             refused += 1;
             let expected = if protocol == Protocol::Topic { "dropped" } else { "RATE_LIMITED" };
             if error["code"] == expected {
-                break error["retryAfterMs"].as_u64().expect("the time to wait");
+                break error["retryAfterMs"].as_u64().expect("a delay");
             }
             assert!(refused <= 4, "{protocol:?}: {answer}");
         };
@@ -258,8 +258,8 @@ async fn connection_may_be_idle_between_two_requests() {
     let mut answer = [0; 1024];
     for rest in [1_500, 0] {
         connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        assert!(connection.read(&mut answer).await.unwrap() > 0, "it is still there");
-        // Longer than a head may take: as load balancers let theirs rest.
+        assert!(connection.read(&mut answer).await.unwrap() > 0, "the connection is still open");
+        // Longer than the time limit of a request head: load balancers keep idle connections.
         tokio::time::sleep(std::time::Duration::from_millis(rest)).await;
     }
     let scrape = Scrape::of(&server).await;

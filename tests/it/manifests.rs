@@ -26,7 +26,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// Returns the value of the first line whose key is `version`, whatever the format of the file.
+/// Returns the value of the first line with the key `version`, in any of the file formats.
 fn version(text: &str) -> String {
     let lines =
         text.lines().filter_map(|line| line.trim().trim_start_matches('"').strip_prefix("version"));

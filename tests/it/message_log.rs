@@ -111,7 +111,7 @@ async fn refused_handshakes_are_logged_once_for_each_cause_and_origin() {
             Err(Error::Http(answer)) => assert_eq!(answer.status(), 401),
             other => panic!("{other:?}"),
         }
-        // The same for a CONNECT packet.
+        // The CONNECT packet is refused and logged in the same way.
         let address = format!("ws://{}/socket.io/?EIO=4&transport=websocket", running.address());
         let mut request = address.into_client_request().unwrap();
         request.headers_mut().insert("origin", origin.replace("http:", "https:").parse().unwrap());

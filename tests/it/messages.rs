@@ -10,7 +10,7 @@ use crate::support::protocol_peer::{message, next_json, open};
 
 const ID: &str = "6f1c0000-0000-4000-8000-000000000000";
 
-/// A client of `/ws` in a room, with nothing left to read.
+/// Connects a client of `/ws` in a room, and reads all messages so far.
 async fn typed(server: &TestServer, room: &str, name: &str) -> WebSocket {
     let mut socket = open(server, "/ws").await;
     next_json(&mut socket).await;
@@ -20,7 +20,7 @@ async fn typed(server: &TestServer, room: &str, name: &str) -> WebSocket {
     socket
 }
 
-/// A client of `/ws/{topic}` with its id, with nothing left to read.
+/// Connects a client of `/ws/{topic}`, and reads all messages so far; returns its id as well.
 async fn topic(server: &TestServer, topic: &str) -> (WebSocket, Value) {
     let mut socket = open(server, &format!("/ws/{topic}")).await;
     let id = next_json(&mut socket).await["selfId"].take();
@@ -32,7 +32,7 @@ async fn send(socket: &mut WebSocket, message: &Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
-/// Sends a request to `/ws`, and returns the answer.
+/// Sends a request to `/ws`, and returns the response.
 async fn ask(socket: &mut WebSocket, kind: &str, payload: Value) -> Value {
     send(socket, &json!({ "type": kind, "payload": payload, "correlationId": ID })).await;
     let answer = next_json(socket).await;
@@ -80,7 +80,7 @@ async fn application_message_reaches_every_protocol_that_has_a_form_for_it() {
     assert_eq!(
         ask(&mut ann, "room:message", target).await["type"],
         "ok",
-        "nothing was sent to ann before this"
+        "no earlier message for ann"
     );
     assert_eq!(
         next_json(&mut cid).await,
@@ -120,7 +120,7 @@ async fn names_of_server_events_cannot_be_sent_as_topics() {
         assert_eq!(error["payload"]["details"][0]["path"], "payload.topic", "{name}: {error}");
     }
     ask(&mut ann, "room:message", json!({ "topic": "chat", "data": 1 })).await;
-    assert_eq!(json!(bob.next().await), json!(["chat", 1]), "nothing came before");
+    assert_eq!(json!(bob.next().await), json!(["chat", 1]), "no earlier message");
     drop((ann, bob));
     server.finish().await;
 }
@@ -220,13 +220,13 @@ async fn room_and_role_of_an_auth_request_serve_later_joins() {
     let user = json!({ "id": "ann", "role": "guest" });
     let state = ask(&mut ann, "room:join", json!({ "roomId": "other", "user": user })).await;
     assert_eq!(state["payload"]["roomId"], "other");
-    assert_eq!(state["payload"]["participants"][0]["role"], "guest", "a join says its own");
+    assert_eq!(state["payload"]["participants"][0]["role"], "guest", "a join with its own role");
     let mut bob = open(&server, "/ws").await;
     next_json(&mut bob).await;
     let error = ask(&mut bob, "room:join", json!({ "user": { "id": "bob" } })).await;
     assert_eq!(
         error["payload"]["details"][0]["path"], "payload.roomId",
-        "another connection has no room by that"
+        "other connections have no default room"
     );
     ann.close(None).await.unwrap();
     while message(&mut ann).await.is_ok() {}

@@ -1,4 +1,4 @@
-//! Every figure of `/metrics` moves, and is explained.
+//! Every metric of `/metrics` changes with its cause, and is documented.
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -189,7 +189,7 @@ async fn metrics_on_the_main_port_need_the_api_token() {
 #[tokio::test]
 async fn separate_metrics_listener_needs_no_token() {
     let server = TestServer::with(&["--api-token=correct horse", "--metrics-addr=127.0.0.1:0"]);
-    let address = server.metrics_address().expect("it has one");
+    let address = server.metrics_address().expect("a metrics listener");
     let scrape = Scrape::at(&format!("http://{address}/metrics")).await;
     assert_eq!(scrape.count("parlor_rooms"), 0);
     for (url, status) in [

@@ -1,4 +1,4 @@
-//! Nothing is lost and nothing overtakes.
+//! No signal is lost or reordered.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -18,14 +18,14 @@ async fn signals_of_three_fast_senders_arrive_all_and_in_order() {
     let mut senders = Vec::new();
     for number in 0..SENDERS {
         let sender = Client::joined(&server, "r", &format!("sender {number}")).await;
-        senders.push(tokio::spawn(blast(sender)));
+        senders.push(tokio::spawn(send_all(sender)));
     }
     let mut next = [0; SENDERS];
     let mut socket = receiver.into_socket();
     while next.iter().sum::<u64>() < SENDERS as u64 * SIGNALS {
         let frame = tokio::time::timeout(LIMIT, socket.next())
             .await
-            .expect("signals keep coming")
+            .expect("another signal")
             .unwrap()
             .unwrap();
         let Message::Text(text) = frame else { continue };
@@ -49,8 +49,8 @@ async fn signals_of_three_fast_senders_arrive_all_and_in_order() {
     server.finish().await;
 }
 
-/// Sends them all, and fails if the server says that one could not be delivered.
-async fn blast(sender: Client) {
+/// Sends all signals; fails if the server reports an undelivered one.
+async fn send_all(sender: Client) {
     let (mut sink, mut stream) = sender.into_socket().split();
     let watch = tokio::spawn(async move {
         while let Some(Ok(frame)) = stream.next().await {
@@ -64,5 +64,5 @@ async fn blast(sender: Client) {
         sink.feed(Message::text(format!("42{event}"))).await.unwrap();
     }
     sink.close().await.unwrap();
-    tokio::time::timeout(LIMIT * 6, watch).await.expect("the server reads to the end").unwrap();
+    tokio::time::timeout(LIMIT * 6, watch).await.expect("the server reads everything").unwrap();
 }

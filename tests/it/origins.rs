@@ -1,5 +1,5 @@
-//! Which pages may use the server: patterns, the server's own origin, forwarded hosts, and what
-//! pages may change.
+//! Origins: patterns, the server's own origin, forwarded hosts, and requests of pages that change
+//! rooms.
 
 use std::net::SocketAddr;
 
@@ -13,8 +13,8 @@ async fn ask(address: SocketAddr, request: String) -> Response {
     Raw::sending(address, request).await.response().await.expect("an answer")
 }
 
-/// The status of a first poll and of a WebSocket handshake, which must agree: whether the page may
-/// connect.
+/// Returns whether a page may connect: the status of a first poll and of a WebSocket handshake,
+/// which must agree.
 async fn lets_in(server: &TestServer, host: &str, headers: &str) -> bool {
     let poll =
         ask(server.address(), format!("GET {POLLING} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n"))
@@ -29,7 +29,7 @@ async fn lets_in(server: &TestServer, host: &str, headers: &str) -> bool {
     }
 }
 
-/// A polling connection that goes no further is forgotten soon.
+/// Time limit of a polling connection without CONNECT, short for the test.
 const SHORT: &str = "--handshake-timeout-seconds=1";
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn own_origin_needs_a_trusted_host() {
             "{host}"
         );
     }
-    // The default port may be written or not.
+    // The default port is optional.
     assert!(lets_in(&server, "localhost:443", "Origin: https://localhost\r\n").await);
     assert!(!lets_in(&server, "localhost:444", "Origin: https://localhost\r\n").await);
     assert!(!lets_in(&server, "localhost:4000", "Origin: null\r\n").await);
@@ -106,7 +106,7 @@ async fn forwarded_host_of_a_trusted_proxy_counts() {
     let page = "Origin: https://app.example.com:8443\r\n";
     let server = TestServer::with(&flags("--trusted-proxies=127.0.0.1"));
     assert!(lets_in(&server, "backend:4000", &format!("{page}{forwarded}")).await);
-    // The proxy's own word is the last one.
+    // The last value is the one that the proxy added.
     let two = "X-Forwarded-Host: evil.example, app.example.com:8443\r\n";
     assert!(lets_in(&server, "backend:4000", &format!("{page}{two}")).await);
     for headers in [
@@ -120,18 +120,18 @@ async fn forwarded_host_of_a_trusted_proxy_counts() {
     let evil = "Origin: http://evil.example\r\nX-Forwarded-Host: evil.example\r\n";
     assert!(
         !lets_in(&server, "backend:4000", evil).await,
-        "a proxy forwards what a rebound page has asked for"
+        "a proxy forwards the host of a page with DNS rebinding"
     );
     server.finish().await;
     let server = TestServer::with(&flags("--trusted-proxies=10.0.0.0/8"));
     assert!(
         !lets_in(&server, "backend:4000", &format!("{page}{forwarded}")).await,
-        "anyone can write that"
+        "any client can send this header"
     );
     server.finish().await;
 }
 
-/// A write over REST: its status and body.
+/// Sends a REST request that changes a room; returns its status and body.
 async fn write(server: &TestServer, method: &str, headers: &str, body: &str) -> Response {
     let length = body.len();
     let head =

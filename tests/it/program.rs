@@ -1,11 +1,11 @@
-//! The program itself: how it starts, what it prints, how it ends.
+//! The program: start, output and exit.
 
 use std::process::Output;
 
 use crate::support::Client;
 use crate::support::program::{Program, parlor};
 
-/// A free port of this machine's.
+/// Returns a free port of this machine.
 const HERE: [(&str, &str); 2] = [("HOST", "127.0.0.1"), ("PORT", "0")];
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -39,7 +39,7 @@ fn invalid_setting_prevents_the_start_with_one_line() {
     }
 }
 
-/// A folder in which even root cannot create files.
+/// Returns a folder in which even root cannot create files.
 const READ_ONLY: &str = "/sys";
 
 #[test]
@@ -116,7 +116,7 @@ async fn unread_log_does_not_block_the_server() {
     let mut command = parlor();
     command.envs(HERE).env("LOG_LEVEL", "debug");
     let running = Program::start_unread(command);
-    // Far more lines than the pipe holds.
+    // Many more lines than the pipe holds.
     for _ in 0..300 {
         let mut ann = Client::connect_at(running.address()).await;
         assert_eq!(
@@ -258,7 +258,7 @@ fn production_logs_json_and_warns_about_exposures() {
         serde_json::from_str(&running.until_printed("listening on")).unwrap();
     assert!(
         first["message"].as_str().unwrap().starts_with("listening on http://127.0.0.1:"),
-        "whatever the level"
+        "at every level"
     );
     let rest = running.stop();
     for line in rest.lines() {

@@ -1,4 +1,4 @@
-//! Behaviour common to all protocols, and between each two of them.
+//! Behaviour common to all protocols, and between each pair of them.
 
 use parlor::id::RoomId;
 use tokio_tungstenite::MaybeTlsStream;
@@ -16,14 +16,14 @@ fn name_of(other: &Peer, receiver: &Peer) -> String {
     if receiver.protocol.announces_peers() { other.id.clone() } else { UNNAMED.to_owned() }
 }
 
-/// A call between two: list, joined, offer, answer, candidates in order, left.
+/// Makes a call between two peers: list, joined, offer, answer, candidates in order, left.
 async fn call(first: Protocol, second: Protocol) {
     let server = TestServer::start();
     call_between((&server, first), (&server, second), "r").await;
     server.finish().await;
 }
 
-/// A call between two peers, on two servers or both on one.
+/// Makes a call between two peers, on two servers or on one.
 pub(crate) async fn call_between(
     (one, first): (&TestServer, Protocol),
     (two, second): (&TestServer, Protocol),
@@ -181,7 +181,7 @@ async fn message_over_the_limit_is_refused() {
 
 #[tokio::test]
 async fn stalled_reader_is_disconnected() {
-    // All at once: each takes as long as a write may stall.
+    // All protocols at once: each takes as long as a write may stall.
     let stalls = PROTOCOLS.map(|protocol| {
         stalled::is_dropped(TestServer::within(&short(), &stalled::FLAGS), protocol)
     });
@@ -220,7 +220,7 @@ async fn binary_messages_are_refused_on_plain_protocols() {
 
 #[tokio::test]
 async fn silent_plain_client_is_detected_by_its_heartbeat() {
-    // All at once: each takes three heartbeats.
+    // All protocols at once: each takes three heartbeats.
     let silences = [Protocol::Envelope, Protocol::Topic, Protocol::Session].map(async |protocol| {
         let server = TestServer::with(&["--ws-ping-seconds=1"]);
         let mut ann = Peer::join(&server, Protocol::SocketIo, "r", "ann").await;

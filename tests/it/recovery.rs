@@ -1,6 +1,6 @@
-//! Session resumption: a peer whose connection drops resumes its session, and nothing is lost,
+//! Session resumption: a peer whose connection is lost resumes its session, and nothing is lost,
 //! repeated or visible to other peers. One suite for all transports; the peculiarities of single
-//! ones are in [`particular`].
+//! transports are in [`particular`].
 
 mod away;
 mod particular;
@@ -58,7 +58,7 @@ suite! {
     away::disabled_limit_refuses_nothing on WebSocket Polling Envelope;
 }
 
-/// Connects two peers in the room `r`: `ann`, and `bob`, which joins later.
+/// Connects two peers in the room `r`: `ann`, and then `bob`.
 async fn two(server: &TestServer, kind: ClientKind) -> (ResumingClient, ResumingClient) {
     let mut ann = ResumingClient::joined(server, kind, "ann").await;
     let bob = ResumingClient::joined(server, kind, "bob").await;

@@ -13,8 +13,8 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         .prop_filter_map("too few bytes", |data| scenario(&data))
 }
 
-/// Much like what a client gives back.
-fn given_back() -> impl Strategy<Value = String> {
+/// Returns texts that resemble resume tokens.
+fn arbitrary_tokens() -> impl Strategy<Value = String> {
     prop_oneof![".*", "[0-9a-f]{0,8}-[0-9]{0,22}", "[0-9a-f]{30,34}\\.[-_A-Za-z0-9]{20,28}"]
 }
 
@@ -27,7 +27,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_resume_tokens_do_not_panic(text in given_back(), connection in any::<u128>(), number in any::<u64>()) {
+    fn arbitrary_resume_tokens_do_not_panic(text in arbitrary_tokens(), connection in any::<u128>(), number in any::<u64>()) {
         let connection = ConnectionId::from_u128(connection);
         if let Some(key) = ResumeToken::parse(&text) {
             prop_assert_eq!(ResumeToken::parse(&key.expose()).map(|key| key.id()), Some(key.id()));

@@ -65,7 +65,7 @@ async fn rooms_are_created_shown_listed_and_closed() {
     let shown = body(http.get(server.url(&location)).send().await.unwrap()).await;
     assert_eq!(shown["participants"], json!([]));
 
-    // An id that needs escapes in a path.
+    // An id that must be percent-encoded in a path.
     let made =
         http.post(&rooms).body(r#"{"roomId":"Räume/1 & 2","capacity":2.0}"#).send().await.unwrap();
     let location = server.url(made.headers()["location"].to_str().unwrap());
@@ -123,7 +123,7 @@ async fn operator_removes_a_peer() {
         let again = http.delete(&path).send().await.unwrap();
         assert_eq!(again.status(), StatusCode::NOT_FOUND);
         assert_eq!(body(again).await["code"], "TARGET_NOT_FOUND");
-        // It may come back.
+        // The peer may join again.
         assert_eq!(bob.join("r/1", "Bob 2").await, ["ann"]);
         bob.close().await;
         ann.next_event("user-joined").await;
@@ -195,7 +195,7 @@ async fn next_page_is_linked_and_its_cursor_outlives_the_room() {
     http.delete(server.url("/api/rooms/b")).send().await.unwrap();
     let (third, last) = page(&next.expect("there are more")).await;
     assert_eq!((third.as_array().unwrap().len(), &third[0]["id"], last), (1, &json!("a"), None));
-    // The id of a closed room is no cursor.
+    // The id of a closed room is not a cursor.
     assert_eq!(http.get(server.url("/api/rooms?after=b")).send().await.unwrap().status(), 404);
     assert_eq!(page("/api/rooms?after=c").await.0[0]["id"], "a");
     for id in ["a", "c"] {
@@ -400,7 +400,7 @@ async fn every_origin_is_reflected_where_all_are_allowed() {
     server.finish().await;
 }
 
-/// The status that answers a WebSocket handshake from a page of this origin.
+/// Returns the status of a WebSocket handshake from a page of this origin.
 async fn websocket_status(server: &TestServer, origin: &str) -> u16 {
     use tokio_tungstenite::tungstenite::Error;
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;

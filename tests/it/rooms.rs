@@ -1,4 +1,4 @@
-//! The rules of rooms, as transcripts of commands and events, without runtime or protocol.
+//! Rules of rooms, as transcripts of commands and events, without runtime or protocol.
 
 mod messages;
 mod replica;
@@ -13,7 +13,7 @@ use parlor::room::{
     RoomError, RoomKind, RoomLimits, Rooms, Signal, SignalKind, Target,
 };
 
-/// A node whose connections are called 1, 2, 3 …
+/// A node with connections 1, 2, 3 …
 struct Node {
     rooms: Rooms,
     now: Moment,
@@ -170,7 +170,7 @@ fn repeated_join_notifies_only_its_sender() {
     node.join(1, "r", "ann").unwrap();
     node.join(2, "r", "bob").unwrap();
     assert_eq!(node.join(1, "r", "ann"), ok("1: you are ann in r with [bob]"));
-    // Even under another name: nothing changes for the others.
+    // Also with another name: the other peers get no event.
     assert_eq!(node.join(1, "r", "eve"), ok("1: you are ann in r with [bob]"));
     assert_eq!(node.counts(), (1, 2));
 }
@@ -187,7 +187,11 @@ fn newer_connection_replaces_the_older() {
     assert_eq!(node.offer(1, Some("r"), "bob"), Err(RoomError::NotInRoom));
     assert_eq!(node.offer(1, None, "bob"), Err(RoomError::NotInAnyRoom));
     assert_eq!(node.offer(2, None, "ann"), ok("3: offer of bob"));
-    assert_eq!(node.end(1, LeaveReason::Disconnected), "", "a late end is silent");
+    assert_eq!(
+        node.end(1, LeaveReason::Disconnected),
+        "",
+        "the end of a replaced connection has no events"
+    );
     assert_eq!(node.counts(), (1, 2));
 }
 
@@ -250,8 +254,8 @@ fn rooms_per_connection_are_limited() {
     node.join(1, "r", "ann").unwrap();
     node.join(1, "s", "ann").unwrap();
     assert_eq!(node.join(1, "t", "ann"), Err(RoomError::TooManyRoomsPerConnection { max: 2 }));
-    assert!(node.join(1, "s", "ann").is_ok(), "where one is in already is no room more");
-    assert_eq!(node.counts(), (2, 2), "a refused join leaves no empty room behind");
+    assert!(node.join(1, "s", "ann").is_ok(), "a room that the connection is in counts once");
+    assert_eq!(node.counts(), (2, 2), "a refused join leaves no empty room");
     node.leave(1, "r").unwrap();
     assert!(node.join(1, "t", "ann").is_ok());
 }
@@ -294,7 +298,7 @@ fn rooms_must_be_created_if_joining_does_not() {
     assert_eq!(
         node.join(1, "r", "ann"),
         Err(RoomError::RoomNotFound),
-        "it waited for its first peer only"
+        "an empty room is removed after its first peer"
     );
 }
 
@@ -312,7 +316,7 @@ fn unused_room_expires() {
     assert_eq!(
         node.rooms.expire((node.now + Duration::from_secs(299)).instant),
         0,
-        "does not end the waiting"
+        "does not end the wait for the first peer"
     );
     assert_eq!(node.rooms.expire((node.now + Duration::from_mins(5)).instant), 1);
     assert_eq!(node.counts(), (1, 1));
@@ -410,7 +414,7 @@ fn signal_has_one_recipient_without_a_list() {
     assert_eq!(**relayed, signal, "untouched");
 }
 
-/// A connection's name where it gave itself none, shortened.
+/// Returns the name of a connection; a generated one is shortened.
 fn short(received: Result<String, RoomError>) -> Result<String, RoomError> {
     received.map(|received| {
         (1..=9).fold(received, |received, number| {
@@ -433,7 +437,7 @@ fn pair_session_queues_signals_for_the_other_peer() {
         ok("2: you are #2 in s with [#1]; 1: #2 joined; 2: offer of #1; 2: offer of #1")
     );
     assert_eq!(node.end(2, LeaveReason::Disconnected).split(':').next(), Some("1"));
-    assert_eq!(node.offer(1, Some("s"), ""), ok(""), "it is filled again");
+    assert_eq!(node.offer(1, Some("s"), ""), ok(""), "a second peer has joined");
     assert_eq!(
         short(node.join(3, "s", "bob")),
         ok("3: you are bob in s with [#1]; 1: bob joined; 3: offer of #1")
@@ -470,7 +474,7 @@ fn hanging_up_ends_a_session_for_both() {
     assert_eq!(node.hang_up(2, "s"), Err(RoomError::SessionEnded));
     assert_eq!(node.offer(2, Some("never"), ""), Err(RoomError::NotInRoom));
     assert_eq!(node.call(3, "s", RoomKind::PairUnlessEnded), Err(RoomError::SessionEnded));
-    assert!(node.call(3, "s", RoomKind::Pair).is_ok(), "a join starts afresh");
+    assert!(node.call(3, "s", RoomKind::Pair).is_ok(), "a join creates a new session");
     assert!(node.call(4, "s", RoomKind::PairUnlessEnded).is_ok());
 }
 
@@ -527,7 +531,7 @@ fn group_holds_two_only_while_a_signal_peer_is_in_it() {
     assert_eq!(
         short(node.hang_up(2, "g")),
         ok("1: peer hung up; 1: #2 left"),
-        "ends nothing for the other"
+        "does not end the session of the other peer"
     );
     assert_eq!(node.rooms.summary(&room("g")).unwrap().capacity, RoomLimits::default().room_size);
     node.join(3, "g", "bob").unwrap();
@@ -608,7 +612,7 @@ fn connection_id_of_another_is_refused_as_a_peer_id() {
 #[test]
 fn target_is_looked_up_as_connection_before_peer() {
     let node = Node::new();
-    // A peer may have the name of a connection that comes later; the connection is meant then.
+    // A peer may have the id of a later connection; then the id denotes the connection.
     node.rooms.disconnect(connection(2));
     node.join(3, "r", &connection(2).to_string()).unwrap();
     node.rooms.connect(connection(2));
@@ -626,7 +630,7 @@ fn target_is_looked_up_as_connection_before_peer() {
         node.apply(1, Command::Relay { room: None, target, signal: signal(SignalKind::Offer) })
     };
     assert_eq!(only(&connection(2).to_string()), ok("2: offer of ann by connection"));
-    assert_eq!(only("bob"), Err(RoomError::TargetNotFound), "a peer id is no connection id");
+    assert_eq!(only("bob"), Err(RoomError::TargetNotFound), "a peer id is not a connection id");
 }
 
 #[test]
@@ -644,15 +648,15 @@ fn queued_signals_are_released_by_the_sweep() {
     let bytes = |node: &Node| node.rooms.queued_bytes(&room("s"));
     assert_eq!(bytes(&node), Some(6));
     node.rooms.expire((node.now + ttl / 2).instant);
-    assert_eq!(bytes(&node), Some(6), "not before its time");
+    assert_eq!(bytes(&node), Some(6), "not before it expires");
     node.rooms.expire((node.now + ttl / 2 + Duration::from_millis(1)).instant);
-    assert_eq!(bytes(&node), Some(3), "each in its time, while the sender stays");
+    assert_eq!(bytes(&node), Some(3), "each when it expires, while the sender stays");
     node.rooms.expire((node.now + ttl + Duration::from_millis(1)).instant);
     assert_eq!(bytes(&node), Some(0));
     node.now += 2 * ttl;
     queue(&node).unwrap();
     node.rooms.expire((node.now + ttl + Duration::from_millis(1)).instant);
-    assert_eq!(bytes(&node), Some(0), "again, as often as it fills");
+    assert_eq!(bytes(&node), Some(0), "again, each time the queue is full");
 }
 
 #[test]
@@ -664,7 +668,7 @@ fn changes_of_the_system_clock_affect_no_expiry() {
     node.rooms.create(node.now, Some(room("r")), None).unwrap();
     node.now.time += Duration::from_hours(1);
     node.rooms.expire(node.now.instant);
-    assert_eq!(node.counts(), (2, 1), "the room still waits");
+    assert_eq!(node.counts(), (2, 1), "the room still exists");
     assert!(
         node.call(2, "s", RoomKind::Pair).unwrap().contains("offer"),
         "the signal is still queued"

@@ -1,5 +1,5 @@
-//! Any sequence of what can happen to rooms: the same as in a naive model of them, and nothing is
-//! left at the end.
+//! Arbitrary sequences of operations on rooms: the results equal those of a naive model, and no
+//! state is left at the end.
 
 use proptest::prelude::*;
 

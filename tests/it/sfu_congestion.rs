@@ -1,4 +1,4 @@
-//! Narrow paths to clients that receive video with a single layer, in memory.
+//! Congested paths to clients that receive video with a single layer, in memory.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use parlor::sfu::parameters::TrackKind;
 use crate::sfu::Call;
 use crate::support::media::{audio, audio_packet, video, video_packet};
 
-/// Time between two audio packets, and between two frames.
+/// Intervals of audio packets and of frames.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Audio packets, and frames, per second.
 const PER_SECOND: usize = 50;
 
-/// Packets of a frame. Video takes 920 kbit/s, audio with its headers 60.
+/// Packets of a frame. Video has a bitrate of 920 kbit/s, audio with its headers 60.
 const PARTS: u64 = 2;
 
-/// Bytes per second of the narrow path.
+/// Bandwidth of the congested path, in bytes per second.
 const NARROW: usize = 300_000 / 8;
 
 /// A call with audio, and video of one layer.
@@ -26,7 +26,7 @@ struct AudioAndVideo {
     sent: u64,
 }
 
-/// Numbers of packets that arrive in a second.
+/// Numbers of packets that arrive within a second.
 #[derive(Debug)]
 struct Second {
     audio: usize,
@@ -76,19 +76,19 @@ impl AudioAndVideo {
     }
 }
 
-/// Asserts that audio is whole: in each second, and of all of it 99 %.
+/// Asserts that audio is complete: in each second, and 99 % in total.
 fn assert_whole(seconds: &[Second]) {
     assert!(seconds.iter().all(|second| second.audio >= PER_SECOND * 9 / 10), "{seconds:?}");
     assert_none_lost(seconds);
 }
 
-/// Asserts that 99 % of the audio arrives, if late.
+/// Asserts that 99 % of the audio arrives, with delay.
 fn assert_none_lost(seconds: &[Second]) {
     let audio: usize = seconds.iter().map(|second| second.audio).sum();
     assert!(audio >= seconds.len() * PER_SECOND * 99 / 100, "{seconds:?}");
 }
 
-/// Asserts that video comes, and returns to full rate.
+/// Asserts that video is received, and returns to its full rate.
 fn assert_video_returns(seconds: &[Second]) {
     let full = usize::try_from(PARTS).unwrap() * PER_SECOND * 9 / 10;
     assert!(seconds.iter().rev().take(5).all(|second| second.video >= full), "{seconds:?}");
@@ -113,12 +113,12 @@ fn video_is_suspended_when_path_becomes_narrow() {
     assert_whole(&seconds[1..]);
     assert_video_returns(&seconds);
     media.limit(Some(NARROW));
-    // Until most of the video has been requested again for a while.
+    // Until most of the video has been retransmitted for a while.
     media.seconds(2);
     let seconds = media.seconds(30);
     assert_none_lost(&seconds);
-    // What is queued on the path delays audio once more: sequence numbers are random, and so is the
-    // time of the suspension.
+    // Packets that are queued on the path delay audio once more: sequence numbers and the time of
+    // the suspension are random.
     assert_whole(&seconds[3..]);
     media.limit(None);
     let seconds = media.seconds(40);

@@ -13,16 +13,16 @@ use crate::support::media::{
     audio_with, extensions, member, rtc_with, video, video_packet, video_with,
 };
 
-/// Numbers of Chromium if video comes first.
+/// Payload types and extension ids of Chromium if video is first.
 const OF_CHROMIUM: Numbers =
     Numbers { opus: 111, vp8: 96, rtx: 97, extensions: [9, 10, 11, 2, 4, 14, 3] };
 
-/// Numbers that mean something else in [`OF_CHROMIUM`].
+/// Payload types and extension ids with another meaning in [`OF_CHROMIUM`].
 const COLLIDING: Numbers =
     Numbers { opus: 96, vp8: 97, rtx: 111, extensions: [10, 9, 3, 14, 2, 11, 4] };
 
 impl Call {
-    /// Replaces the sender by a client with other numbers.
+    /// Replaces the sender by a client with other payload types and extension ids.
     fn use_sender_with(&mut self, numbers: &[Numbers]) {
         let rtc = rtc_with(self.world.now, numbers);
         self.sender = self.world.transport_of(&member("room", "dora"), Direction::Send, rtc);
@@ -31,7 +31,7 @@ impl Call {
         self.world.until("connected", |world| world.clients[sender].is_connected);
     }
 
-    /// Produces, and consumes it.
+    /// Creates a producer, and a consumer of it.
     fn stream(&mut self, kind: TrackKind, parameters: Value) -> ConsumerInfo {
         let producer = self.world.produce(self.sender, kind, parameters).unwrap();
         let consumer = self.world.consume(self.receiver, &producer).unwrap();
@@ -134,7 +134,7 @@ fn payload_types_of_producers_are_independent() {
         call.send_video_on(8000, other.vp8, 0..40) > 20,
         "its payload type is that of RTX of the first"
     );
-    assert!(call.send_video_on(7000, OF_CHROMIUM.vp8, 40..60) > 15, "the first goes on");
+    assert!(call.send_video_on(7000, OF_CHROMIUM.vp8, 40..60) > 15, "the first continues");
     for consumer in [first, second] {
         call.act(&consumer.id.to_string(), ConsumerAction::Close);
     }
@@ -166,7 +166,7 @@ fn extension_ids_of_producers_are_independent() {
     }
     call.stream(TrackKind::Audio, audio_with(second));
     assert_eq!(call.send_audio_on(5000, OF_CHROMIUM.opus), [Some(-30); 10]);
-    // What the client sends as MID under this id is the level of this track.
+    // The router reads the value that the client sends under this id as MID as the audio level.
     let mut parameters = audio_with(first);
     (parameters["mid"], parameters["encodings"]) = (json!("b"), json!([{ "ssrc": 5001 }]));
     parameters["headerExtensions"] = extensions(&[(MID, 8), (LEVEL, 1)]);

@@ -57,7 +57,7 @@ fn undeclared_streams_are_not_forwarded() {
     call.assert_media_continues();
     call.world.clients[call.receiver].received.clear();
     for ssrc in 20_000..20_030_u32 {
-        // With a MID of no producer.
+        // With a MID that no producer has.
         let mid = Mid::from(ssrc.to_string().as_str());
         let mut api = call.world.clients[call.sender].rtc.direct_api();
         api.declare_media(mid, MediaKind::Audio);
@@ -415,7 +415,7 @@ fn arbitrary_requests_in_any_order_leave_no_state() {
     let mut made = [0; 3];
     for seed in 0..20 {
         let mut world = World::new();
-        // Its certificate is announced in requests.
+        // Media requests announce its certificate.
         let bystander = member("a third", "bystander");
         world.connected(&bystander, Direction::Send);
         world.notices.clear();

@@ -49,12 +49,12 @@ fn audio_and_video_survive_loss_delay_and_reordering() {
         let video_packets =
             received.iter().filter(|packet| *packet.header.payload_type == 101).count();
         let audio_packets = received.len() - video_packets;
-        // Of 25 frames, and of 50 audio packets without retransmission.
+        // Bounds for 25 frames, and for 50 audio packets without retransmission.
         assert!(video_packets > 15, "{video_packets} frames in second {second}");
         assert!(audio_packets > 35, "{audio_packets} audio packets in second {second}");
     }
     numbers.sort_unstable();
-    // A tenth is lost on both hops. All of it is retransmitted, except at the very end.
+    // A tenth is lost on both hops. All of it is retransmitted, except at the end.
     let missing = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
     assert!(missing <= 1, "{missing} of {}", numbers.len());
 }
@@ -134,7 +134,7 @@ fn narrow_path_of_one_consumer_does_not_affect_others() {
         "{changes:?}"
     );
     let received = call.world.clients[wide].received.len();
-    assert!(received >= 450 * 3 - 10, "the other consumer loses nothing: {received}");
+    assert!(received >= 450 * 3 - 10, "the other consumer loses no packet: {received}");
 }
 
 /// With a single layer there is no choice, so pacing would only add delay.

@@ -132,7 +132,11 @@ async fn every_field_of_every_message_is_validated() {
         let required: BTreeSet<String> =
             required.map(|(field, ..)| format!("payload.{field}")).collect();
         if !required.is_empty() {
-            assert_eq!(paths(&mut ann, kind, &json!({})).await, required, "{kind}: all at once");
+            assert_eq!(
+                paths(&mut ann, kind, &json!({})).await,
+                required,
+                "{kind}: all errors at once"
+            );
         }
         for (field, field_type, is_required) in
             fields.into_iter().chain([("roomId", FieldType::Room, false)])

@@ -12,7 +12,7 @@ async fn send_text(socket: &mut WebSocket, message: Value) {
     socket.send(Message::text(message.to_string())).await.unwrap();
 }
 
-/// The next message that is not about the presence of the other peer.
+/// Returns the next message, except presence events of the other peer.
 async fn next_json(socket: &mut WebSocket) -> Value {
     loop {
         let received = protocol_peer::next_json(socket).await;
@@ -142,7 +142,7 @@ async fn hangup_reaches_both_and_ends_the_session() {
     let mut late = open(&server, "/signal").await;
     send_text(&mut late, json!({ "type": "offer", "sessionId": "s", "sdp": "v=0" })).await;
     assert_eq!(next_json(&mut late).await, ended);
-    // A join starts afresh.
+    // A join creates a new session.
     for socket in [&mut bob, &mut late] {
         send_text(socket, json!({ "type": "join", "sessionId": "s" })).await;
         settled(socket).await;
@@ -157,7 +157,7 @@ async fn hangup_reaches_both_and_ends_the_session() {
 async fn returning_peer_evicts_its_overdue_connection() {
     let server = TestServer::with(&["--ws-ping-seconds=1", "--messages-per-second=0"]);
     let mut ann = open(&server, "/signal?sessionId=s").await;
-    // It reads nothing, so it answers no heartbeat.
+    // It does not read, and so answers no heartbeat.
     let dead = open(&server, "/signal?sessionId=s").await;
     let back = loop {
         // Ann answers heartbeats by reading.
@@ -253,7 +253,7 @@ async fn presence_of_the_other_peer_is_anonymous() {
         json!({ "type": "peer-left", "sessionId": "s" })
     );
 
-    // A peer of another protocol is announced by the same words.
+    // A peer of another protocol is announced by the same messages.
     let mut cid = Peer::join(&server, Protocol::Envelope, "s", "cid").await;
     assert_eq!(
         protocol_peer::next_json(&mut ann).await,
@@ -283,7 +283,7 @@ async fn hang_up_of_the_other_peer_is_not_also_a_leave() {
     assert_eq!(
         protocol_peer::next_json(&mut ann).await["message"],
         "type: missing",
-        "nothing came between"
+        "no message in between"
     );
     close([ann, bob]).await;
     server.finish().await;
@@ -339,7 +339,7 @@ async fn other_protocols_leave_an_ended_pair_session() {
     assert_eq!(
         cid.next_event().await,
         Received::Error("NOT_IN_ROOM".to_owned()),
-        "no code of another protocol"
+        "not a code of another protocol"
     );
     ann.offer("missing", "v=0").await;
     assert_eq!(ann.next_event().await, Received::Error("TARGET_NOT_FOUND".to_owned()));

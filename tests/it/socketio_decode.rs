@@ -1,4 +1,4 @@
-//! No input makes decoding panic, and what is relayed is always JSON.
+//! Decoding of Socket.IO messages: no input causes a panic, and relayed bodies are JSON.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::support::frames::interpreted;
 
-/// JSON of any shape, the keys of the contract among its keys.
+/// Returns arbitrary JSON with the keys of the protocol among its keys.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),

@@ -1,4 +1,4 @@
-//! Recorded frames of the Socket.IO dialect, both ways.
+//! Recorded frames of the Socket.IO dialect, in both directions.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ fn snapshot(me: Arc<Peer>, others: Vec<Arc<Peer>>) -> Arc<Snapshot> {
 
 const ASKED: Asked<'static> = Asked { namespace: "/", id: 7 };
 
-/// The packets of an event, one after the other.
+/// Returns the packets of an event.
 fn event(event: &Event) -> String {
     match encode::event(event).unwrap() {
         Frame::Text(text) => text,
@@ -111,7 +111,7 @@ fn events_are_encoded_as_recorded() {
     }
 }
 
-/// Decodes a signal of connection 1 called ann, and writes what its target reads.
+/// Decodes a signal of connection 1, whose peer is ann, and encodes it for its target.
 fn relayed(sent: &str, found_by: FoundBy) -> String {
     let Some(Ok(Interpreted::Command(Command::Relay { signal, .. }))) = interpreted(sent) else {
         panic!("{sent}")
@@ -164,7 +164,7 @@ fn relayed_signal_names_its_sender_under_the_counterpart_keys() {
                 r#"42["offer",{{"targetUserId":"bob","offer":1,"from":"ann","userId":"ann","socketId":"{C}","roomId":"r","fromUserId":"ann"}}]"#
             ),
         ),
-        // What a client claims of the sender is overwritten, even where it would not be written
+        // Sender fields of a client are overwritten, even if the server would not write the field
         // otherwise.
         (
             r#"["offer",{"from":"eve","senderId":"eve","roomId":"r","fromUserId":{"x":1},"offer":1,"from":"eve"}]"#,

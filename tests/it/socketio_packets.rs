@@ -1,4 +1,4 @@
-//! Packets of Engine.IO and Socket.IO: recorded frames, and any text at all.
+//! Packets of Engine.IO and Socket.IO: recorded frames, and arbitrary text.
 
 use parlor::dialect::socketio::packet::{EnginePacket, Packet, PacketKind};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::support::frames::cases;
 use crate::support::packets::check;
 
-/// A packet in a line of text.
+/// Describes a packet in a line of text.
 fn line(text: &str) -> String {
     let message = match EnginePacket::decode(text) {
         Ok(EnginePacket::Message(message)) => message,

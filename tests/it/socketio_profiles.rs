@@ -1,4 +1,5 @@
-//! Event profiles: any profile against any events, and the files that come with the program.
+//! Event profiles: arbitrary profiles with arbitrary events, and the files that the program
+//! contains.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +23,7 @@ fn event() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-/// A value of `args`, right or wrong.
+/// Returns a valid or invalid value of `args`.
 fn value() -> impl Strategy<Value = String> {
     let variables = vec![
         "$room",

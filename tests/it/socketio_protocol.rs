@@ -1,8 +1,7 @@
-//! Engine.IO 4 and Socket.IO 5 as the conformance suites of their authors check them, over both
+//! Engine.IO 4 and Socket.IO 5 as checked by the conformance suites of their authors, over both
 //! transports.
 //!
-//! Written anew from the specifications; the suites talk to an echo server, these to a server of
-//! rooms.
+//! Rewritten from the specifications, since those suites need an echo server.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ async fn get(server: &TestServer, path: &str) -> (u16, String) {
     (response.status, response.text().to_owned())
 }
 
-/// Has the server forget a polling connection.
+/// Makes the server close a polling connection.
 async fn forget(server: &TestServer, path: &str, close: &str) {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -95,7 +94,7 @@ async fn invalid_handshakes_are_refused() {
     server.finish().await;
 }
 
-/// The interval first, then a ping: not at once.
+/// A ping is sent after the interval, not at once.
 #[tokio::test]
 async fn server_pings_after_the_interval() {
     let server = TestServer::with(&HEARTBEATS);
@@ -177,7 +176,7 @@ async fn upgrade_moves_the_connection_with_its_queue() {
         engine.send(r#"42["join-room","r","odd"]"#).await;
         engine.expect_event("room-joined").await.expect("joined");
         let mut raw = Raw::websocket(address, &engine.path(Transport::WebSocket)).await;
-        // A poll that waits when the probe comes is answered, so that the client can move.
+        // A pending poll is answered when the probe arrives, so that the client can upgrade.
         let (poll, ()) = tokio::join!(engine.poll(), async {
             raw.send(frame(TEXT, "2probe")).await;
             assert_eq!(raw.text().await.as_deref(), Ok("3probe"));
@@ -197,7 +196,7 @@ async fn upgrade_moves_the_connection_with_its_queue() {
             let text = raw.text().await.unwrap();
             assert!(text.contains(&format!(r#""candidate":"c{number}""#)), "{number}: {text}");
         }
-        // The session id authorises nothing any more.
+        // The session id is no longer valid.
         assert_eq!(engine.poll().await.status, 400);
         let again = handshake(&engine.path(Transport::WebSocket), "");
         assert_eq!(Raw::sending(address, again).await.response().await.unwrap().status, 400);
@@ -266,7 +265,7 @@ async fn protocol_violations_close_the_connection() {
     for packet in ["4abc", "49", "42{}", "42[1]", r#"42abc["x"]"#, r#"451-["x""#, "x", ""] {
         for which in V4 {
             if packet.is_empty() && which.0 == Transport::Polling {
-                // An empty body holds no packet.
+                // An empty body contains no packet.
                 continue;
             }
             let mut engine = Engine::connect(server.address(), which).await;
@@ -356,8 +355,8 @@ async fn room_limit_counts_all_namespaces_of_a_connection() {
     server.finish().await;
 }
 
-/// An event whose attachments have come is answered; one whose attachments do not come ends its
-/// connection in time.
+/// An event with complete attachments is answered; one with missing attachments ends its connection
+/// in time.
 #[tokio::test]
 async fn binary_events_wait_for_their_attachments() {
     let server = TestServer::with(&["--handshake-timeout-seconds=1"]);
@@ -482,7 +481,7 @@ async fn request_may_have_a_hundred_header_fields() {
     server.finish().await;
 }
 
-/// A browser that joins the largest room says an offer and its candidates to each peer at once.
+/// A browser that joins the largest room sends an offer and its candidates to each peer at once.
 #[tokio::test]
 async fn joining_a_large_mesh_hits_no_rate_limit() {
     const OTHERS: usize = 49;

@@ -1,4 +1,4 @@
-//! A server to test against, and a client that sees frames.
+//! Support for the integration tests: a server, clients of all kinds, models and properties.
 
 pub(crate) mod any_profile;
 pub(crate) mod bystander;
@@ -27,6 +27,6 @@ pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod traces;
 
-pub(crate) use bystander::{Bystander, besieged};
+pub(crate) use bystander::{Bystander, attacked};
 pub(crate) use client::Client;
 pub(crate) use server::TestServer;

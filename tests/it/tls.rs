@@ -1,4 +1,4 @@
-//! TLS: what speaks it and what is refused, and how a certificate is renewed.
+//! TLS: accepted and refused clients, and the renewal of certificates.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -119,7 +119,7 @@ async fn polling_works_over_http2_for_own_pages() {
     while !fetch().await.contains("40{") {}
     post(r#"420["join-room","r"]"#).await;
     while !fetch().await.contains(r#"430[{"ok":true"#) {}
-    // A poll that waits, and on the same connection what it waits for.
+    // A waiting poll, and on the same connection the message that it waits for.
     let (received, _) = tokio::join!(fetch(), post(r#"421["leave-room"]"#));
     assert_eq!(received, r#"431[{"ok":true,"success":true}]"#);
     post("1").await;
@@ -145,7 +145,7 @@ async fn plain_http_on_a_tls_port_is_refused() {
     // An alert (RFC 8446, section 6), fatal.
     assert_eq!((tls_1_1[0], tls_1_1[5]), (21, 2), "{tls_1_1:?}");
     assert_eq!(garbage.first().copied().unwrap_or(21), 21, "an alert or nothing: {garbage:?}");
-    // A client that does not know the authority.
+    // A client that does not trust the authority.
     let strangers = Arc::new(Authority::new().client(&[&TLS13]));
     assert!(handshake(address, &strangers).await.is_err());
     server.finish().await;
@@ -161,7 +161,7 @@ fn send_text(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
         match stream.read(&mut piece) {
             Ok(0) => return answer,
             Ok(length) => answer.extend_from_slice(&piece[..length]),
-            // Of bytes that it has not read.
+            // The reset comes after the alert if the server has unread bytes.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return answer,
             Err(error) => panic!("the server closes in time: {error}"),
         }
@@ -210,7 +210,7 @@ async fn stalled_reader_is_disconnected_over_tls() {
     futures_util::future::join_all(stalls).await;
 }
 
-/// The certificate that the server shows.
+/// Returns the certificate of the server.
 async fn handshake(
     address: SocketAddr,
     client: &Arc<ClientConfig>,
@@ -239,7 +239,7 @@ async fn renewed_certificate_is_loaded_and_an_invalid_one_is_not() {
     let identity = authority.issue(&folder);
     let program = start(&identity);
     let address = program.address();
-    // One client for all handshakes: nothing of the old certificate may be resumed under the new
+    // One client for all handshakes: no session of the old certificate may be resumed with the new
     // one.
     let client = Arc::new(authority.client(&BOTH));
     let first = read_pem(&identity.certificate);

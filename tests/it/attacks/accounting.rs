@@ -11,31 +11,31 @@ use crate::support::protocol_peer::{Peer, Protocol};
 use crate::support::raw::{PING, Raw, TEXT, frame};
 use crate::support::scrape::Scrape;
 use crate::support::server::short;
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
 const PONG: u8 = 0x8a;
 
-/// The time in which a flood is ended, and some for a busy machine.
+/// Time limit of a flood, with a margin for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(20);
 
-/// How often a flood is sent on.
+/// Interval between two parts of a flood.
 const PACE: Duration = Duration::from_millis(20);
 
-/// More of one packet than a limit lets pass.
+/// A number of packets of one kind that exceeds any limit.
 const MANY: usize = 500;
 
-/// Sends what the server takes until it ends the connection: how long that took.
+/// Sends as fast as the server reads until it ends the connection, and returns the time that took.
 async fn flood(mut raw: Raw, kind: &str, bytes: &[u8]) -> Duration {
     let began = Instant::now();
     let mut pace = tokio::time::interval(PACE);
     let mut at = 0;
     loop {
-        assert!(began.elapsed() < IN_TIME, "{kind}: still there");
+        assert!(began.elapsed() < IN_TIME, "{kind}: the connection is still open");
         tokio::select! {
             frame = raw.frame() => if frame.is_none_or(|frame| frame.opcode == 8) {
                 return began.elapsed();
             },
-            // What does not fit is sent on the next time: frames are to stay whole.
+            // A partly sent frame is continued with the next write, so that frames stay whole.
             _ = pace.tick() => at = (at + raw.send_some(&bytes[at..]).unwrap_or_default()) % bytes.len(),
         }
     }
@@ -43,8 +43,8 @@ async fn flood(mut raw: Raw, kind: &str, bytes: &[u8]) -> Duration {
 
 #[test]
 fn flood_of_every_kind_of_frame_is_counted_and_ended() {
-    // Long enough that no connection is closed for lack of a first message.
-    besieged(
+    // Long enough that no connection is closed because its first message is missing.
+    attacked(
         &["--handshake-timeout-seconds=60"],
         async |server: &TestServer, bystander: &mut Bystander| {
             let before = Scrape::of(server).await;
@@ -59,7 +59,7 @@ fn flood_of_every_kind_of_frame_is_counted_and_ended() {
                 "cut",
                 [frame(0x01, "4"), frame(0x00, "").repeat(50), frame(0x80, "31[]")].concat(),
             );
-            // One that is never finished is none.
+            // A message that is never completed is not a message.
             let plain = ENDPOINTS.into_iter().filter(|path| *path != SOCKET_IO);
             let endless = plain.map(|path| (path, "endless", frame(0x00, "")));
             let floods =
@@ -73,7 +73,7 @@ fn flood_of_every_kind_of_frame_is_counted_and_ended() {
                 if kind == "endless" {
                     raw.send(frame(0x01, "")).await;
                 }
-                // Further frames count less.
+                // Continuation frames count less.
                 let count = if kind == "endless" { 2_000 } else { 20 };
                 let lasted = flood(raw, &format!("{path} {kind}"), &bytes.repeat(count)).await;
                 assert!(lasted >= short().flood, "{path} {kind}: ended after {lasted:?}");
@@ -89,7 +89,7 @@ fn flood_of_every_kind_of_frame_is_counted_and_ended() {
 
 #[test]
 fn repeated_connect_packets_end_the_connection() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let limit = r#"parlor_limits_hit_total{limit="connect_packets"}"#;
         for (transport, revision) in ENGINES {
             let before = Scrape::of(server).await.count(limit);
@@ -117,7 +117,7 @@ fn repeated_connect_packets_end_the_connection() {
 
 #[test]
 fn connect_packets_are_limited() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         for transport in [Transport::WebSocket, Transport::Polling] {
             let mut engine = Engine::open(server.address(), (transport, 4)).await;
             for index in 0..8 {
@@ -138,17 +138,18 @@ fn connect_packets_are_limited() {
 #[cfg(target_os = "linux")]
 #[test]
 fn closing_connection_is_read_for_a_limited_time() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;
         let connects = frame(TEXT, "40").repeat(10_000);
-        // All of it until the server resets the connection, with what both kernels hold.
+        // Until the server resets the connection: all of it, with the contents of both kernels'
+        // buffers.
         let began = Instant::now();
         let mut sent = 0;
         while began.elapsed() < IN_TIME && raw.is_served().await {
             sent += raw.send_some(&connects[sent % connects.len()..]).unwrap_or_default();
             tokio::task::yield_now().await;
         }
-        assert!(!raw.is_served().await, "still served");
+        assert!(!raw.is_served().await, "the server still replies");
         assert!(sent < 32 << 20, "{sent} bytes");
         raw.rest().await;
         bystander.round().await;
@@ -157,7 +158,7 @@ fn closing_connection_is_read_for_a_limited_time() {
 
 #[test]
 fn fragments_do_not_hide_a_connect_packet() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let mut raw = Raw::websocket(server.address(), SOCKET_IO).await;
         raw.send(frame(TEXT, "40")).await;
         let pieces = [frame(0x01, "4"), frame(PING, "between"), frame(0x80, "0")].concat();
@@ -169,7 +170,7 @@ fn fragments_do_not_hide_a_connect_packet() {
 
 #[test]
 fn missing_attachments_end_the_connection() {
-    besieged(
+    attacked(
         &["--handshake-timeout-seconds=1"],
         async |server: &TestServer, bystander: &mut Bystander| {
             let head = r#"452-["offer",{"offer":{"_placeholder":true,"num":0}}]"#;
@@ -179,12 +180,12 @@ fn missing_attachments_end_the_connection() {
             raw.send(frame(0x82, [0; 100])).await;
             raw.close_code().await;
 
-            // A polling client is found when it posts again, a heartbeat at the latest.
+            // A polling client notices it with its next POST, a heartbeat at the latest.
             let mut engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
             engine.send(head).await;
             let began = Instant::now();
             while engine.send("3").await {
-                assert!(began.elapsed() < IN_TIME, "still there");
+                assert!(began.elapsed() < IN_TIME, "the connection is still open");
                 tokio::time::sleep(PACE).await;
             }
             bystander.round().await;
@@ -235,7 +236,7 @@ async fn slow_consumer_is_closed_and_counted_once() {
             restless.ask("leave-room", json!("r")).await;
         }
         joins += 100;
-        assert!(joins < 10_000, "its queue never filled");
+        assert!(joins < 10_000, "the queue is not full");
     }
     for _ in 0..20 {
         restless.ask("join-room", join.clone()).await;

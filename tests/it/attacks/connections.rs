@@ -21,10 +21,10 @@ const ATTACKER: &str = "127.0.0.2";
 
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// One name for each way to connect.
+/// A path for each way to connect.
 const NAMES: [&str; 3] = ["ann", "bob", "cat"];
 
-/// Peers whose connection is lost may resume.
+/// Sessions can be resumed.
 const RESUME: &str = "--resume-seconds=10";
 
 fn attacker() -> IpAddr {
@@ -35,26 +35,26 @@ fn get(path: &str, headers: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")
 }
 
-/// A request over an open connection, and its response.
+/// Sends a request over an open connection, and returns the response.
 async fn ask(raw: &mut Raw, path: &str, headers: &str) -> Response {
     raw.send(get(path, headers)).await;
     raw.response().await.unwrap_or_else(|| panic!("{path} is answered"))
 }
 
-/// An HTTP connection between two requests.
+/// Opens an HTTP connection that is idle between two requests.
 async fn idle(server: &TestServer, from: IpAddr) -> Raw {
     let mut raw = Raw::connect_from(from, server.address()).await;
     assert_eq!(ask(&mut raw, "/api/rooms", "").await.status, 200);
     raw
 }
 
-/// A handshake from an address: the WebSocket, or the status that it was refused with.
+/// Opens a WebSocket from an address; returns the status if it is refused.
 async fn websocket(server: &TestServer, from: &str, path: &str) -> Result<Raw, u16> {
     let (raw, response) = open_handshake(server, from, path, "").await;
     if response.status == 101 { Ok(raw) } else { Err(response.status) }
 }
 
-/// A peer on `/ws` that has joined a room.
+/// Opens a connection to `/ws` that has joined a room.
 async fn envelope(server: &TestServer, from: &str, room: &str, name: &str) -> (Raw, Value) {
     let mut raw = websocket(server, from, "/ws").await.expect("the handshake is accepted");
     let join =
@@ -78,7 +78,7 @@ async fn idle_http_connections_make_room() {
         for path in ENDPOINTS {
             let server = TestServer::with(&[limit]);
             let mut idle = join_all((0..3).map(|_| idle(&server, attacker()))).await;
-            // At the limit in total it is the attacker's connection that goes, not the new one.
+            // At the total limit the attacker's idle connection is closed, not the new one.
             let from = if others { "127.0.0.1" } else { ATTACKER };
             let socket = websocket(&server, from, path)
                 .await
@@ -119,7 +119,7 @@ async fn idle_http2_connections_make_room() {
     server.finish().await;
 }
 
-/// The kernel accepts as many as may wait; the server takes them one after the other.
+/// The kernel queues accepted connections; the server accepts them one after the other.
 #[tokio::test]
 async fn idle_http_connections_free_descriptors() {
     let mut command = std::process::Command::new("sh");
@@ -144,12 +144,12 @@ async fn silent_connections_make_room() {
     let server = TestServer::with(&["--max-connections-per-ip=2"]);
     let mut silent =
         join_all((0..6).map(|_| Raw::connect_from(attacker(), server.address()))).await;
-    // Half a head is no request.
+    // Half a request head is not a request.
     for raw in &mut silent {
         raw.send("GET /healthz HTTP/1.1\r\nHost:").await;
     }
-    let socket = websocket(&server, ATTACKER, "/ws").await.expect("idle connections make room");
-    // They count after a second, and all but one are over the limit.
+    let socket = websocket(&server, ATTACKER, "/ws").await.expect("an idle connection is evicted");
+    // They count after a second, and all but one exceed the limit.
     server.until("they are closed", |held| held.tasks <= 2).await;
     drop((silent, socket));
     server.finish().await;
@@ -225,7 +225,7 @@ async fn polling_sessions_without_connect_are_limited_per_address() {
         );
         raw = Raw::connect(server.address()).await;
     }
-    // Others are not concerned, nor are WebSockets.
+    // Other addresses are not affected, and neither are WebSockets.
     let mut other = Raw::connect_from(attacker(), server.address()).await;
     assert_eq!(ask(&mut other, POLLING, "").await.status, 200);
     for path in ENDPOINTS {
@@ -250,7 +250,7 @@ async fn connections_of_a_polling_session_count_as_part_of_it() {
     let server = TestServer::with(&["--max-connections-per-ip=1"]);
     for (revision, heartbeat) in [(3, b"2"), (4, b"3")] {
         let mut engine = Engine::connect(server.address(), (Transport::Polling, revision)).await;
-        // A poll waits on one connection while others are used.
+        // A poll waits on one connection while other requests use further ones.
         assert!(engine.answers().await);
         let mut parts = Vec::new();
         for _ in 0..7 {
@@ -267,10 +267,10 @@ async fn connections_of_a_polling_session_count_as_part_of_it() {
             assert_eq!(raw.response().await.expect("it is answered").status, 200, "{revision}");
         }
         assert_eq!(websocket(&server, "127.0.0.1", "/ws").await.err(), Some(429));
-        // An upgrade is part of it, too.
+        // An upgrade belongs to the session, too.
         let upgraded = websocket(&server, "127.0.0.1", &engine.path(Transport::WebSocket)).await;
         drop((upgraded.expect("an upgrade counts as part of its session"), parts));
-        // It was begun only, and polling goes on.
+        // The upgrade is not completed, and polling continues.
         engine.close().await;
         server.until("the session has ended", |held| held.polling == 0 && held.tasks == 0).await;
     }
@@ -307,7 +307,7 @@ async fn resuming_takes_over_the_permit() {
             ann = ResumingClient::resume(&server, kind, &resume_point).await;
             assert!(ann.is_resumed, "{kind:?}");
             server.until("it is back", |held| held.away == 0 && held.sessions == 1).await;
-            // There is one permit, and it is in use.
+            // There is one permit, and the session uses it.
             assert!(matches!(websocket(&server, ATTACKER, "/ws").await, Err(503)), "{kind:?}");
         }
         ann.close().await;
@@ -338,8 +338,8 @@ async fn session_that_resumes_nothing_evicts_the_away_one() {
     }
 }
 
-/// More than the total limit, all from one address, while clients of other addresses drop and
-/// resume.
+/// Sessions beyond the total limit from one address, while clients of other addresses lose their
+/// connections and resume.
 #[tokio::test]
 async fn away_sessions_of_one_address_do_not_evict_others() {
     let server = TestServer::with(&[RESUME, "--messages-per-second=0"]);
@@ -386,7 +386,7 @@ async fn invalid_tokens_are_limited_per_address() {
     for path in ["/ws?", "/ws/t?", "/signal?sessionId=s&", "/socket.io/?EIO=4&transport=websocket&"]
     {
         let refused = websocket(&server, ATTACKER, &format!("{path}token={good}")).await;
-        assert_eq!(refused.err(), Some(429), "{path}: not even a good one is looked at");
+        assert_eq!(refused.err(), Some(429), "{path}: a valid token is not verified either");
         let others = websocket(&server, "127.0.0.1", &format!("{path}token={good}")).await;
         drop(others.unwrap_or_else(|status| panic!("{path}: {status}")));
     }
@@ -396,8 +396,10 @@ async fn invalid_tokens_are_limited_per_address() {
         assert_eq!(refused.status, 429, "{path}");
         assert!(refused.header("retry-after").is_some());
     }
-    // One that was open before has to wait.
-    let mut open = websocket(&server, ATTACKER, "/ws").await.expect("no token is no bad one");
+    // A connection that was open before is refused as well.
+    let mut open = websocket(&server, ATTACKER, "/ws")
+        .await
+        .expect("a request without a token is not counted");
     open.text().await.unwrap();
     let auth = json!({ "type": "auth:request", "payload": { "token": "x.y.z" } }).to_string();
     open.send(frame(TEXT, auth)).await;
@@ -416,7 +418,7 @@ async fn proxy_connection_counts_for_the_forwarded_client() {
     for client in ["9.9.9.1", "9.9.9.2"] {
         assert_eq!(ask(&mut pooled, "/api/rooms", &forwarded(client)).await.status, 200);
     }
-    // Between two requests it counts for neither.
+    // Between two requests the proxy's connection counts for neither client.
     let (first, response) = open_handshake(&server, PROXY, "/ws", &forwarded("9.9.9.1")).await;
     assert_eq!(response.status, 101);
     let (second, response) = open_handshake(&server, PROXY, "/ws", &forwarded("9.9.9.2")).await;
@@ -427,7 +429,7 @@ async fn proxy_connection_counts_for_the_forwarded_client() {
     server.finish().await;
 }
 
-/// 200 people of one company behind one address, with default limits: over each way, all at once.
+/// 200 clients behind one address, with default limits, connect at once over each transport.
 #[tokio::test]
 async fn two_hundred_clients_of_one_address_hit_no_default_limit() {
     let server = TestServer::start();

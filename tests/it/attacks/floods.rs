@@ -11,21 +11,21 @@ use crate::support::engine::{Engine, Transport, payload};
 use crate::support::protocol_peer::{PROTOCOLS, Protocol};
 use crate::support::raw::{PING, Raw, TEXT, frame};
 use crate::support::server::short;
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
-/// How long a flood may last, with a margin for a busy machine.
-fn in_time() -> Duration {
+/// Maximum duration of a flood, with a margin for a busy machine.
+fn time_limit() -> Duration {
     short().flood + Duration::from_secs(15)
 }
 
-/// More than may be sent at once.
+/// Number of messages beyond the burst.
 const BURST: usize = 300;
 
-/// Four times as many a second as one may send: this many, this often.
+/// Four times the permitted rate: messages per interval, and the interval.
 const VOLLEY: usize = 20;
 const PACE: Duration = Duration::from_millis(50);
 
-/// A message that reaches no other client.
+/// Returns a message that no other client receives.
 fn message(protocol: Protocol, room: &str) -> String {
     match protocol {
         Protocol::SocketIo => {
@@ -39,7 +39,7 @@ fn message(protocol: Protocol, room: &str) -> String {
     }
 }
 
-/// How long to wait, by a message of the server that says so; `None` if it says something else.
+/// Returns the delay that a refusal demands; `None` if the message is not a refusal.
 fn refused(protocol: Protocol, text: &str) -> Option<u64> {
     let received: Value = serde_json::from_str(text.strip_prefix("42").unwrap_or(text)).ok()?;
     let error = match protocol {
@@ -48,23 +48,24 @@ fn refused(protocol: Protocol, text: &str) -> Option<u64> {
         Protocol::Topic | Protocol::Session => &received,
     };
     let code = if protocol == Protocol::Topic { "dropped" } else { "RATE_LIMITED" };
-    (error["code"] == code).then(|| error["retryAfterMs"].as_u64().expect("how long to wait"))
+    (error["code"] == code).then(|| error["retryAfterMs"].as_u64().expect("a delay"))
 }
 
-/// Floods and reads all answers, until the connection ends: how long that took, how often it was
-/// refused, and the code.
+/// Floods and reads all replies until the connection ends. Returns the duration, the number of
+/// refusals, and the close code.
 async fn flood(mut raw: Raw, protocol: Protocol, volley: &[u8]) -> (Duration, usize, u16) {
     let began = Instant::now();
     let mut refusals = 0;
     let mut pace = tokio::time::interval(PACE);
     loop {
-        assert!(began.elapsed() < in_time(), "{protocol:?}: still there");
+        assert!(began.elapsed() < time_limit(), "{protocol:?}: the connection is still open");
         tokio::select! {
             received = raw.text() => match received {
                 Ok(text) => refusals += usize::from(refused(protocol, &text).is_some()),
                 Err(code) => return (began.elapsed(), refusals, code),
             },
-            // What does not go out now is not sent: the server need not read all of a flood.
+            // Messages that do not fit the kernel's buffer are not sent: the server need not read
+            // all of a flood.
             _ = pace.tick() => drop(raw.offer(volley)),
         }
     }
@@ -92,7 +93,7 @@ async fn flooder_is_disconnected(server: &TestServer) {
     join_all(floods).await;
 }
 
-/// A flood of requests is one of messages, too.
+/// Floods a polling session with requests, which count as messages.
 async fn polling_flooder_is_disconnected(server: &TestServer) {
     let floods = [3, 4].map(async |revision| {
         let engine = Engine::connect(server.address(), (Transport::Polling, revision)).await;
@@ -102,7 +103,7 @@ async fn polling_flooder_is_disconnected(server: &TestServer) {
         let posts = async {
             let mut pace = tokio::time::interval(PACE);
             while engine.post("text/plain", &body).await.status == 200 {
-                assert!(began.elapsed() < in_time(), "still there");
+                assert!(began.elapsed() < time_limit(), "the connection is still open");
                 pace.tick().await;
             }
         };
@@ -129,12 +130,12 @@ async fn polling_flooder_is_disconnected(server: &TestServer) {
 /// A client that waits as long as the error demands is served again.
 #[test]
 fn client_that_respects_retry_after_is_served_again() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let bursts = PROTOCOLS.map(async |protocol| {
             let room = format!("burst-{protocol:?}");
             let mut raw = joined(server.address(), protocol, &room).await;
             raw.send(frame(TEXT, message(protocol, &room)).repeat(BURST)).await;
-            // Each has an answer, and the last of them that was refused says when to go on.
+            // Each has a reply, and the last refusal contains the delay.
             let mut wait = None;
             let mut answers = 0;
             while answers < BURST {
@@ -148,10 +149,9 @@ fn client_that_respects_retry_after_is_served_again() {
                 answers += usize::from(!is_first);
                 wait = refused(protocol, &text).or(wait);
             }
-            let wait = wait.expect("so many are too many");
+            let wait = wait.expect("a refusal");
             assert!((1..5_000).contains(&wait), "{protocol:?}: {wait} ms");
-            // One that came after it may have passed: the next is due a hundredth of a second
-            // later.
+            // A later message may have passed: the next token is due a hundredth of a second later.
             tokio::time::sleep(Duration::from_millis(wait + 10)).await;
             raw.send(frame(
                 TEXT,
@@ -168,7 +168,7 @@ fn client_that_respects_retry_after_is_served_again() {
     });
 }
 
-/// Pings are answered by the library, but they are messages all the same.
+/// The library answers pings, but they count as messages.
 async fn floods_of_pings(server: &TestServer) {
     let floods = [Protocol::Envelope, Protocol::Topic, Protocol::Session].map(async |protocol| {
         let raw = joined(server.address(), protocol, &format!("pinged-{protocol:?}")).await;
@@ -178,10 +178,10 @@ async fn floods_of_pings(server: &TestServer) {
     join_all(floods).await;
 }
 
-/// All at once, since each takes as long as a flood is tolerated.
+/// All protocols at once, since each takes as long as a flood is tolerated.
 #[test]
 fn flooding_client_is_disconnected() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         tokio::join!(
             flooder_is_disconnected(server),
             polling_flooder_is_disconnected(server),

@@ -6,12 +6,12 @@ use serde_json::json;
 use super::UNLIMITED;
 use super::slow_readers::{fill, talker, until_it_has_left};
 use crate::support::engine::{Engine, Transport};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
 /// A polling client that stops polling.
 #[test]
 fn client_that_stops_polling_is_disconnected() {
-    besieged(
+    attacked(
         &["--send-queue=8", UNLIMITED],
         async |server: &TestServer, bystander: &mut Bystander| {
             let stops = [3, 4].map(async |revision| {

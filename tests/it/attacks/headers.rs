@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::support::raw::{Raw, Response};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
 /// Returns all responses on a connection on which only these bytes are sent.
 async fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> {
@@ -16,8 +16,8 @@ async fn answers(server: &TestServer, bytes: impl AsRef<[u8]>) -> Vec<Response> 
     answers
 }
 
-/// Refused: one answer, or none, and the connection is closed.
-async fn is_refused(server: &TestServer, what: &str, bytes: impl AsRef<[u8]>) {
+/// Asserts that a request is refused: at most one response, and the connection is closed.
+async fn assert_refused(server: &TestServer, what: &str, bytes: impl AsRef<[u8]>) {
     let answers = answers(server, bytes).await;
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
     assert!(
@@ -31,7 +31,7 @@ const FLAGS: [&str; 1] = ["--handshake-timeout-seconds=1"];
 
 #[test]
 fn oversized_heads_are_refused() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let number = |count: usize| {
             (0..count).map(|number| format!("X-{number}: x\r\n")).collect::<Vec<_>>().concat()
         };
@@ -50,12 +50,14 @@ fn oversized_heads_are_refused() {
         bystander
             .repeat(async || {
                 drop(
-                    join_all(floods.iter().map(|flood| is_refused(server, &flood[..30], flood)))
-                        .await,
+                    join_all(
+                        floods.iter().map(|flood| assert_refused(server, &flood[..30], flood)),
+                    )
+                    .await,
                 );
             })
             .await;
-        // As many as may be are no harm.
+        // The maximum number of header fields is accepted.
         let good = format!("{GET}{}Connection: close\r\n\r\n", number(60));
         assert_eq!(answers(server, good).await[0].status, 200);
     });
@@ -106,7 +108,7 @@ fn smuggled_requests_are_not_answered() {
         format!("GET /health HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{HIDDEN}"),
         format!("GET /health HTTP/1.1\r\nHost: x\r\nX: y\0\r\n\r\n{HIDDEN}"),
     ];
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 join_all(smuggled.iter().map(async |bytes| {
@@ -128,8 +130,8 @@ fn smuggled_requests_are_not_answered() {
     });
 }
 
-/// Only the chunks count, and nothing after the request is read, so a proxy that used the length is
-/// not misled.
+/// Only the chunks count, and nothing is read after the request, so that a proxy that used the
+/// length is not misled.
 #[tokio::test]
 async fn length_beside_chunks_closes_the_connection() {
     let server = TestServer::start();
@@ -185,11 +187,11 @@ fn invalid_requests_are_refused() {
         ("no path", b"GET  HTTP/1.1\r\nHost: x\r\n\r\n"),
         ("no method", b" /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
     ];
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 drop(
-                    join_all(lines.iter().map(|(what, bytes)| is_refused(server, what, bytes)))
+                    join_all(lines.iter().map(|(what, bytes)| assert_refused(server, what, bytes)))
                         .await,
                 );
             })
@@ -200,7 +202,7 @@ fn invalid_requests_are_refused() {
 /// Unusual requests are answered exactly once.
 #[test]
 fn unusual_methods_and_targets_are_answered_once() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let own = server.address();
         let targets = [
             "/healthz",
@@ -226,7 +228,7 @@ fn unusual_methods_and_targets_are_answered_once() {
                         let request = format!(
                             "{method} {target} HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\nX-Echo: secret\r\n\r\n"
                         );
-                        // The answer to HEAD tells of a body that does not come.
+                        // The response to HEAD declares a body that it does not have.
                         let mut raw = Raw::sending(own, &request).await;
                         let rest = String::from_utf8(raw.rest().await).unwrap();
                         assert_eq!(rest.matches("HTTP/1.1 ").count(), 1, "{request}: {rest}");
@@ -255,7 +257,7 @@ fn unusual_methods_and_targets_are_answered_once() {
             let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
             assert!(statuses == [status] || statuses == [400], "{line}: {statuses:?}");
         }
-        // A line end may be a bare LF: it is read, and as one request.
+        // A line may end with a bare LF: the bytes are read as one request.
         let bare = answers(server, "GET /healthz HTTP/1.1\nHost: x\nConnection: close\n\n").await;
         assert!(bare.len() == 1 && [200, 400].contains(&bare[0].status), "{bare:?}");
         // Pipelined requests are answered in order, each once.

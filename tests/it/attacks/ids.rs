@@ -8,10 +8,10 @@ use super::UNLIMITED;
 use crate::support::client::{WebSocket, text};
 use crate::support::protocol_peer::{message, next_json, open};
 use crate::support::raw::{Raw, handshake};
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
-/// JSON that is no id.
-fn bad() -> Vec<String> {
+/// JSON values that are not ids.
+fn invalid_ids() -> Vec<String> {
     let controls = (0..0x20).chain(0x7f..0xa0).map(|code| format!("\"a\\u{code:04x}b\""));
     let texts =
         ["", " ", "\\t\\n", "\\u00a0", "\\u3000\\u2003", "\\ud800", "\\udc00\\ud800", "a\\udfffb"];
@@ -26,8 +26,8 @@ fn bad() -> Vec<String> {
         .collect()
 }
 
-/// JSON that is an id, and which.
-fn good() -> Vec<(String, String)> {
+/// JSON values that are ids, with the id.
+fn valid_ids() -> Vec<(String, String)> {
     let texts = [
         "a",
         "A",
@@ -88,8 +88,8 @@ async fn ask(socket: &mut WebSocket, message: String) -> Value {
     next_json(socket).await
 }
 
-/// As a path or a query has it.
-fn encoded(id: &str) -> String {
+/// Returns an id as a path segment or a query value.
+fn percent_encoded(id: &str) -> String {
     id.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
@@ -105,14 +105,14 @@ async fn post_room(server: &TestServer, id: &str) -> (u16, Value) {
 
 #[test]
 fn invalid_ids_are_refused_on_every_protocol() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
         let mut envelope = open(server, "/ws").await;
         next_json(&mut envelope).await;
         let mut session = open(server, "/signal").await;
         let mut attack = async || {
-            for id in bad() {
+            for id in invalid_ids() {
                 for request in [
                     format!(r#"["join-room",{{"roomId":{id}}}]"#),
                     format!(r#"["join-room",{{"room":{id}}}]"#),
@@ -145,7 +145,7 @@ fn invalid_ids_are_refused_on_every_protocol() {
                     .await;
                     assert_eq!(answer["code"], "INVALID_MESSAGE", "{kind} {id:.80}");
                 }
-                // Where null stands for nothing, the server makes an id.
+                // If null counts as absent, the server assigns an id.
                 if id != "null" {
                     let (status, error) = post_room(server, &id).await;
                     assert_eq!(
@@ -154,11 +154,11 @@ fn invalid_ids_are_refused_on_every_protocol() {
                         "{id:.80}"
                     );
                 }
-                // Of those that a path can carry.
+                // Only ids that a path can contain.
                 if let Ok(Value::String(id)) = serde_json::from_str(&id)
                     && id.len() < 2_000
                 {
-                    let (id, empty) = (encoded(&id), id.is_empty());
+                    let (id, empty) = (percent_encoded(&id), id.is_empty());
                     for path in [
                         format!("/ws/{id}"),
                         format!("/signal?sessionId={id}"),
@@ -166,7 +166,7 @@ fn invalid_ids_are_refused_on_every_protocol() {
                     ] {
                         let mut raw = Raw::sending(server.address(), handshake(&path, "")).await;
                         let status = raw.response().await.expect("an answer").status;
-                        // Without a topic it is the endpoint of another protocol.
+                        // Without a topic the path is the endpoint of another protocol.
                         assert!(
                             status == 400 || (empty && [101, 404].contains(&status)),
                             "{path:.80}: {status}"
@@ -191,11 +191,11 @@ fn invalid_ids_are_refused_on_every_protocol() {
 
 #[test]
 fn rooms_that_look_alike_are_different_rooms() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut expected: Vec<String> = Vec::new();
-        for (id, exact) in good() {
+        for (id, exact) in valid_ids() {
             let (status, made) = post_room(server, &id).await;
-            // Only the identical id is used.
+            // Only the identical id matches.
             let is_new = !expected.contains(&exact);
             assert_eq!(status, if is_new { 201 } else { 409 }, "{id}: {made}");
             if is_new {
@@ -203,28 +203,28 @@ fn rooms_that_look_alike_are_different_rooms() {
                 expected.push(exact);
             }
         }
-        for (id, exact) in good() {
+        for (id, exact) in valid_ids() {
             let mut ann = Client::connect(server).await;
             let answer =
                 ann.ask_raw(&format!(r#"["join-room",{{"roomId":{id},"userId":"ann"}}]"#)).await;
             assert_eq!((&answer["roomId"], &answer["users"]), (&json!(exact), &json!([])), "{id}");
-            // The same room over every other protocol.
+            // The room is the same on every other protocol.
             let mut bob = open(server, "/ws").await;
             next_json(&mut bob).await;
             let state =
                 ask(&mut bob, format!(r#"{{"type":"room:join","payload":{{"roomId":{id}}}}}"#))
                     .await;
             assert_eq!(state["payload"]["participants"].as_array().unwrap().len(), 2, "{id}");
-            let mut cid = open(server, &format!("/ws/{}", encoded(&exact))).await;
+            let mut cid = open(server, &format!("/ws/{}", percent_encoded(&exact))).await;
             next_json(&mut cid).await;
             assert_eq!(next_json(&mut cid).await["peers"].as_array().unwrap().len(), 2, "{id}");
             drop((bob, cid));
             ann.close().await;
         }
         bystander.round().await;
-        for (_, exact) in good() {
-            let path = server.url(&format!("/api/rooms/{}", encoded(&exact)));
-            // Empty rooms are forgotten with their last peer.
+        for (_, exact) in valid_ids() {
+            let path = server.url(&format!("/api/rooms/{}", percent_encoded(&exact)));
+            // Empty rooms are removed with their last peer.
             while reqwest::get(&path).await.unwrap().status() != 404 {}
         }
     });
@@ -232,13 +232,13 @@ fn rooms_that_look_alike_are_different_rooms() {
 
 #[test]
 fn peers_that_look_alike_are_different_peers() {
-    besieged(
+    attacked(
         &["--max-room-size=100", UNLIMITED],
         async |server: &TestServer, bystander: &mut Bystander| {
             let mut ann = Client::joined(server, "r", "ann").await;
             ann.next_event("room-users").await;
             let mut peers: Vec<(String, Client)> = Vec::new();
-            for (id, exact) in good() {
+            for (id, exact) in valid_ids() {
                 if peers.iter().any(|(other, _)| *other == exact) {
                     continue;
                 }
@@ -258,7 +258,7 @@ fn peers_that_look_alike_are_different_peers() {
                 peers.push((exact, peer));
             }
             bystander.round().await;
-            // A signal reaches the one that is meant.
+            // A signal reaches only the peer with the identical id.
             for (exact, peer) in peers {
                 assert_eq!(
                     ann.ask("offer", json!({ "targetId": exact, "offer": exact })).await["ok"],

@@ -10,14 +10,14 @@ use tokio::net::UdpSocket;
 
 use super::UNLIMITED;
 #[cfg(target_os = "linux")]
-use super::memory::costs;
-use crate::support::besieged;
+use super::memory::assert_bounded;
+use crate::support::attacked;
 use crate::support::player::{consume, produce_audio};
 use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::resuming_client::{ClientKind, ResumingClient};
 use crate::support::server::LIMIT;
 
-/// Minimum number of datagrams of the attack, and of packets that must be forwarded meanwhile.
+/// Minimum number of datagrams of the attack, and of packets that must be forwarded during it.
 const SENT: usize = 10_000;
 const FORWARDED: u64 = 50;
 
@@ -67,7 +67,7 @@ fn garbage(ufrag: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn media_continues_while_media_port_is_flooded() {
-    besieged(&[UNLIMITED], async |server, bystander| {
+    attacked(&[UNLIMITED], async |server, bystander| {
         let mut ann = ResumingClient::joined(server, ClientKind::Envelope, "ann").await;
         let mut ben = ResumingClient::joined(server, ClientKind::Envelope, "ben").await;
         let (sender, producer) = produce_audio(&mut ann).await;
@@ -147,7 +147,7 @@ async fn open_and_close_transports(address: SocketAddr, number: usize) -> Raw {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn closed_transports_release_memory() {
-    costs(async |address| {
+    assert_bounded(async |address| {
         join_all((0..CONNECTIONS).map(|number| open_and_close_transports(address, number))).await
     })
     .await;

@@ -15,7 +15,7 @@ use crate::support::raw::Raw;
 use crate::support::resuming_client::{ClientKind, ResumingClient};
 use crate::support::scrape::Scrape;
 use crate::support::stun::nomination;
-use crate::support::{TestServer, besieged};
+use crate::support::{TestServer, attacked};
 
 /// How long an attack lasts.
 const LENGTH: Duration = Duration::from_secs(3);
@@ -87,7 +87,7 @@ async fn over_limit(server: &TestServer) -> u64 {
 
 #[test]
 fn transport_creation_loop_does_not_disturb_media() {
-    besieged(&[], async |server, bystander| {
+    attacked(&[], async |server, bystander| {
         let audio = AudioCall::start(server).await;
         let loops = async |number: usize| {
             let mut raw = Raw::websocket(server.address(), "/ws").await;
@@ -125,7 +125,7 @@ fn transport_creation_loop_does_not_disturb_media() {
 
 #[test]
 fn flood_of_small_packets_does_not_disturb_media() {
-    besieged(&[UNLIMITED], async |server, bystander| {
+    attacked(&[UNLIMITED], async |server, bystander| {
         let audio = AudioCall::start(server).await;
         let mut eve = ResumingClient::joined(server, ClientKind::Envelope, "eve").await;
         let (sender, producer) = produce_small_packets(&mut eve).await;
@@ -151,7 +151,7 @@ fn flood_of_small_packets_does_not_disturb_media() {
 
 #[test]
 fn flood_of_signed_stun_requests_does_not_disturb_media() {
-    besieged(&[UNLIMITED], async |server, bystander| {
+    attacked(&[UNLIMITED], async |server, bystander| {
         let audio = AudioCall::start(server).await;
         let mut eve = ResumingClient::joined(server, ClientKind::Envelope, "eve").await;
         let created = eve.ask("transport:create", json!({ "direction": "recv" })).await;

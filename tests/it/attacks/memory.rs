@@ -16,7 +16,7 @@ use crate::support::raw::{PING, Raw, TEXT, frame, frame_head};
 /// Maximum permanent growth by an attack, in KiB.
 const MAX_GROWTH: usize = 16 * 1024;
 
-/// The program, running; killed if a test fails.
+/// A running program, which is killed if the test fails.
 struct Program {
     child: Child,
     address: SocketAddr,
@@ -34,20 +34,21 @@ impl Program {
             .unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let (_, address) = first.split_once("http://").expect("the first line says the address");
+        let (_, address) =
+            first.split_once("http://").expect("the first line contains the address");
         let address =
             address.split_whitespace().next().unwrap().trim_end_matches('/').parse().unwrap();
         Self { child, address }
     }
 
-    /// In KiB.
+    /// Returns the resident memory, in KiB.
     fn resident(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Ends it as a service manager does: a clean shutdown ends with 0.
+    /// Ends it as a service manager does; asserts the exit code 0 of a graceful shutdown.
     fn stop(mut self) {
         let killed =
             Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
@@ -62,17 +63,17 @@ impl Drop for Program {
     }
 }
 
-/// Measures what an attack adds, at its height and when it is over. It is made once before, since
-/// the first of anything costs more: threads' heaps, buffers, pages of code.
-pub(super) async fn costs(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
-    costs_with(&[], attack).await;
+/// Measures the memory that an attack adds, at its peak and afterwards. The attack runs once
+/// before, since first uses cost more: heaps of threads, buffers, pages of code.
+pub(super) async fn assert_bounded(attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
+    assert_bounded_with(&[], attack).await;
 }
 
 /// Measures the growth of a program with these flags.
-async fn costs_with(flags: &[&str], attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
+async fn assert_bounded_with(flags: &[&str], attack: impl AsyncFn(SocketAddr) -> Vec<Raw>) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
-        let report = costs_once(flags, &attack).await;
+        let report = measure(flags, &attack).await;
         if report.is_quick() {
             return;
         }
@@ -81,7 +82,7 @@ async fn costs_with(flags: &[&str], attack: impl AsyncFn(SocketAddr) -> Vec<Raw>
     panic!("slow each time: {slow:?}");
 }
 
-async fn costs_once(flags: &[&str], attack: &impl AsyncFn(SocketAddr) -> Vec<Raw>) -> Report {
+async fn measure(flags: &[&str], attack: &impl AsyncFn(SocketAddr) -> Vec<Raw>) -> Report {
     let program = Program::start(flags);
     let mut bystander = Bystander::beside(program.address).await;
     attack(program.address).await;
@@ -102,7 +103,7 @@ async fn costs_once(flags: &[&str], attack: &impl AsyncFn(SocketAddr) -> Vec<Raw
 
 #[tokio::test]
 async fn claimed_length_is_not_allocated() {
-    costs(async |address| {
+    assert_bounded(async |address| {
         let mut held = Vec::new();
         for path in ENDPOINTS {
             for _ in 0..25 {
@@ -113,7 +114,7 @@ async fn claimed_length_is_not_allocated() {
                 held.push(raw);
             }
         }
-        // The most that may be claimed, so that all of it is waited for.
+        // The maximum length that may be claimed, so that the server waits for all of it.
         for _ in 0..100 {
             let mut raw = Raw::websocket(address, "/ws").await;
             raw.send(frame_head(TEXT, 65_536)).await;
@@ -127,7 +128,7 @@ async fn claimed_length_is_not_allocated() {
 
 #[tokio::test]
 async fn oversized_message_is_not_buffered() {
-    costs(async |address| {
+    assert_bounded(async |address| {
         let large = frame(TEXT, vec![b'x'; 8 << 20]);
         let mut endless = frame(0x01, vec![b'x'; 1024]);
         for _ in 0..8 * 1024 {
@@ -153,10 +154,10 @@ async fn oversized_message_is_not_buffered() {
     .await;
 }
 
-/// Heads and bodies without end are not collected either.
+/// Request heads and bodies without an end are not buffered either.
 #[tokio::test]
 async fn endless_requests_are_not_buffered() {
-    costs(async |address| {
+    assert_bounded(async |address| {
         let head = format!("GET /health HTTP/1.1\r\nX-Large: {}", "x".repeat(1 << 20));
         let path = format!("GET /{} HTTP/1.1\r\n", "x".repeat(1 << 20));
         let body = format!(
@@ -178,18 +179,18 @@ async fn endless_requests_are_not_buffered() {
     .await;
 }
 
-/// Even where the rate limiter is off, pongs that are not read are not queued: their sender is no
-/// longer read.
+/// Even without the rate limiter, unread pongs are not queued: the server no longer reads from
+/// their recipient.
 #[tokio::test]
 async fn unread_pongs_are_not_queued() {
-    costs_with(&[UNLIMITED], async |address| {
+    assert_bounded_with(&[UNLIMITED], async |address| {
         let pings = frame(PING, [b'x'; 100]).repeat(500);
         let attackers = ENDPOINTS.map(async |path| {
             let mut raw = Raw::websocket(address, path).await;
             if path == SOCKET_IO {
                 raw.send(frame(TEXT, "40")).await;
             }
-            // As much as the kernel holds, and as the server reads meanwhile.
+            // As much as the buffers of both kernels hold, and as the server reads in the meantime.
             let mut refused = 0;
             let mut sent = 0;
             while refused < 200 && sent < 100 << 20 {
@@ -200,7 +201,7 @@ async fn unread_pongs_are_not_queued() {
                     tokio::time::sleep(std::time::Duration::from_millis(2)).await;
                 }
             }
-            assert!(sent < 100 << 20, "{path}: the server reads on");
+            assert!(sent < 100 << 20, "{path}: the server continues to read");
             raw
         });
         join_all(attackers).await

@@ -7,7 +7,7 @@ use super::UNLIMITED;
 use crate::support::client::WebSocket;
 use crate::support::protocol_peer::{PROTOCOLS, Peer, Protocol, Received, message};
 use crate::support::raw::{Raw, handshake};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
 const LEVELS: usize = 100_000;
 
@@ -19,7 +19,8 @@ fn objects(levels: usize) -> String {
     format!("{}0{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
 }
 
-/// Messages with `deep` wherever a value may be, valid and invalid ones; the last is always valid.
+/// Returns messages with `deep` in place of every value, valid and invalid ones; the last one is
+/// always valid.
 fn messages(protocol: Protocol, room: &str, to: &str, deep: &str) -> Vec<String> {
     match protocol {
         Protocol::SocketIo => vec![
@@ -83,7 +84,7 @@ fn messages(protocol: Protocol, room: &str, to: &str, deep: &str) -> Vec<String>
     }
 }
 
-/// Two in a room, and what the second calls the first.
+/// Connects two peers in a room; returns the id by which the second knows the first.
 async fn pair(
     server: &TestServer,
     first: Protocol,
@@ -91,7 +92,7 @@ async fn pair(
     room: &str,
 ) -> (WebSocket, WebSocket, String) {
     let mut ann = Peer::join(server, first, room, "ann").await;
-    // A client of `/signal` gets no event for that.
+    // A client of `/signal` gets no event for it.
     while reqwest::get(server.url(&format!("/api/rooms/{room}"))).await.unwrap().status() != 200 {}
     let bob = Peer::join(server, second, room, "bob").await;
     if first.announces_peers() {
@@ -104,12 +105,12 @@ async fn pair(
 #[test]
 fn nested_messages_do_not_overflow_the_stack() {
     let flags = ["--max-message-bytes=262144", "--max-metadata-bytes=262144", UNLIMITED];
-    besieged(&flags, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&flags, async |server: &TestServer, bystander: &mut Bystander| {
         for first in PROTOCOLS {
             for second in PROTOCOLS {
                 let room = format!("{first:?}-{second:?}");
                 let (mut ann, bob, to) = pair(server, first, second, &room).await;
-                // A client that does not read long answers is not read either.
+                // The server does not read from a client that does not read long replies.
                 let (mut bob, mut answers) = bob.split();
                 let reading = tokio::spawn(async move { while answers.next().await.is_some() {} });
                 let deep = if first == second { objects(LEVELS / 3) } else { arrays(LEVELS) };
@@ -126,10 +127,10 @@ fn nested_messages_do_not_overflow_the_stack() {
     });
 }
 
-/// As deep as a head, and a body, may be.
+/// Nested as deep as a request head and a body may be.
 #[test]
 fn nested_requests_do_not_overflow_the_stack() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 for deep in [arrays(6_000), "[".repeat(12_000), r#"{"a":"#.repeat(1_000)] {

@@ -1,18 +1,18 @@
 //! Pages of foreign origins, on every protocol and over REST.
 
 use crate::support::raw::{Raw, handshake};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
 use super::ENDPOINTS;
 
 /// First request of a polling client.
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// A polling connection that goes no further is forgotten soon.
+/// Time limit of a polling connection without CONNECT, short for the test.
 const FLAGS: [&str; 2] =
     ["--client-url=https://app.example.com,http://localhost:3000", "--handshake-timeout-seconds=1"];
 
-/// Origins that are not on the list, though they look like it.
+/// Returns origins that are not on the list but resemble it.
 fn foreign(server: &TestServer) -> Vec<String> {
     let own = server.address();
     let mut origins: Vec<String> = [
@@ -69,7 +69,7 @@ fn foreign(server: &TestServer) -> Vec<String> {
     origins
 }
 
-/// The status of a handshake, or of a first poll, with these headers.
+/// Returns the status of a WebSocket handshake or a first poll with these headers.
 async fn status(server: &TestServer, path: &str, headers: &str) -> u16 {
     let host = server.address();
     let request = if path == POLLING {
@@ -93,7 +93,7 @@ fn paths() -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn every_protocol_refuses_foreign_pages() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 for origin in foreign(server) {
@@ -115,8 +115,7 @@ fn every_protocol_refuses_foreign_pages() {
             ] {
                 let header = format!("Origin: {good}\r\n");
                 assert_eq!(status(server, path, &header).await, opened, "{good} {path}");
-                // In whatever case the name of the header is written, and however often it stands
-                // there.
+                // In every spelling of the header's name, and also if the header is repeated.
                 assert_eq!(
                     status(server, path, &header.replace("Origin", "oRIGIN")).await,
                     opened,
@@ -141,7 +140,7 @@ fn every_protocol_refuses_foreign_pages() {
 /// A session that another client opened does not bypass the check.
 #[test]
 fn foreign_pages_cannot_use_open_sessions() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         use crate::support::engine::{Engine, Transport};
         let engine = Engine::connect(server.address(), (Transport::Polling, 4)).await;
         let (poll, upgrade) = (engine.path(Transport::Polling), engine.path(Transport::WebSocket));
@@ -159,7 +158,7 @@ fn foreign_pages_cannot_use_open_sessions() {
         }
         bystander.round().await;
         let mut engine = engine;
-        assert!(engine.answers().await, "its owner notices nothing");
+        assert!(engine.answers().await, "its owner is not affected");
         engine.close().await;
     });
 }
@@ -168,7 +167,7 @@ fn foreign_pages_cannot_use_open_sessions() {
 /// whatever origin it names.
 #[test]
 fn cors_exposes_no_response_to_foreign_pages() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let ask = async |line: &str, origin: &str| {
             let host = server.address();
             let preflight = "Access-Control-Request-Method: DELETE\r\nAccess-Control-Request-Headers: authorization\r\n";

@@ -8,9 +8,9 @@ use super::UNLIMITED;
 use crate::support::client::text;
 use crate::support::engine::{ENGINES, Engine, Transport};
 use crate::support::protocol_peer::{message, next_json, open};
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
-/// Time after which the library forgets a connection that was never made.
+/// Time after which the library removes a connection that was not established.
 const FLAGS: [&str; 2] = ["--handshake-timeout-seconds=1", UNLIMITED];
 
 const JOIN: &str = r#"42["join-room","r","odd"]"#;
@@ -20,7 +20,7 @@ const OFFER: &str = r#"42["offer",{"roomId":"r","offer":"never relayed"}]"#;
 /// room.
 #[test]
 fn packets_before_connect_reach_no_room() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
         bystander
@@ -56,7 +56,7 @@ fn packets_before_connect_reach_no_room() {
 
 #[test]
 fn connect_with_unusual_payloads_is_answered() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let deep = format!("40{}", "[".repeat(50_000));
         let long = format!(r#"40{{"token":"{}"}}"#, "x".repeat(60_000));
         let odd = [
@@ -69,7 +69,7 @@ fn connect_with_unusual_payloads_is_answered() {
                     for transport in [Transport::WebSocket, Transport::Polling] {
                         let mut engine = Engine::open(server.address(), (transport, 4)).await;
                         engine.send(packet).await;
-                        // Connected, refused, or cut off; in the end it gets what every other
+                        // Connected, refused, or closed: in the end it gets the reply that every
                         // client gets.
                         if engine.send("40").await && engine.expect_event("40{").await.is_some() {
                             engine.answers().await;
@@ -82,10 +82,10 @@ fn connect_with_unusual_payloads_is_answered() {
     });
 }
 
-/// Another namespace is another session, which does not concern the first.
+/// A session in another namespace does not affect the first one.
 #[test]
 fn another_namespace_is_another_session() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         for which in ENGINES {
             let mut ann = Engine::connect(server.address(), which).await;
             ann.send(JOIN).await;
@@ -94,7 +94,7 @@ fn another_namespace_is_another_session() {
                 ann.send(packet).await;
             }
             ann.send(r#"425["join-room","r","odd"]"#).await;
-            let again = ann.expect_event("435[").await.expect("it is still connected");
+            let again = ann.expect_event("435[").await.expect("the client is still connected");
             // Still the same connection: the room has no other member, and the id is the same.
             let id = joined
                 .split_once(r#""socketId":""#)
@@ -112,7 +112,7 @@ fn another_namespace_is_another_session() {
 
 #[test]
 fn packets_after_disconnect_reach_no_room() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
         for which in ENGINES {
@@ -145,7 +145,7 @@ fn packets_after_disconnect_reach_no_room() {
 
 #[test]
 fn misplaced_acknowledgements_and_attachments_affect_no_peer() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 for which in ENGINES {
@@ -187,7 +187,7 @@ fn misplaced_acknowledgements_and_attachments_affect_no_peer() {
 /// Messages to a room before joining and after leaving it, on each protocol.
 #[test]
 fn signals_before_joining_and_after_leaving_are_refused() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut odd = Client::connect(server).await;
         let offer = json!({ "roomId": "r", "offer": 1 });
         for _ in 0..2 {

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::UNLIMITED;
 use crate::support::engine::{ENGINES, Engine, Transport, payload};
 use crate::support::raw::Raw;
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
-/// Packets that are good as they are.
+/// Valid packets.
 const GOOD: [&str; 14] = [
     "40",
     r#"40{"token":"é"}"#,
@@ -27,7 +27,7 @@ const GOOD: [&str; 14] = [
     "3",
 ];
 
-/// Sends something to a connection that answers, and makes a new one if it then does not.
+/// Sends a packet on a connection that replies; opens a new one if it no longer does.
 async fn survive(server: &TestServer, engine: &mut Engine, which: (Transport, u8), sent: &[u8]) {
     engine.send(sent).await;
     if !engine.answers().await {
@@ -37,12 +37,12 @@ async fn survive(server: &TestServer, engine: &mut Engine, which: (Transport, u8
 
 #[test]
 fn packets_truncated_at_every_byte_affect_only_their_connection() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let attacks = ENGINES.map(async |which| {
             let mut engine = Engine::connect(server.address(), which).await;
             let binary = if which.1 == 3 { "b4AQID" } else { "bAQID" };
             for packet in GOOD.into_iter().chain([binary]) {
-                // In the middle of a character, too: then it is no text any more.
+                // Also within a character: then the packet is not text any more.
                 for cut in 0..=packet.len() {
                     survive(server, &mut engine, which, &packet.as_bytes()[..cut]).await;
                 }
@@ -55,7 +55,7 @@ fn packets_truncated_at_every_byte_affect_only_their_connection() {
 
 #[test]
 fn payloads_truncated_at_every_byte_affect_only_their_connection() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         for revision in [3, 4] {
             let which = (Transport::Polling, revision);
             let packets =
@@ -70,7 +70,7 @@ fn payloads_truncated_at_every_byte_affect_only_their_connection() {
                         .await;
                 }
             }
-            // What comes in pieces is no less good.
+            // A payload in several fragments is valid.
             let head = format!("POST {} HTTP/1.1\r\nHost: x\r\n", engine.path(Transport::Polling));
             let mut raw =
                 Raw::sending(server.address(), format!("{head}Transfer-Encoding: chunked\r\n\r\n"))
@@ -152,7 +152,7 @@ fn inconsistent_payloads_affect_only_their_connection() {
     let all: Vec<_> = all
         .chain(newer.iter().flat_map(|body| [(4, TEXT, body), (4, BINARY, body), (3, TEXT, body)]))
         .collect();
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 for (revision, kind, body) in &all {
@@ -196,7 +196,7 @@ fn inconsistent_attachment_counts_affect_only_their_connection() {
     packets.push(format!(r#"42/{},["offer"]"#, "x".repeat(60_000)));
     packets.push(format!(r#"42["{}"]"#, "x".repeat(60_000)));
     packets.push(format!("42[{}1]", "1,".repeat(30_000)));
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let attacks = ENGINES.map(async |which| {
             let mut engine = Engine::connect(server.address(), which).await;
             for packet in &packets {
@@ -218,7 +218,7 @@ fn inconsistent_attachment_counts_affect_only_their_connection() {
 /// Protocol violations end the connection that sent them; other peers see one leave.
 #[test]
 fn protocol_violations_close_only_their_connection() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
         for packet in [
@@ -255,7 +255,7 @@ fn protocol_violations_close_only_their_connection() {
                 odd.expect_event("room-users").await.expect("joined");
                 ann.next_event("user-joined").await;
                 odd.send(packet).await;
-                // Either it is ended, or it still answers; then it has left all its rooms.
+                // Either the connection has ended, or it still replies and has left all its rooms.
                 odd.answers().await;
                 odd.close().await;
                 assert_eq!(
@@ -273,7 +273,7 @@ fn protocol_violations_close_only_their_connection() {
 
 #[test]
 fn invalid_requests_are_answered_and_the_connection_stays_open() {
-    besieged(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[UNLIMITED], async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::connect(server).await;
         let long = "x".repeat(129);
         for (request, code) in [

@@ -1,13 +1,13 @@
-//! Paths that leave their folder, or lead nowhere, on every route.
+//! Paths that leave their folder, or that do not exist, on every route.
 
 use futures_util::future::join_all;
 use serde_json::Value;
 
 use super::SOCKET_IO;
 use crate::support::raw::{Raw, Response, handshake};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
-/// Byte sequences after a route, none of which names anything that may be served.
+/// Byte sequences after a route; none of them names a served resource.
 const TAILS: [&[u8]; 40] = [
     b"../Cargo.toml",
     b"../../../../../../etc/passwd",
@@ -68,7 +68,7 @@ const ROUTES: [&str; 14] = [
     "/health/",
 ];
 
-/// Sends a request line of any bytes.
+/// Sends a request line with arbitrary bytes.
 async fn ask(server: &TestServer, method: &str, path: &[u8]) -> Option<Response> {
     let rest = format!(" HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address());
     let request = [method.as_bytes(), b" ", path, rest.as_bytes()].concat();
@@ -76,7 +76,7 @@ async fn ask(server: &TestServer, method: &str, path: &[u8]) -> Option<Response>
 }
 
 /// Asserts a refusal that reveals nothing: no file, no panic, no header that the client controls.
-fn is_refused(path: &[u8], response: Option<&Response>) {
+fn assert_refused(path: &[u8], response: Option<&Response>) {
     let path = String::from_utf8_lossy(path);
     let Some(response) = response else { return };
     assert!([400, 404, 405, 414].contains(&response.status), "{path}: {response:?}");
@@ -91,21 +91,22 @@ fn is_refused(path: &[u8], response: Option<&Response>) {
 
 #[test]
 fn paths_outside_the_folder_are_not_served() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         bystander
             .repeat(async || {
                 for route in ROUTES {
                     let asked = TAILS.iter().map(async |tail| {
                         let path = [route.as_bytes(), *tail].concat();
                         let response = ask(server, "GET", &path).await;
-                        // A room's name may be any text: one of these is none that exists.
-                        is_refused(&path, response.as_ref());
+                        // A room id may be any text: one of these is the id of a room that does not
+                        // exist.
+                        assert_refused(&path, response.as_ref());
                     });
                     join_all(asked).await;
                 }
             })
             .await;
-        // What may be had can be had all the same.
+        // Resources that exist are served.
         for path in ["/", "/index.html", "/app.js", "/docs/", "/docs/openapi.json"] {
             assert_eq!(ask(server, "GET", path.as_bytes()).await.unwrap().status, 200, "{path}");
         }
@@ -120,14 +121,14 @@ fn paths_outside_the_folder_are_not_served() {
             "/index.html%20",
             "/INDEX.HTML%00",
         ] {
-            is_refused(path.as_bytes(), ask(server, "GET", path.as_bytes()).await.as_ref());
+            assert_refused(path.as_bytes(), ask(server, "GET", path.as_bytes()).await.as_ref());
         }
     });
 }
 
 #[test]
 fn very_long_and_very_deep_paths_are_refused() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let tails = [
             "a".repeat(12_000),
             "a/".repeat(6_000),
@@ -141,7 +142,7 @@ fn very_long_and_very_deep_paths_are_refused() {
                 for route in ROUTES {
                     for tail in &tails {
                         let path = format!("{route}{tail}");
-                        is_refused(
+                        assert_refused(
                             &path.as_bytes()[..20],
                             ask(server, "GET", path.as_bytes()).await.as_ref(),
                         );
@@ -155,7 +156,7 @@ fn very_long_and_very_deep_paths_are_refused() {
 /// Handshakes at paths that do not exist.
 #[test]
 fn handshakes_at_unknown_paths_are_refused() {
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         let nowhere = [
             "/",
             "//ws",
@@ -187,7 +188,7 @@ fn handshakes_at_unknown_paths_are_refused() {
                 for path in nowhere {
                     let mut raw = Raw::sending(server.address(), handshake(path, "")).await;
                     let status = raw.response().await.expect("an answer").status;
-                    // A query that is not text does not matter where it is not read.
+                    // An invalid query is ignored on routes that do not read it.
                     let is_opened = status == 101 && path.starts_with("/ws?");
                     assert!(is_opened || [200, 400, 404].contains(&status), "{path}: {status}");
                 }
@@ -206,7 +207,7 @@ fn handshakes_at_unknown_paths_are_refused() {
     });
 }
 
-/// A room id is exactly what the client sent, whatever it would mean in a path.
+/// A room id is exactly the text that the client sent, whatever its meaning in a path.
 #[test]
 fn room_ids_that_look_like_paths_are_only_ids() {
     let names = [
@@ -251,7 +252,7 @@ fn room_ids_that_look_like_paths_are_only_ids() {
                 })
                 .collect()
         };
-    besieged(&[], async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&[], async |server: &TestServer, bystander: &mut Bystander| {
         for name in names {
             let body = serde_json::json!({ "roomId": name }).to_string();
             let head = format!(
@@ -267,7 +268,7 @@ fn room_ids_that_look_like_paths_are_only_ids() {
                 let shown: Value = serde_json::from_slice(&shown.body).unwrap();
                 assert_eq!(shown["id"], name, "{path}");
             }
-            // By the topic's path one comes into the very same room.
+            // The path of the topic leads to the same room.
             let before = server.held().rooms;
             let mut topic =
                 Raw::websocket(server.address(), &format!("/ws/{}", encoded(name, true))).await;

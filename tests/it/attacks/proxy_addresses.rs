@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::ENDPOINTS;
 use super::proxy_headers::{NO_PROXY, PROXY, open_handshake};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
-/// More than the bystanders need, which share one address.
+/// A limit above the number of bystanders, which share one address.
 const LIMIT: usize = 16;
 
 const FLAGS: [&str; 2] =
@@ -18,7 +18,11 @@ fn forwarded(addresses: &str) -> String {
 
 /// Opens connections, each with its own headers, until one is refused; closes all, and returns how
 /// many were admitted.
-async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> String) -> usize {
+async fn count_admitted(
+    server: &TestServer,
+    from: &str,
+    headers: impl Fn(usize) -> String,
+) -> usize {
     let mut open = Vec::new();
     for number in 0..=LIMIT {
         let (raw, response) =
@@ -42,7 +46,7 @@ async fn let_in(server: &TestServer, from: &str, headers: impl Fn(usize) -> Stri
 /// From an untrusted address, forwarded addresses are ignored and the address itself counts.
 #[test]
 fn forwarded_addresses_of_untrusted_clients_are_ignored() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let spoofed: [fn(usize) -> String; 6] = [
             |number| forwarded(&format!("9.9.9.{number}")),
             |number| forwarded(&format!("9.9.9.{number}, 127.0.0.2")),
@@ -56,7 +60,7 @@ fn forwarded_addresses_of_untrusted_clients_are_ignored() {
             },
         ];
         for headers in spoofed {
-            assert_eq!(let_in(server, NO_PROXY, headers).await, LIMIT, "{}", headers(1));
+            assert_eq!(count_admitted(server, NO_PROXY, headers).await, LIMIT, "{}", headers(1));
         }
         bystander.round().await;
     });
@@ -66,7 +70,7 @@ fn forwarded_addresses_of_untrusted_clients_are_ignored() {
 /// precedes it.
 #[test]
 fn addresses_forwarded_by_a_trusted_proxy_count() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let limited: [fn(usize) -> String; 9] = [
             |number| forwarded(&format!("9.9.9.{number}, 8.8.8.8")),
             |number| forwarded(&format!("9.9.9.{number}, 8.8.8.8, 127.0.0.3, 10.1.2.3")),
@@ -83,11 +87,11 @@ fn addresses_forwarded_by_a_trusted_proxy_count() {
                 forwarded(&format!("unknown, _hidden, 999.1.1.1, 9.9.9.{number}:80, 2001:db8::8"))
             },
             |number| forwarded(&format!("{}, 8.8.8.8", "9.9.9.9, ".repeat(number * 60))),
-            // Written in different ways, one address.
+            // One address in different notations.
             |number| {
                 forwarded(["2001:db8::8", "2001:DB8:0:0:0:0:0:8", "2001:0db8::0008"][number % 3])
             },
-            // No valid address: the proxy's own counts, or the last valid one.
+            // Without a valid address, that of the proxy counts, or the last valid one.
             |number| {
                 forwarded(&format!(
                     "9.9.9.{number}, {}",
@@ -96,7 +100,7 @@ fn addresses_forwarded_by_a_trusted_proxy_count() {
             },
         ];
         for headers in limited {
-            let count = let_in(server, PROXY, headers).await;
+            let count = count_admitted(server, PROXY, headers).await;
             assert!(count <= LIMIT, "{}: {count}", headers(1));
         }
         // Clients behind the proxy are distinguished, however the proxy writes their addresses.

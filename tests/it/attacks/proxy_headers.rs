@@ -26,7 +26,7 @@ pub(super) async fn open_handshake(
 #[test]
 fn forwarded_tls_of_untrusted_clients_is_ignored() {
     let flags = ["--require-tls", "--trusted-proxies=127.0.0.2"];
-    // Without a bystander, which has no TLS.
+    // Without bystanders, which do not use TLS.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let server = TestServer::with(&flags);

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use crate::support::raw::{Raw, handshake};
-use crate::support::{Bystander, TestServer, besieged};
+use crate::support::{Bystander, TestServer, attacked};
 
 const FLAGS: [&str; 1] = ["--handshake-timeout-seconds=1"];
 
 /// The time for a head, a body or a first message, with a margin for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(6);
 
-/// Between two bytes of those that drip: none is ever silent for as long as it may take in all.
+/// Interval between two bytes of a slow request: never idle for the whole time limit.
 const DRIP: Duration = Duration::from_millis(100);
 
 /// Number of connections of each kind.
@@ -23,16 +23,16 @@ const MANY: usize = 40;
 /// End of a request head.
 const END: &str = "\r\n\r\n";
 
-/// Waits until the server has ended a connection, and says nothing meanwhile: the status of the
-/// answer, if there was one.
-async fn silent(mut raw: Raw) -> Option<u16> {
+/// Waits, without sending, until the server has ended a connection; returns the status of the
+/// response, if there was one.
+async fn wait_for_status(mut raw: Raw) -> Option<u16> {
     let status = raw.response().await.map(|response| response.status);
     raw.rest().await;
     status
 }
 
-/// Sends more and more bytes while waiting for the status.
-async fn dripping(mut raw: Raw, drop: &[u8]) -> Option<u16> {
+/// Sends further bytes one by one while waiting for the status.
+async fn drip(mut raw: Raw, drop: &[u8]) -> Option<u16> {
     loop {
         match tokio::time::timeout(DRIP, raw.response()).await {
             Ok(response) => {
@@ -53,7 +53,7 @@ fn is_cut_off(status: Option<u16>) -> bool {
 
 #[test]
 fn incomplete_heads_time_out() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let began = Instant::now();
         let beginnings = [
@@ -67,17 +67,14 @@ fn incomplete_heads_time_out() {
         ]
         .map(str::to_owned);
         let many = beginnings.iter().cycle().take(MANY * beginnings.len());
-        let silence =
-            many.map(async |beginning| silent(Raw::sending(address, beginning).await).await);
+        let silence = many
+            .map(async |beginning| wait_for_status(Raw::sending(address, beginning).await).await);
         let drops = (0..MANY).map(async |_| {
-            dripping(
-                Raw::sending(address, "GET /health HTTP/1.1\r\nHost: x\r\nX-Drip: ").await,
-                b"x",
-            )
-            .await
+            drip(Raw::sending(address, "GET /health HTTP/1.1\r\nHost: x\r\nX-Drip: ").await, b"x")
+                .await
         });
         let lines = (0..MANY).map(async |_| {
-            dripping(Raw::sending(address, "GET /health HTTP/1.1\r\n").await, b"a: b\r\n").await
+            drip(Raw::sending(address, "GET /health HTTP/1.1\r\n").await, b"a: b\r\n").await
         });
         let (silence, drops, lines, ()) =
             tokio::join!(join_all(silence), join_all(drops), join_all(lines), bystander.round());
@@ -89,7 +86,7 @@ fn incomplete_heads_time_out() {
 /// No room is created from an incomplete body.
 #[test]
 fn slow_bodies_time_out() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut polling = Vec::new();
         for _ in 0..MANY {
@@ -100,11 +97,13 @@ fn slow_bodies_time_out() {
         let requests = polling.iter().chain(std::iter::repeat_n(&rest, MANY));
         let bodies = requests.enumerate().map(async |(number, request)| match number % 4 {
             0 => {
-                silent(Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await)
-                    .await
+                wait_for_status(
+                    Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await,
+                )
+                .await
             }
             1 => {
-                dripping(
+                drip(
                     Raw::sending(address, format!("{request}Content-Length: 1000{END}")).await,
                     b" ",
                 )
@@ -112,20 +111,20 @@ fn slow_bodies_time_out() {
             }
             2 => {
                 let head = format!("{request}Transfer-Encoding: chunked{END}");
-                dripping(Raw::sending(address, head).await, b"1\r\n \r\n").await
+                drip(Raw::sending(address, head).await, b"1\r\n \r\n").await
             }
             _ => {
-                // One byte a chunk, and never the end of its line.
+                // One byte per chunk, and never the end of the chunk's size line.
                 let head = format!("{request}Transfer-Encoding: chunked{END}1;x=");
-                dripping(Raw::sending(address, head).await, b"x").await
+                drip(Raw::sending(address, head).await, b"x").await
             }
         });
         let (statuses, ()) = tokio::join!(join_all(bodies), bystander.round());
         for (number, status) in statuses.into_iter().enumerate() {
-            // One that goes on sending may meet the end of the connection before it reads the
-            // answer.
+            // A client that continues to send may detect the end of the connection before it has
+            // read the response.
             let may_miss_it = number % 4 != 0;
-            // A polling session has a time limit of its own.
+            // A polling session has its own time limit.
             let is_of_ended_session = number < MANY && status == Some(400);
             let is_timeout =
                 status == Some(408) || is_of_ended_session || (may_miss_it && status.is_none());
@@ -138,7 +137,7 @@ fn slow_bodies_time_out() {
 /// Handshakes without a first message.
 #[test]
 fn handshakes_without_a_first_message_time_out() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let began = Instant::now();
         let paths = ["/ws", "/signal", super::SOCKET_IO];
@@ -151,12 +150,12 @@ fn handshakes_without_a_first_message_time_out() {
         server.until("the polling sessions have ended", |held| held.polling == 0).await;
         for path in paths {
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close{END}");
-            assert_eq!(silent(Raw::sending(address, request).await).await, Some(400));
+            assert_eq!(wait_for_status(Raw::sending(address, request).await).await, Some(400));
         }
     });
 }
 
-/// A new polling connection: the path of its requests.
+/// Opens a polling session; returns the path of its requests.
 async fn polling_path(address: SocketAddr) -> String {
     let path = "/socket.io/?EIO=4&transport=polling";
     let mut raw =

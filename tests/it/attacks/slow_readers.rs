@@ -12,21 +12,21 @@ use super::UNLIMITED;
 use crate::support::protocol_peer::{PROTOCOLS, Protocol};
 use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::server::short;
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
-/// The time until a slow reader is disconnected, with a margin for a busy machine.
-fn in_time() -> Duration {
+/// Maximum time until a slow consumer is disconnected, with a margin for a busy machine.
+fn time_limit() -> Duration {
     short().queue_full + Duration::from_secs(15)
 }
 
-/// Between two reads of a slow reader, and between two messages to it.
+/// Interval between two reads of a slow consumer, and between two messages to it.
 const PACE: Duration = Duration::from_millis(100);
 
-/// So many queues are filled at a time: it takes megabytes each.
+/// Number of queues that are filled at a time: each takes megabytes.
 static FILLING: Semaphore = Semaphore::const_new(3);
 
-/// A connection that has joined a room, whose receive window is so small that it is soon full.
-async fn joined_narrow(address: SocketAddr, protocol: Protocol, room: &str) -> Raw {
+/// Opens a connection in a room with a small receive window, which is soon full.
+async fn join_with_small_window(address: SocketAddr, protocol: Protocol, room: &str) -> Raw {
     let raw = joined(address, protocol, room).await;
     raw.narrow();
     raw
@@ -46,7 +46,7 @@ pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) 
                 &[(json!({ "type": "room:join", "payload": payload }).to_string(), "room:state")],
             )
         }
-        // Connecting is joining.
+        // On `/ws/{topic}`, connecting joins.
         Protocol::Topic => (format!("/ws/{room}"), &[]),
         Protocol::Session => (format!("/signal?sessionId={room}"), &[]),
     };
@@ -80,10 +80,10 @@ pub(super) async fn talker(server: &TestServer, room: &str) -> (Client, String) 
     let mut ann = Client::connect(server).await;
     let answer = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await;
     ann.next_event("room-users").await;
-    (ann, answer["users"][0]["userId"].as_str().expect("one is there").to_owned())
+    (ann, answer["users"][0]["userId"].as_str().expect("a peer").to_owned())
 }
 
-/// Sends until the queue of the recipient is full. Requests are answered meanwhile.
+/// Sends until the queue of the recipient is full. The server replies to requests in the meantime.
 pub(super) async fn fill(ann: &mut Client, to: &str) {
     let _turn = FILLING.acquire().await.unwrap();
     let body = "x".repeat(60_000);
@@ -92,7 +92,7 @@ pub(super) async fn fill(ann: &mut Client, to: &str) {
             .ask("offer", json!({ "targetId": to, "offer": { "type": "offer", "sdp": body } }))
             .await;
         if answer["ok"] == false {
-            // One that was filled slowly may have been found out meanwhile.
+            // A recipient whose queue filled slowly may already be disconnected.
             assert!(
                 ["DELIVERY_FAILED", "TARGET_NOT_FOUND"].contains(&answer["code"].as_str().unwrap()),
                 "{answer}"
@@ -102,7 +102,7 @@ pub(super) async fn fill(ann: &mut Client, to: &str) {
     }
 }
 
-/// Keeps sending slowly until the recipient has left, in time.
+/// Keeps sending slowly until the recipient has left; asserts the time limit.
 pub(super) async fn until_it_has_left(mut ann: Client, to: &str, protocol: &str) {
     let began = Instant::now();
     let body = "x".repeat(2_000);
@@ -113,7 +113,7 @@ pub(super) async fn until_it_has_left(mut ann: Client, to: &str, protocol: &str)
         if answer["code"] == "TARGET_NOT_FOUND" {
             break;
         }
-        assert!(began.elapsed() < in_time(), "{protocol}: still there");
+        assert!(began.elapsed() < time_limit(), "{protocol}: the connection is still open");
         tokio::time::sleep(PACE).await;
     }
     assert_eq!(ann.next_event("user-left").await[0]["userId"], to, "{protocol}");
@@ -124,7 +124,7 @@ pub(super) async fn until_it_has_left(mut ann: Client, to: &str, protocol: &str)
 async fn slow_consumer(server: &TestServer) {
     let stalls = PROTOCOLS.map(async |protocol| {
         let room = format!("stalled-{protocol:?}");
-        let stalled = joined_narrow(server.address(), protocol, &room).await;
+        let stalled = join_with_small_window(server.address(), protocol, &room).await;
         let (mut ann, to) = talker(server, &room).await;
         let began = Instant::now();
         fill(&mut ann, &to).await;
@@ -132,10 +132,10 @@ async fn slow_consumer(server: &TestServer) {
         for _ in 0..10 {
             ann.ask("leave-room", json!("elsewhere")).await;
         }
-        // Waiting for it takes a second each time, and these are ten.
+        // Waiting for the queue takes a second each time, and there are ten messages.
         assert!(
             asked.elapsed() < Duration::from_secs(5),
-            "{protocol:?}: its peer waits: {:?}",
+            "{protocol:?}: its peer is delayed: {:?}",
             asked.elapsed()
         );
         let left = ann.next_event("user-left").await;
@@ -144,7 +144,7 @@ async fn slow_consumer(server: &TestServer) {
             (&json!(to), &json!("timeout")),
             "{protocol:?}"
         );
-        assert!(began.elapsed() < in_time(), "{protocol:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < time_limit(), "{protocol:?}: {:?}", began.elapsed());
         drop(stalled);
         ann.nothing_more().await;
         ann.close().await;
@@ -152,11 +152,11 @@ async fn slow_consumer(server: &TestServer) {
     join_all(stalls).await;
 }
 
-/// Each sip is progress for a write that waits, and the queue is as full as before.
+/// Each small read is progress for a blocked write, but the queue stays full.
 async fn slow_sender(server: &TestServer) {
     let trickles = PROTOCOLS.map(async |protocol: Protocol| {
         let room = format!("trickling-{protocol:?}");
-        let mut slow = joined_narrow(server.address(), protocol, &room).await;
+        let mut slow = join_with_small_window(server.address(), protocol, &room).await;
         let (mut ann, to) = talker(server, &room).await;
         let reading = async {
             while slow.sip(512).await.is_some() {
@@ -167,7 +167,7 @@ async fn slow_sender(server: &TestServer) {
             fill(&mut ann, &to).await;
             until_it_has_left(ann, &to, &format!("{protocol:?}")).await;
         };
-        // What is in the kernel's buffers is still read when the other end has long been closed.
+        // Data in the kernel's buffers is still read after the other end was closed.
         tokio::select! {
             () = talking => {}
             () = async { reading.await; std::future::pending().await } => {}
@@ -184,20 +184,20 @@ async fn answers_that_are_not_read(server: &TestServer) {
         let mut raw = Raw::connect(server.address()).await;
         raw.narrow();
         let began = Instant::now();
-        // Asking the kernel costs more the more connections there have been.
+        // Inspecting the kernel's sockets takes longer the more connections there were.
         let mut pace = tokio::time::interval(Duration::from_millis(500));
         while raw.offer(requests.as_bytes()) && raw.is_served().await {
-            assert!(began.elapsed() < in_time(), "still served");
+            assert!(began.elapsed() < time_limit(), "the server still replies");
             pace.tick().await;
         }
     });
     join_all(floods).await;
 }
 
-/// All at once, since each takes as long as a reader may stall.
+/// All protocols at once, since each takes as long as a reader may stall.
 #[test]
 fn slow_consumers_are_disconnected_and_no_peer_waits() {
-    besieged(
+    attacked(
         &["--send-queue=8", UNLIMITED],
         async |server: &TestServer, bystander: &mut Bystander| {
             #[cfg(target_os = "linux")]

@@ -1,4 +1,4 @@
-//! Upgrades from polling to WebSocket that stop half-way, are repeated, or name another connection.
+//! Upgrades from polling to WebSocket that are incomplete, repeated, or name another connection.
 
 use std::net::SocketAddr;
 
@@ -7,25 +7,25 @@ use futures_util::future::join_all;
 use super::UNLIMITED;
 use crate::support::engine::{Engine, Transport};
 use crate::support::raw::{Raw, TEXT, frame, handshake};
-use crate::support::{Bystander, Client, TestServer, besieged};
+use crate::support::{Bystander, Client, TestServer, attacked};
 
 const FLAGS: [&str; 2] = ["--handshake-timeout-seconds=1", UNLIMITED];
 
-/// How many at a time.
+/// Number of concurrent attempts.
 const MANY: usize = 20;
 
 async fn polling(address: SocketAddr, revision: u8) -> Engine {
     Engine::connect(address, (Transport::Polling, revision)).await
 }
 
-/// A WebSocket for a connection that polls.
-async fn begun(address: SocketAddr, engine: &Engine) -> Raw {
+/// Opens a WebSocket that would upgrade a polling session.
+async fn open_websocket(address: SocketAddr, engine: &Engine) -> Raw {
     Raw::websocket(address, &engine.path(Transport::WebSocket)).await
 }
 
-/// Upgrades as far as the response to the probe.
-async fn probed(address: SocketAddr, engine: &Engine) -> Raw {
-    let mut socket = begun(address, engine).await;
+/// Opens a WebSocket, and completes the probe.
+async fn open_and_probe(address: SocketAddr, engine: &Engine) -> Raw {
+    let mut socket = open_websocket(address, engine).await;
     socket.send(frame(TEXT, "2probe")).await;
     assert_eq!(socket.text().await.as_deref(), Ok("3probe"));
     socket
@@ -38,14 +38,14 @@ async fn status_of_upgrade(address: SocketAddr, path: &str) -> u16 {
 /// Only the handshake: polling continues, and the attempt times out.
 #[test]
 fn unfinished_upgrade_leaves_polling_intact() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let attempts = (0..MANY).map(async |number| {
             let mut engine = polling(address, 3 + u8::try_from(number % 2).unwrap()).await;
-            let mut socket = begun(address, &engine).await;
-            assert!(engine.answers().await, "polling goes on meanwhile");
+            let mut socket = open_websocket(address, &engine).await;
+            assert!(engine.answers().await, "polling continues during the attempt");
             socket.rest().await;
-            assert!(engine.answers().await, "and afterwards");
+            assert!(engine.answers().await, "and after the attempt");
             engine.close().await;
         });
         tokio::join!(join_all(attempts), bystander.round());
@@ -55,7 +55,7 @@ fn unfinished_upgrade_leaves_polling_intact() {
 /// After a WebSocket that fails after its probe, polling continues.
 #[test]
 fn probe_without_an_upgrade_leaves_polling_intact() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
@@ -74,14 +74,14 @@ fn probe_without_an_upgrade_leaves_polling_intact() {
                 let mut engine = polling(address, revision).await;
                 engine.send(r#"42["join-room","r","odd"]"#).await;
                 ann.next_event("user-joined").await;
-                let mut socket = probed(address, &engine).await;
+                let mut socket = open_and_probe(address, &engine).await;
                 match rest {
-                    // For as long as it may take.
+                    // Until the time limit of an upgrade.
                     None if revision == 3 => drop(socket.rest().await),
                     None => socket.reset(),
                     Some(packet) => {
                         socket.send(frame(TEXT, packet)).await;
-                        // One that was taken for the packet that was due goes on.
+                        // A poll that was answered for the upgrade is repeated.
                         socket.send(frame(TEXT, "1")).await;
                         socket.rest().await;
                     }
@@ -99,12 +99,12 @@ fn probe_without_an_upgrade_leaves_polling_intact() {
 
 #[test]
 fn concurrent_upgrades_are_refused() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let attempts = (0..MANY).map(async |number| {
             let mut engine = polling(address, 3 + u8::try_from(number % 2).unwrap()).await;
             let path = engine.path(Transport::WebSocket);
-            let first = begun(address, &engine).await;
+            let first = open_websocket(address, &engine).await;
             assert_eq!(
                 status_of_upgrade(address, &path).await,
                 400,
@@ -135,7 +135,7 @@ fn concurrent_upgrades_are_refused() {
 /// The public id of a peer authorizes nothing, nor does anything that is not a session id.
 #[test]
 fn upgrade_needs_the_session_id() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let ann = Client::joined(server, "r", "ann").await;
         let long = "A".repeat(8_000);
@@ -179,7 +179,7 @@ fn upgrade_needs_the_session_id() {
 
 #[test]
 fn invalid_upgrade_handshakes_are_refused() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let http = reqwest::Client::new();
         for path in [
             "/socket.io/",
@@ -234,7 +234,7 @@ fn invalid_upgrade_handshakes_are_refused() {
 /// once.
 #[test]
 fn parallel_polls_end_the_connection() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
         for revision in [3, 4] {
@@ -255,7 +255,7 @@ fn parallel_polls_end_the_connection() {
 
 #[test]
 fn parallel_posts_are_all_answered() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         for revision in [3, 4] {
             let mut engine = polling(server.address(), revision).await;
             let posts = (0..MANY).map(async |number| {
@@ -266,7 +266,7 @@ fn parallel_posts_are_all_answered() {
             join_all(posts).await;
             let mut observed = String::new();
             while (0..MANY).any(|number| !observed.contains(&format!("43{}[", 100 + number))) {
-                observed += &engine.next_event().await.expect("each of them is answered");
+                observed += &engine.next_event().await.expect("a response to each");
             }
             engine.close().await;
         }
@@ -277,7 +277,7 @@ fn parallel_posts_are_all_answered() {
 /// Messages that are posted during the upgrade count, later ones do not; none is delivered twice.
 #[test]
 fn messages_on_both_transports_are_delivered_once() {
-    besieged(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
+    attacked(&FLAGS, async |server: &TestServer, bystander: &mut Bystander| {
         let address = server.address();
         let mut ann = Client::joined(server, "r", "ann").await;
         ann.next_event("room-users").await;
@@ -285,14 +285,14 @@ fn messages_on_both_transports_are_delivered_once() {
             let mut engine = polling(address, revision).await;
             engine.send(r#"42["join-room","r","odd"]"#).await;
             ann.next_event("user-joined").await;
-            let mut socket = probed(address, &engine).await;
+            let mut socket = open_and_probe(address, &engine).await;
             assert!(engine.send(r#"42["offer",{"offer":"posted"}]"#).await);
             socket.send(frame(TEXT, "5")).await;
             socket.send(frame(TEXT, r#"42["offer",{"offer":"sent"}]"#)).await;
             for expected in ["posted", "sent"] {
                 assert_eq!(ann.next_event("offer").await[0]["offer"], expected);
             }
-            // Polling is over.
+            // Polling has ended.
             assert!(!engine.send(r#"42["offer",{"offer":"late"}]"#).await);
             assert_eq!(engine.poll().await.status, 400);
             engine.take(socket);

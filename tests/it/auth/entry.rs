@@ -2,28 +2,34 @@
 
 use serde_json::json;
 
-use super::{close, is_good, is_refused, issuer, lets_in, server};
+use super::{assert_admitted, assert_admitted_and_close, assert_refused, close, issuer, server};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now, unsigned};
 
-/// An hour from now.
+/// Returns a time in an hour.
 fn later() -> f64 {
     seconds_from_now(3600.0)
 }
 
-async fn are_refused<const N: usize>(protocol: Protocol, bad: [(&str, String); N]) {
+async fn assert_all_refused<const N: usize>(protocol: Protocol, bad: [(&str, String); N]) {
     let server = server();
     for (what, token) in &bad {
-        is_refused(&server, protocol, what, Some(token)).await;
+        assert_refused(&server, protocol, what, Some(token)).await;
     }
     server.finish().await;
 }
 
 pub(super) async fn valid_token_is_required(protocol: Protocol) {
     let server = server();
-    is_good(&server, protocol, "a good one", &issuer().token("ann", &json!({}))).await;
-    is_refused(&server, protocol, "none", None).await;
+    assert_admitted_and_close(
+        &server,
+        protocol,
+        "a valid token",
+        &issuer().token("ann", &json!({})),
+    )
+    .await;
+    assert_refused(&server, protocol, "none", None).await;
     server.finish().await;
 }
 
@@ -44,7 +50,7 @@ pub(super) async fn forged_token_is_refused(protocol: Protocol) {
         ("no token at all", "x".to_owned()),
         ("dots", "..".to_owned()),
     ];
-    are_refused(protocol, bad).await;
+    assert_all_refused(protocol, bad).await;
 }
 
 pub(super) async fn token_without_an_algorithm_is_refused(protocol: Protocol) {
@@ -58,7 +64,7 @@ pub(super) async fn token_without_an_algorithm_is_refused(protocol: Protocol) {
         ("of no algorithm, oddly spelt", unsigned(&json!({ "alg": "nOnE" }), &claims)),
         ("that names none", unsigned(&json!({ "typ": "JWT" }), &claims)),
     ];
-    are_refused(protocol, bad).await;
+    assert_all_refused(protocol, bad).await;
 }
 
 pub(super) async fn key_determines_the_signature_algorithm(protocol: Protocol) {
@@ -66,20 +72,27 @@ pub(super) async fn key_determines_the_signature_algorithm(protocol: Protocol) {
     let claims = json!({ "sub": "ann", "exp": later() });
     for issuer in &issuers {
         let server = TestServer::with(&[&issuer.flag()]);
-        is_good(&server, protocol, &format!("{:?}", issuer.algorithm), &issuer.sign(&claims)).await;
+        assert_admitted_and_close(
+            &server,
+            protocol,
+            &format!("{:?}", issuer.algorithm),
+            &issuer.sign(&claims),
+        )
+        .await;
         for other in issuers.iter().filter(|other| other.algorithm != issuer.algorithm) {
-            is_refused(&server, protocol, "another kind of key", Some(&other.sign(&claims))).await;
+            assert_refused(&server, protocol, "another kind of key", Some(&other.sign(&claims)))
+                .await;
         }
         let good = issuer.sign(&claims);
         let (_, signature) = good.rsplit_once('.').unwrap();
         let renamed = format!("{}{signature}", unsigned(&json!({ "alg": "HS384" }), &claims));
-        is_refused(&server, protocol, "claims another algorithm", Some(&renamed)).await;
+        assert_refused(&server, protocol, "claims another algorithm", Some(&renamed)).await;
         if issuer.public != SECRET {
-            // The public key is not secret: anyone could sign with it if it were accepted as an
-            // HMAC key.
+            // The public key is not secret: if it were accepted as an HMAC key, anyone could sign
+            // with it.
             let trimmed = issuer.public.trim();
             for secret in [issuer.public.as_str(), trimmed, trimmed.lines().nth(1).unwrap()] {
-                is_refused(
+                assert_refused(
                     &server,
                     protocol,
                     "HS256 by the public key",
@@ -100,7 +113,7 @@ pub(super) async fn expired_token_is_refused(protocol: Protocol) {
         ("of the beginning of time", token(0.0)),
         ("of before all time", token(-1.0)),
     ];
-    are_refused(protocol, bad).await;
+    assert_all_refused(protocol, bad).await;
 }
 
 pub(super) async fn token_before_its_nbf_is_refused(protocol: Protocol) {
@@ -110,7 +123,7 @@ pub(super) async fn token_before_its_nbf_is_refused(protocol: Protocol) {
         ("just not yet good", token("nbf", seconds_from_now(40.0))),
         ("from the future", token("iat", seconds_from_now(60.0))),
     ];
-    are_refused(protocol, bad).await;
+    assert_all_refused(protocol, bad).await;
 }
 
 pub(super) async fn token_without_sub_or_exp_is_refused(protocol: Protocol) {
@@ -124,7 +137,7 @@ pub(super) async fn token_without_sub_or_exp_is_refused(protocol: Protocol) {
         ("with an exp that is no number", token(json!({ "sub": "ann", "exp": "tomorrow" }))),
         ("with an exp of nothing", token(json!({ "sub": "ann", "exp": null }))),
     ];
-    are_refused(protocol, bad).await;
+    assert_all_refused(protocol, bad).await;
 }
 
 pub(super) async fn token_with_invalid_claims_is_refused(protocol: Protocol) {
@@ -138,7 +151,7 @@ pub(super) async fn token_with_invalid_claims_is_refused(protocol: Protocol) {
             issuer().sign_with(&critical, &json!({ "sub": "ann", "exp": later() }))
         }),
     ];
-    are_refused(protocol, bad).await;
+    assert_all_refused(protocol, bad).await;
 }
 
 pub(super) async fn token_of_another_issuer_or_audience_is_refused(protocol: Protocol) {
@@ -158,13 +171,13 @@ pub(super) async fn token_of_another_issuer_or_audience_is_refused(protocol: Pro
     ] {
         let token = issuer.token("ann", &claims);
         if is_one_of_ours {
-            is_good(&server, protocol, what, &token).await;
+            assert_admitted_and_close(&server, protocol, what, &token).await;
         } else {
-            is_refused(&server, protocol, what, Some(&token)).await;
+            assert_refused(&server, protocol, what, Some(&token)).await;
         }
     }
     server.finish().await;
-    are_refused(
+    assert_all_refused(
         protocol,
         [(
             "for an audience that is not configured",
@@ -179,7 +192,7 @@ pub(super) async fn any_token_is_accepted_if_none_is_required(protocol: Protocol
     let whatever =
         ["whatever".to_owned(), Issuer::secret("of others").token("ann", &json!({ "exp": 1 }))];
     for token in whatever {
-        close(lets_in(&server, protocol, "any", &token).await).await;
+        close(assert_admitted(&server, protocol, "any", &token).await).await;
     }
     server.finish().await;
 }

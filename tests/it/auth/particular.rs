@@ -14,7 +14,7 @@ use crate::support::tokens::{
 async fn token_is_accepted_in_every_documented_place() {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({}));
-    // In the handshake: for Socket.IO clients that can send it nowhere else, and for the plain
+    // In the handshake: for Socket.IO clients that cannot send it elsewhere, and for the plain
     // protocols.
     for path in [
         "/socket.io/?EIO=4&transport=websocket",
@@ -45,7 +45,7 @@ async fn token_is_accepted_in_every_documented_place() {
             close(Entered { socket, answer: Value::Null }).await;
         }
     }
-    // A bad one is refused where it is brought, even where it might come later.
+    // An invalid token is refused where it is sent, even if a valid one could follow.
     let (status, _) = shake_hands(&server, "/ws?token=x", None).await.expect_err("refused");
     assert_eq!(status, 401);
     server.finish().await;
@@ -54,7 +54,7 @@ async fn token_is_accepted_in_every_documented_place() {
 #[tokio::test]
 async fn token_is_accepted_over_polling() {
     let issuer = issuer();
-    // The library keeps what it knows of a connection that never got in for as long.
+    // The library keeps a connection that was refused for this time.
     let server = TestServer::with(&[&issuer.flag(), "--handshake-timeout-seconds=1"]);
     let token = issuer.token("ann", &json!({}));
     let http = reqwest::Client::new();
@@ -117,7 +117,7 @@ async fn ws_refuses_everything_before_a_token() {
     }
     send_text(&mut socket, r#"{"type":"ping","payload":{"n":1}}"#).await;
     assert!(next_reply(&mut socket).await.contains("pong"));
-    // A bad one, another bad one, and then a good one: the connection is the same.
+    // Two invalid tokens, then a valid one, on the same connection.
     for token in ["x", ""] {
         send_text(
             &mut socket,
@@ -151,7 +151,7 @@ async fn ws_client_without_a_valid_token_is_closed_in_time() {
     let server = TestServer::with(&[&issuer().flag(), "--handshake-timeout-seconds=1"]);
     let mut socket = shake_hands(&server, "/ws", None).await.unwrap();
     next_reply(&mut socket).await;
-    // Neither of these is what is waited for.
+    // Neither message satisfies the time limit.
     send_text(&mut socket, r#"{"type":"auth:request","payload":{"token":"x"}}"#).await;
     assert!(next_reply(&mut socket).await.contains("UNAUTHORIZED"));
     send_text(&mut socket, r#"{"type":"room:join","payload":{"roomId":"r"}}"#).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{close, issuer, lets_in, server};
+use super::{assert_admitted, close, issuer, server};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{enter, next_reply};
@@ -61,9 +61,13 @@ pub(super) async fn peer_id_is_the_subject_of_the_token(protocol: Protocol) {
 /// well.
 pub(super) async fn peers_see_the_claims_of_the_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher =
-        lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({})))
-            .await;
+    let mut watcher = assert_admitted(
+        &server,
+        Protocol::SocketIo,
+        "a watcher",
+        &issuer.token("watcher", &json!({})),
+    )
+    .await;
     let claims = json!({ "name": "Ann \"A\" Arbor", "metadata": { "role": "host", "team": 7, "name": "no" } });
     let metadata = json!({
         "name": "Mallory", "displayName": "Mallory", "role": "guest", "team": 8, "sub": "bob", "mood": "good",
@@ -81,7 +85,7 @@ pub(super) async fn peers_see_the_claims_of_the_token(protocol: Protocol) {
         ("role", json!("host")),
         ("team", json!(7)),
         ("mood", json!("good")),
-        // Where the server chooses peer names, the subject is written separately.
+        // On protocols whose ids the server chooses, the subject is sent separately.
         ("sub", if protocol == Protocol::Topic { json!("ann") } else { Value::Null }),
     ] {
         assert_eq!(peer[key], value, "{protocol:?}: {peer}");
@@ -108,7 +112,7 @@ pub(super) async fn token_limits_the_size_of_a_room_that_it_creates(protocol: Pr
     // The token of a later peer does not change the capacity.
     let refusal = enter("bob", "r", 4).await.err().unwrap();
     assert_eq!(refusal.code(), "ROOM_FULL", "{refusal}");
-    // No more than the server has it, and a session is for two.
+    // At most the capacity of the server, and a pair session has two peers.
     let large = enter("cid", "s", 6).await.unwrap_or_else(|refusal| panic!("{refusal}"));
     assert_eq!(capacity("s").await, if protocol == Protocol::Session { 2 } else { 5 });
     for entered in [first, large] {

@@ -2,15 +2,15 @@
 
 use serde_json::json;
 
-use super::{close, ended, is_good, issuer, lets_in, server};
+use super::{assert_admitted, assert_admitted_and_close, close, ended, issuer, server};
 use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{Entered, enter, next_reply, seconds_from_now, send_text};
 
-/// By how much a clock may differ at the door, in seconds.
+/// Tolerated difference between clocks at the handshake, in seconds.
 const LEEWAY: f64 = 30.0;
 
-/// How long the tokens are good that are to end, in seconds, and how late an end may be: the
-/// machine may be busy.
+/// Lifetime of tokens that expire during a test, and the maximum delay of the end on a busy
+/// machine, in seconds.
 const SOON: f64 = 2.0;
 const LATE: f64 = 1.5;
 
@@ -27,23 +27,31 @@ pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_handshake(protocol
             json!({ "exp": seconds_from_now(60.25), "iat": seconds_from_now(-1.75) }),
         ),
     ] {
-        is_good(&server, protocol, what, &issuer().token("ann", &claims)).await;
+        assert_admitted_and_close(&server, protocol, what, &issuer().token("ann", &claims)).await;
     }
     server.finish().await;
 }
 
 pub(super) async fn connection_ends_when_its_token_expires(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher =
-        lets_in(&server, Protocol::SocketIo, "a watcher", &issuer.token("watcher", &json!({})))
-            .await;
+    let mut watcher = assert_admitted(
+        &server,
+        Protocol::SocketIo,
+        "a watcher",
+        &issuer.token("watcher", &json!({})),
+    )
+    .await;
     let end = seconds_from_now(SOON);
-    let mut entered =
-        lets_in(&server, protocol, "a good one", &issuer.token("ann", &json!({ "exp": end })))
-            .await;
+    let mut entered = assert_admitted(
+        &server,
+        protocol,
+        "a valid token",
+        &issuer.token("ann", &json!({ "exp": end })),
+    )
+    .await;
     assert!(next_reply(&mut watcher.socket).await.contains("user-joined"));
     let last = next_reply(&mut entered.socket).await;
-    // Exactly at its expiry, without tolerance.
+    // Exactly at the expiry, without tolerance.
     let late = seconds_from_now(0.0) - end;
     assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     match protocol {
@@ -73,8 +81,9 @@ pub(super) async fn clock_tolerance_is_limited(protocol: Protocol) {
     let server = server();
     let end = seconds_from_now(SOON);
     let token = issuer().token("ann", &json!({ "exp": end - LEEWAY }));
-    let mut entered = lets_in(&server, protocol, "one that has expired just so", &token).await;
-    ended(&mut entered).await.expect("a last word");
+    let mut entered =
+        assert_admitted(&server, protocol, "a token that has just expired", &token).await;
+    ended(&mut entered).await.expect("a last message");
     let late = seconds_from_now(0.0) - end;
     assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     server.finish().await;
@@ -93,15 +102,15 @@ async fn renew(protocol: Protocol, entered: &mut Entered, token: &str) -> String
 pub(super) async fn newer_token_of_the_same_subject_keeps_the_connection_open(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let token = issuer.token("ann", &json!({ "exp": seconds_from_now(SOON) }));
-    let mut stays = lets_in(&server, protocol, "one that stays", &token).await;
+    let mut stays = assert_admitted(&server, protocol, "a valid token", &token).await;
     let mut goes = enter(&server, protocol, "s", Some(&token), json!({})).await.ok().unwrap();
     let renewed =
         renew(protocol, &mut stays, &issuer.token("ann", &json!({ "rooms": ["r", "t"] }))).await;
     assert!(renewed.contains(r#""success":true"#), "{renewed}");
     ended(&mut goes).await;
 
-    // The one has ended by the token that the other had, too. It is still there, by the rooms of
-    // the newer token.
+    // The session with the older token has ended. The other one, with the newer token, is still in
+    // the room.
     let message = |room: &str| match protocol {
         Protocol::SocketIo => format!("422{}", json!(["join-room", { "roomId": room }])),
         _ => json!({ "type": "room:join", "payload": { "roomId": room } }).to_string(),
@@ -122,9 +131,13 @@ pub(super) async fn newer_token_of_the_same_subject_keeps_the_connection_open(pr
 pub(super) async fn token_of_another_subject_cannot_renew(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
     let end = seconds_from_now(SOON);
-    let mut entered =
-        lets_in(&server, protocol, "one that stays", &issuer.token("ann", &json!({ "exp": end })))
-            .await;
+    let mut entered = assert_admitted(
+        &server,
+        protocol,
+        "a valid token",
+        &issuer.token("ann", &json!({ "exp": end })),
+    )
+    .await;
     let refused = renew(protocol, &mut entered, &issuer.token("bob", &json!({}))).await;
     assert!(
         refused.contains("FORBIDDEN") && refused.contains("the token is for another user"),
@@ -135,7 +148,7 @@ pub(super) async fn token_of_another_subject_cannot_renew(protocol: Protocol) {
         refused.contains("UNAUTHORIZED") && refused.contains("a valid token is required"),
         "{refused}"
     );
-    ended(&mut entered).await.expect("a last word");
+    ended(&mut entered).await.expect("a last message");
     let late = seconds_from_now(0.0) - end;
     assert!((0.0..LATE).contains(&late), "{protocol:?}: {late} s after its end");
     server.finish().await;

@@ -10,13 +10,13 @@ use crate::support::resuming_client::{ClientKind, ResumePoint, ResumingClient};
 use crate::support::scrape::Scrape;
 use crate::support::tokens::{Issuer, SECRET, seconds_from_now};
 
-/// The error for a sender whose signal does not fit.
+/// The error for a signal that does not fit.
 fn refused() -> Result<(), String> {
     Err("DELIVERY_FAILED".to_owned())
 }
 
-/// Asserts that the session cannot be resumed any more.
-async fn is_gone(server: &TestServer, kind: ClientKind, resume_point: &ResumePoint) {
+/// Asserts that the session can no longer be resumed.
+async fn assert_not_resumable(server: &TestServer, kind: ClientKind, resume_point: &ResumePoint) {
     let mut stranger = ResumingClient::resume(server, kind, resume_point).await;
     assert!(!stranger.is_resumed);
     stranger.expect_nothing().await;
@@ -28,7 +28,7 @@ pub(super) async fn full_replay_buffer_refuses_signals(kind: ClientKind) {
     let (mut ann, bob) = two(&server, kind).await;
     let resume_point = bob.drop_connection().await;
     ann.expect_event(away("bob")).await;
-    // Frames that the client has seen count as well, since it may not have received them.
+    // Received frames count as well, since the server does not know that they were received.
     let fits = 8 - usize::try_from(resume_point.number()).unwrap();
     ann.send_numbers("bob", 0..fits).await;
     for _ in 0..3 {
@@ -37,7 +37,7 @@ pub(super) async fn full_replay_buffer_refuses_signals(kind: ClientKind) {
     let mut bob = ResumingClient::resume(&server, kind, &resume_point).await;
     ann.expect_event(back("bob")).await;
     bob.expect_signals("ann", 0..fits).await;
-    // A connected client receives everything.
+    // A connected client receives all signals.
     ann.send_numbers("bob", fits..fits + 20).await;
     bob.expect_signals("ann", fits..fits + 20).await;
     bob.expect_nothing().await;
@@ -73,7 +73,7 @@ pub(super) async fn session_ends_if_a_presence_event_does_not_fit(kind: ClientKi
     while ann.send_number_in("r", "bob", 0).await.is_ok() {}
     let mut cid = ResumingClient::joined(&server, kind, "cid").await;
     // Even if it resumes immediately.
-    is_gone(&server, kind, &resume_point).await;
+    assert_not_resumable(&server, kind, &resume_point).await;
     ann.expect_event(Received::Joined("cid".to_owned())).await;
     for one in [&mut ann, &mut cid] {
         one.expect_left("bob", "timeout").await;
@@ -109,7 +109,7 @@ pub(super) async fn normal_close_leaves_at_once(kind: ClientKind) {
     bob.close().await;
     ann.expect_left("bob", "disconnected").await;
     assert_eq!(server.held().away, 0);
-    is_gone(&server, kind, &resume_point).await;
+    assert_not_resumable(&server, kind, &resume_point).await;
     ann.expect_nothing().await;
     close_all(server, [ann]).await;
 }
@@ -123,7 +123,7 @@ pub(super) async fn away_peer_keeps_its_position_in_the_room(kind: ClientKind) {
     assert_eq!(cid.join("r", "cid").await, ["ann", "bob"]);
     let room: Value = reqwest::get(server.url("/api/rooms/r")).await.unwrap().json().await.unwrap();
     assert_eq!(room["participants"], json!(["ann", "bob", "cid"]));
-    // No other client can take its capacity meanwhile.
+    // No other client can take its place in the room in the meantime.
     let mut dan = ResumingClient::connect(&server, kind, None, None).await.unwrap();
     let join = if kind == ClientKind::Envelope { "room:join" } else { "join-room" };
     assert_eq!(dan.ask(join, json!({ "roomId": "r" })).await["code"], "ROOM_FULL");
@@ -151,7 +151,7 @@ pub(super) async fn closing_the_room_ends_the_away_peer(kind: ClientKind) {
     close_all(server, [bob, ann]).await;
 }
 
-/// As clients that cannot resume do, which join again.
+/// As clients without support for resumption do, which join again.
 pub(super) async fn another_client_replaces_the_away_peer(kind: ClientKind) {
     let server = TestServer::with(&["--resume-seconds=60"]);
     let (mut ann, bob) = two(&server, kind).await;

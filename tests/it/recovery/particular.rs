@@ -95,7 +95,7 @@ async fn kicked_client_leaves_at_once_on_ws() {
         json!({ "type": "room:join", "payload": { "roomId": "r", "user": { "id": "bob" } } });
     bob.send(Message::text(join.to_string())).await.unwrap();
     assert_eq!(ann.next_event("user-joined").await[0]["userId"], "bob");
-    // It reads nothing until its socket is full.
+    // It reads nothing until its socket buffers are full.
     let offer = json!({ "roomId": "r", "targetId": "bob", "offer": "x".repeat(32_000) });
     while ann.ask("offer", offer.clone()).await["ok"] == true {}
     server.hub().drain_one(ConnectionId::parse(&id).unwrap());

@@ -1,4 +1,4 @@
-//! Resume tokens that resume nothing: the client gets a new session, and never a part of the missed
+//! Resume tokens that cannot be used: the client gets a new session, and no part of the missed
 //! frames.
 
 use reqwest::StatusCode;
@@ -159,8 +159,7 @@ pub(super) async fn resume_token_without_an_access_token_is_refused(kind: Client
     close_all(server, [bob]).await;
 }
 
-/// As an official client sends it that has received nothing since its session ended: it has seen
-/// nothing.
+/// The token of an official client that has received nothing since its session ended.
 pub(super) async fn offset_of_another_session_is_refused(kind: ClientKind) {
     let server = TestServer::with(&["--resume-seconds=10"]);
     let (mut ann, bob) = two(&server, kind).await;
@@ -223,7 +222,7 @@ pub(super) async fn offset_from_before_an_idle_period_is_refused(kind: ClientKin
     let before = cid.resume_point();
     ann.send_numbers("cid", 0..2).await;
     cid.expect_signals("ann", 0..2).await;
-    // The other peer is away for as long as frames are kept, so earlier ones are older than that.
+    // The other peer is away for as long as frames are kept, so that earlier frames are older.
     bob.drop_connection().await;
     for one in [&mut ann, &mut cid] {
         one.expect_event(away("bob")).await;

@@ -1,4 +1,4 @@
-//! Clients that resume their session in time, after losses of every kind.
+//! Clients that resume their session in time, after connection losses of every kind.
 
 use super::{away, back, close_all, two};
 use crate::support::TestServer;
@@ -10,8 +10,8 @@ use crate::support::scrape::Scrape;
 const HEARTBEAT: [&str; 3] =
     ["--ping-interval-ms=500", "--ping-timeout-ms=500", "--ws-ping-seconds=1"];
 
-/// Loses the connection of `bob`, sends it signals while it is away, and resumes; `ann` sees it
-/// away and back.
+/// Loses the connection of `bob`, sends signals while it is away, and resumes; `ann` is notified
+/// that it is away and back.
 async fn resumes(kind: ClientKind, ann: ClientKind, how: Loss, flags: &[&str]) {
     let server = TestServer::with(&[&["--resume-seconds=10"], flags].concat());
     let mut ann = ResumingClient::joined(&server, ann, "ann").await;
@@ -29,7 +29,7 @@ async fn resumes(kind: ClientKind, ann: ClientKind, how: Loss, flags: &[&str]) {
     assert!(
         kind == ClientKind::Envelope
             || (&bob.id, bob.resume_point().resume_token) == (&id, resume_point.resume_token),
-        "it is the same as before"
+        "the connection id is unchanged"
     );
     ann.expect_event(back("bob")).await;
     // Nothing is lost or repeated, and missed signals precede new ones.

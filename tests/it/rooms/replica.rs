@@ -1,4 +1,4 @@
-//! Rooms that several nodes share: what the log of such a room makes of this node's copy.
+//! Rooms that several nodes share: how log entries change the copy of this node.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +20,7 @@ fn spec(id: &str) -> RoomSpec {
     }
 }
 
-/// A peer of the log; connections above 9 are those of other nodes.
+/// Returns an entry of the log that admits a peer; connections above 9 belong to other nodes.
 fn admitted(number: u128, name: &str) -> Admitted {
     let (id, joined_at) =
         (PeerId::new(name).unwrap(), SystemTime::UNIX_EPOCH + Duration::from_secs(8));
@@ -36,7 +36,7 @@ fn admitted_peer_is_shown_the_room_and_the_others_are_notified() {
         node.rooms.adopt(node.now, &spec("r"), &[], vec![admitted(11, "ann"), admitted(12, "bob")]);
     assert_eq!(applied.room().created_at(), spec("r").created_at);
     drop(applied);
-    // The capacity was the engine's to check.
+    // The engine has checked the capacity.
     let applied = node.rooms.admit(node.now, &spec("r"), admitted(1, "carl"));
     assert!(
         deliveries(&applied).contains("ann") && deliveries(&applied).contains("bob"),
@@ -45,12 +45,12 @@ fn admitted_peer_is_shown_the_room_and_the_others_are_notified() {
     );
     drop(applied);
     assert_eq!(node.rooms.of(connection(1)), [room("r")]);
-    assert!(node.rooms.of(connection(11)).is_empty(), "its rooms are known to its own node");
+    assert!(node.rooms.of(connection(11)).is_empty(), "only the node of the peer counts its rooms");
     assert_eq!(node.rooms.counts().peers, 1, "the peers of this node");
     assert_eq!(
         node.join(2, "r", "dora"),
         Err(RoomError::RoomFull { capacity: 2 }),
-        "a join here is checked here"
+        "a local join is checked by this node"
     );
 }
 
@@ -79,7 +79,7 @@ fn room_without_peers_is_removed_and_has_not_ended() {
             signal: signal(SignalKind::Offer),
         },
     );
-    assert_eq!(relayed, Err(RoomError::NotInRoom), "not: the session has ended");
+    assert_eq!(relayed, Err(RoomError::NotInRoom), "the session has not ended");
 }
 
 #[test]

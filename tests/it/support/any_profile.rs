@@ -1,5 +1,5 @@
-//! Any profile and any events: what is read does not panic, and what is written is JSON of bounded
-//! length.
+//! Arbitrary profiles with arbitrary events: reading does not panic, and written messages are JSON
+//! of bounded length.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -106,7 +106,7 @@ fn peer(number: u128, metadata: &Metadata) -> Arc<Peer> {
     Arc::new(Peer { id, connection, joined_at: SystemTime::UNIX_EPOCH, metadata: metadata.clone() })
 }
 
-/// A room with two peers, of whom the second is the receiver.
+/// Creates a room with two peers; the second one is the receiver.
 fn room() -> Room {
     let capacity = Capacity { peers: 3, is_chosen: false };
     let mut room =

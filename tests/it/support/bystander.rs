@@ -20,29 +20,29 @@ use super::client::{WebSocket, normal_close};
 use super::protocol_peer::{PROTOCOLS, Protocol, message};
 use super::server::{LIMIT, short};
 
-/// How long a call of a well-behaved client may take, whatever others do.
+/// Maximum duration of a call of a well-behaved client during an attack.
 const BYSTANDER_LIMIT: Duration = Duration::from_millis(250);
 
-/// How often an attack is made before the server counts as slow, where latency is asserted.
+/// Number of repetitions of an attack before the server counts as slow, if latency is asserted.
 pub(crate) const ATTEMPTS: usize = 3;
 
-/// Between two calls: the machine is there for the attack as well.
+/// Interval between two calls, which leaves the machine to the attack.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How many candidates each side of a call sends.
+/// Number of candidates that each side of a call sends.
 const CANDIDATES: usize = 3;
 
-/// Calls that continue until they are stopped, on a separate thread and runtime, so that the attack
-/// on the test's runtime does not delay their clocks.
+/// Calls that are repeated until they are stopped, on a separate thread and runtime, so that the
+/// attack on the test's runtime does not delay their clocks.
 pub(crate) struct Bystander {
-    /// How many times each kind of call has been made.
+    /// Number of calls of each kind so far.
     rounds: watch::Receiver<usize>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<Report>>,
     began: usize,
 }
 
-/// How it went.
+/// Result of the calls.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     calls: usize,
@@ -50,23 +50,23 @@ pub(crate) struct Report {
     slowest_handshake: Duration,
 }
 
-/// Whether this run asserts that calls are quick: the machine must have nothing else to do.
+/// Returns whether this run asserts latency, which requires an otherwise idle machine.
 fn asserts_latency() -> bool {
     static ASSERTS: LazyLock<bool> =
         LazyLock::new(|| std::env::var("PARLOR_TEST_LATENCY").is_ok_and(|set| set == "1"));
     *ASSERTS
 }
 
-/// Runs an attack on a server while bystanders call. When it is over all their calls must have
-/// succeeded, no task of the server may have panicked, and the server must hold nothing any more.
+/// Runs an attack on a server while bystanders call. Afterwards all their calls must have
+/// succeeded, no task of the server may have panicked, and the server must have no state.
 ///
-/// Where latency is asserted, the cause of a slow call may also be the machine: the attack is
+/// If latency is asserted, the machine may also be the cause of a slow call: the attack is
 /// repeated, and the test fails if a call was slow each time.
 #[expect(clippy::needless_pass_by_value, reason = "a closure is written where it is used")]
-pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
+pub(crate) fn attacked(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut Bystander)) {
     let mut slow = Vec::new();
     while slow.len() < ATTEMPTS {
-        let report = besieged_once(flags, &attack);
+        let report = attacked_once(flags, &attack);
         if report.is_quick() {
             return;
         }
@@ -75,7 +75,7 @@ pub(crate) fn besieged(flags: &[&str], attack: impl AsyncFn(&TestServer, &mut By
     panic!("slow each time: {slow:?}");
 }
 
-fn besieged_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystander)) -> Report {
+fn attacked_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystander)) -> Report {
     let threads = watched_threads();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -102,7 +102,7 @@ fn besieged_once(flags: &[&str], attack: &impl AsyncFn(&TestServer, &mut Bystand
     report
 }
 
-/// Panics since the start, each begins with the name of its thread.
+/// Panics since the start; each begins with the name of its thread.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Returns a name for the threads of a runtime, under which panics are recorded: even a contained
@@ -118,11 +118,11 @@ fn watched_threads() -> String {
             usual(panic);
         }));
     });
-    format!("besieged-{}.", RUNTIMES.fetch_add(1, Ordering::Relaxed))
+    format!("attacked-{}.", RUNTIMES.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Report {
-    /// Whether every call was quick enough. Always, where latency is not asserted.
+    /// Returns whether every call was quick enough; always true if latency is not asserted.
     pub(crate) fn is_quick(&self) -> bool {
         !asserts_latency()
             || (self.slowest < BYSTANDER_LIMIT && self.slowest_handshake < BYSTANDER_LIMIT)
@@ -138,7 +138,7 @@ impl Bystander {
         let thread = thread.spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(call_on_and_on(address, &round, &stopped))
+            runtime.block_on(call_repeatedly(address, &round, &stopped))
         });
         let mut bystander = Self { rounds, stop, thread: Some(thread.unwrap()), began: 0 };
         bystander.until(1).await;
@@ -152,14 +152,13 @@ impl Bystander {
         assert!(outcome.is_ok_and(|rounds| rounds.is_ok()), "bystanders cannot call any more");
     }
 
-    /// Waits until every kind of call has been made once, from beginning to end, while what goes on
-    /// now goes on.
+    /// Waits until a call of every kind was made from beginning to end.
     pub(crate) async fn round(&mut self) {
         let under_way = *self.rounds.borrow() + 1;
         self.until(under_way + 1).await;
     }
 
-    /// Repeats a short attack until every kind of call has been made under it.
+    /// Repeats a short attack until a call of every kind was made during it.
     pub(crate) async fn repeat(&mut self, mut attack: impl AsyncFnMut()) {
         let under_way = *self.rounds.borrow() + 1;
         while *self.rounds.borrow() <= under_way {
@@ -168,7 +167,7 @@ impl Bystander {
         }
     }
 
-    /// Ends the calls. There must have been some under the attack.
+    /// Stops the calls, of which at least one must have been made during the attack.
     pub(crate) async fn finish(mut self) -> Report {
         assert!(*self.rounds.borrow() > self.began, "no call was made while the attack went on");
         self.stop.send_replace(true);
@@ -188,7 +187,7 @@ impl Drop for Bystander {
     }
 }
 
-async fn call_on_and_on(
+async fn call_repeatedly(
     address: SocketAddr,
     round: &watch::Sender<usize>,
     stopped: &watch::Receiver<bool>,
@@ -335,7 +334,7 @@ impl Line {
         })
     }
 
-    /// The next message in which all of this stands; an error never comes.
+    /// Waits for the next message that contains all of these texts; fails at an error.
     async fn expect_event(&mut self, parts: &[&str]) {
         loop {
             let text = self.next().await;

@@ -1,4 +1,4 @@
-//! A Socket.IO client over WebSocket that shows its user every frame.
+//! A Socket.IO client over WebSocket that exposes every frame.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,14 +21,14 @@ pub(crate) struct Client {
     pub(crate) id: String,
     /// Session id of the Engine.IO handshake, which is secret.
     pub(crate) sid: String,
-    /// The resume token, if it has one.
+    /// The resume token, if the session has one.
     pub(crate) pid: Option<String>,
     /// The offset of the last event.
     pub(crate) offset: Option<String>,
     /// Content of the last `room-joined`.
     pub(crate) joined: Value,
     next_ack: u64,
-    /// Events that came while something else was waited for.
+    /// Events that arrived during another wait.
     early: VecDeque<Value>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn text(socket: &mut WebSocket) -> String {
     tokio::time::timeout(LIMIT, waiting).await.expect("a frame comes in time")
 }
 
-/// The close frame of a tab that is closed.
+/// The close code of a closed tab.
 pub(crate) fn normal_close() -> CloseFrame {
     CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::default() }
 }
@@ -111,12 +111,12 @@ impl Client {
         client
     }
 
-    /// Sends a frame as it is.
+    /// Sends a frame unchanged.
     pub(crate) async fn send(&mut self, frame: impl Into<String>) {
         self.socket.send(Message::text(frame.into())).await.expect("the connection is open");
     }
 
-    /// Sends an event that asks for no acknowledgement.
+    /// Sends an event without an acknowledgement.
     pub(crate) async fn tell(&mut self, event: &str, argument: Value) {
         self.send(format!("42{}", json!([event, argument]))).await;
     }
@@ -126,7 +126,7 @@ impl Client {
         self.ask_raw(&json!([event, argument]).to_string()).await
     }
 
-    /// Sends an event with an acknowledgement, its array given as text.
+    /// Sends an event with an acknowledgement; `arguments` is its array as text.
     pub(crate) async fn ask_raw(&mut self, array: &str) -> Value {
         let id = self.next_ack;
         self.next_ack += 1;
@@ -138,15 +138,15 @@ impl Client {
                 let answers: Vec<Value> = serde_json::from_str(&format!("[{rest}")).unwrap();
                 return answers.into_iter().next().expect("an acknowledgement has an argument");
             }
-            if let Some(event) = self.noted(&frame) {
+            if let Some(event) = self.event_in(&frame) {
                 self.early.push_back(event);
             }
         }
     }
 
-    /// The event in a frame, unless it is the offset of the one before, what follows the list of a
-    /// room, or one that is sent beside another.
-    fn noted(&mut self, frame: &str) -> Option<Value> {
+    /// Returns the event in a frame, unless it is the offset of the previous event, `room-joined`
+    /// after a list, or an additional event of a profile.
+    fn event_in(&mut self, frame: &str) -> Option<Value> {
         let event = event_of(frame);
         if let Some(offset) = offset_of(&event) {
             self.offset = Some(offset.to_owned());
@@ -163,25 +163,25 @@ impl Client {
         Some(event)
     }
 
-    /// The next event, its name first.
+    /// Returns the next event, its name first.
     pub(crate) async fn next(&mut self) -> Vec<Value> {
         let event = loop {
             if let Some(event) = self.early.pop_front() {
                 break event;
             }
             let frame = text(&mut self.socket).await;
-            let Some(event) = self.noted(&frame) else { continue };
+            let Some(event) = self.event_in(&frame) else { continue };
             if self.pid.is_some() && event[0] != "error" {
-                // Its offset comes in the same write. The answer to a request has none.
+                // The offset is in the same write. A reply to a request has none.
                 let follower = text(&mut self.socket).await;
-                assert!(self.noted(&follower).is_none(), "{follower} after {event}");
+                assert!(self.event_in(&follower).is_none(), "{follower} after {event}");
             }
             break event;
         };
         event.as_array().expect("an event is an array").clone()
     }
 
-    /// The next event, which must have this name: its arguments.
+    /// Returns the arguments of the next event, which must have this name.
     pub(crate) async fn next_event(&mut self, name: &str) -> Vec<Value> {
         let mut event = self.next().await;
         assert_eq!(event.remove(0), name, "{event:?}");
@@ -222,7 +222,7 @@ impl Client {
         cut(self.socket);
     }
 
-    /// The socket itself.
+    /// Returns the socket.
     pub(crate) fn into_socket(self) -> WebSocket {
         self.socket
     }

@@ -1,5 +1,5 @@
-//! A Socket.IO client by hand: either transport, either revision of Engine.IO, and any bytes in
-//! place of a packet.
+//! A low-level Socket.IO client: either transport, either revision of Engine.IO, and arbitrary
+//! bytes instead of packets.
 
 use std::net::SocketAddr;
 
@@ -26,12 +26,12 @@ pub(crate) struct Engine {
     revision: u8,
     /// Session id; empty until the server has sent it.
     pub(crate) sid: String,
-    /// The WebSocket, once there is one.
+    /// The WebSocket, if there is one.
     socket: Option<Raw>,
 }
 
 impl Engine {
-    /// As far as the OPEN packet.
+    /// Opens a connection, up to the OPEN packet.
     pub(crate) async fn open(address: SocketAddr, (transport, revision): (Transport, u8)) -> Self {
         let mut engine = Self { address, revision, sid: String::new(), socket: None };
         if transport == Transport::WebSocket {
@@ -44,7 +44,7 @@ impl Engine {
         engine
     }
 
-    /// As far as the answer to CONNECT.
+    /// Opens a connection, up to the reply to CONNECT.
     pub(crate) async fn connect(address: SocketAddr, engine: (Transport, u8)) -> Self {
         let mut engine = Self::open(address, engine).await;
         // The older revision connects by itself.
@@ -55,14 +55,14 @@ impl Engine {
         engine
     }
 
-    /// The path of requests by a transport.
+    /// Returns the path of requests with a transport.
     pub(crate) fn path(&self, transport: Transport) -> String {
         let name = if transport == Transport::Polling { "polling" } else { "websocket" };
         let sid = if self.sid.is_empty() { String::new() } else { format!("&sid={}", self.sid) };
         format!("/socket.io/?EIO={}&transport={name}{sid}", self.revision)
     }
 
-    /// A poll, and its answer.
+    /// Polls, and returns the response.
     pub(crate) async fn poll(&self) -> Response {
         let head = format!(
             "GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -71,7 +71,7 @@ impl Engine {
         Raw::sending(self.address, head).await.response().await.expect("a poll is answered")
     }
 
-    /// A request with a body as it is, and its answer.
+    /// Sends a request with an unchanged body, and returns the response.
     pub(crate) async fn post(&self, kind: &str, body: impl AsRef<[u8]>) -> Response {
         let body = body.as_ref();
         let path = self.path(Transport::Polling);
@@ -85,7 +85,7 @@ impl Engine {
         raw.response().await.expect("a request is answered")
     }
 
-    /// Sends one packet, whatever it is: whether the server took it, as far as can be seen.
+    /// Sends one packet; returns whether the server has accepted it, as far as the client can tell.
     pub(crate) async fn send(&mut self, packet: impl AsRef<[u8]>) -> bool {
         let packet = packet.as_ref();
         match &mut self.socket {
@@ -104,7 +104,7 @@ impl Engine {
         (response.status == 200 && !response.body.is_empty()).then(|| response.text().to_owned())
     }
 
-    /// The first of what comes next in which this stands; `None` when the connection has ended
+    /// Returns the first of the next packets that contains this text; `None` if the connection ends
     /// before.
     pub(crate) async fn expect_event(&mut self, part: &str) -> Option<String> {
         loop {
@@ -115,13 +115,13 @@ impl Engine {
         }
     }
 
-    /// Whether the connection still answers; if it does not, it has ended: silence would fail the
+    /// Returns whether the connection still replies; otherwise it has ended: silence fails the
     /// test.
     pub(crate) async fn answers(&mut self) -> bool {
         self.send(r#"42801["leave-room"]"#).await && self.expect_event("43801[").await.is_some()
     }
 
-    /// Goes on by WebSocket, without a word to the server about it.
+    /// Switches to WebSocket without an upgrade.
     pub(crate) fn take(&mut self, socket: Raw) {
         self.socket = Some(socket);
     }
@@ -136,7 +136,7 @@ impl Engine {
     }
 }
 
-/// Packets as a polling client posts them.
+/// Returns packets in the form that a polling client posts.
 pub(crate) fn payload(revision: u8, packets: &[&[u8]]) -> Vec<u8> {
     if revision == 4 {
         return packets.join(&0x1e);

@@ -1,4 +1,4 @@
-//! Reading recorded frames, and what a command is in a line of text.
+//! Reads recorded frames, and describes commands in a line of text.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use parlor::dialect::socketio::interpret::{Interpreted, interpret};
 use parlor::id::ConnectionId;
 use parlor::room::{Command, Metadata, RoomKind, SignalKind};
 
-/// The cases of a fixture: two lines each, marked with these characters.
+/// Returns the cases of a fixture: two lines each, marked with these characters.
 pub(crate) fn cases(
     text: &'static str,
     first: &str,
@@ -25,19 +25,19 @@ pub(crate) fn cases(
     lines.chunks(2).map(case).collect()
 }
 
-/// When everything in the fixtures happens.
+/// The time of all messages in the fixtures.
 pub(crate) fn when() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
 }
 
-/// Returns what an event of a new Socket.IO client means; `None` if it is not an event.
+/// Decodes an event of a new Socket.IO client; `None` if the frame is not an event.
 pub(crate) fn interpreted(text: &str) -> Option<Result<Interpreted, DecodeError>> {
     let choice = Choice::new(Arc::default(), ConnectionId::from_u128(1));
     let arguments = Arguments::read(text)?;
     Some(interpret(&choice, &arguments, text, &mut None, &[]))
 }
 
-/// A command in a line.
+/// Describes a command in a line.
 pub(crate) fn line(command: Command) -> String {
     match command {
         Command::Join { room, peer, metadata, kind } => {

@@ -34,7 +34,7 @@ pub(crate) struct World {
     pub(crate) notices: Vec<Notice>,
     /// Datagrams lost of every thousand, in each direction.
     pub(crate) loss: u32,
-    /// Delay of datagrams, and the random addition to it, which reorders them.
+    /// Delay of datagrams, and its random addition, which reorders them.
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
     /// Step of the simulated time.

@@ -1,6 +1,6 @@
 //! Compares rooms with a naive model: the same commands must have the same results, step by step.
 //!
-//! A scenario is made of any bytes: the fuzz target's, or a property test's.
+//! A scenario is derived from arbitrary bytes of the fuzz target or a property test.
 
 // The fuzz target includes this file by its path, so modules need explicit paths.
 #[path = "model/naive.rs"]
@@ -19,7 +19,7 @@ use self::naive::{Delivered, Naive, Outcome};
 use self::scenario::{Below, Name, Place, ROOMS, Reason, SEATS, Seat, Step, TTL};
 pub(crate) use self::scenario::{Scenario, scenario};
 
-/// Plays a scenario; panics where rooms and model part.
+/// Plays a scenario; panics if rooms and model differ.
 pub(crate) fn play(scenario: &Scenario) {
     let mut run = Run::new(scenario.limits());
     for step in &scenario.steps.0 {
@@ -29,14 +29,14 @@ pub(crate) fn play(scenario: &Scenario) {
     run.finish();
 }
 
-/// A connection that has ended and is still in these rooms.
+/// A connection that has ended but is still in these rooms.
 struct Parting {
     connection: ConnectionId,
     rooms: Vec<RoomId>,
     reason: LeaveReason,
 }
 
-/// Both, side by side.
+/// Rooms and model.
 struct Run {
     rooms: Rooms,
     naive: Naive,
@@ -76,8 +76,8 @@ impl Run {
         connection
     }
 
-    /// Gives a seat whose connection has ended to a new one.
-    fn sit(&mut self, seat: Seat) {
+    /// Replaces an ended connection by a new one.
+    fn connect_seat(&mut self, seat: Seat) {
         if self.ended.contains(&self.seat(seat)) {
             self.seats[usize::from(seat.0)] = self.connect();
         }
@@ -89,7 +89,7 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Connect(seat) => self.sit(seat),
+            Step::Connect(seat) => self.connect_seat(seat),
             Step::Join { who, room, peer, kind, reply } => {
                 let metadata = Metadata::new(&"x".repeat(usize::from(reply.0)));
                 let (peer, kind) = (peer.map(Name::id), kind.of_room());
@@ -131,13 +131,13 @@ impl Run {
                 }
             }
             Step::End { who, reason } => {
-                if let Some(parting) = self.part(self.seat(who), reason) {
+                if let Some(parting) = self.disconnect(self.seat(who), reason) {
                     self.leave_rest(parting);
                 }
-                self.sit(who);
+                self.connect_seat(who);
             }
             Step::Part { who, reason } => {
-                let parting = self.part(self.seat(who), reason);
+                let parting = self.disconnect(self.seat(who), reason);
                 self.partings.extend(parting);
             }
             Step::LeaveNext => self.leave_next(),
@@ -174,8 +174,8 @@ impl Run {
         );
     }
 
-    /// A connection ends, once.
-    fn part(&mut self, connection: ConnectionId, reason: Reason) -> Option<Parting> {
+    /// Ends a connection.
+    fn disconnect(&mut self, connection: ConnectionId, reason: Reason) -> Option<Parting> {
         if self.ended.contains(&connection) {
             return None;
         }
@@ -215,7 +215,7 @@ impl Run {
         compare_deliveries(applied.as_ref().map(deliveries).unwrap_or_default(), expected, id);
     }
 
-    /// Everything that can be asked is answered alike.
+    /// Compares the results of all queries.
     fn compare(&self) {
         assert_eq!(self.rooms.counts(), self.naive.counts());
         let all = self.naive.list();
@@ -244,7 +244,7 @@ impl Run {
     /// Disconnects all peers, and asserts that nothing is left.
     fn finish(mut self) {
         for connection in self.seats.clone() {
-            let parting = self.part(connection, Reason::Disconnected);
+            let parting = self.disconnect(connection, Reason::Disconnected);
             self.partings.extend(parting);
         }
         for parting in std::mem::take(&mut self.partings) {

@@ -1,4 +1,4 @@
-//! Where sessions of a test write that have no socket.
+//! Outboxes of sessions in tests without a socket.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parlor::dialect::{Dialect, Framing, Unframed};
 use parlor::id::ConnectionId;
 use parlor::session::{Hub, Opening, Outgoing, QueueDepth, QueueFull, Session, Sink};
 
-/// A connection to which nothing is written.
+/// An outbox that discards all frames.
 pub(crate) struct Nowhere {
     depth: Arc<QueueDepth>,
     closed: AtomicUsize,
@@ -19,7 +19,7 @@ impl Nowhere {
         Arc::new(Self { depth: QueueDepth::new(1000, 1_000_000), closed: AtomicUsize::new(0) })
     }
 
-    /// How often it was asked to close.
+    /// Number of requests to close.
     pub(crate) fn closed(&self) -> usize {
         self.closed.load(Ordering::SeqCst)
     }
@@ -39,7 +39,7 @@ impl Sink for Nowhere {
     }
 }
 
-/// Numbers frames without writing the numbers, so that a session can be resumed.
+/// Counts frames without writing numbers, so that a session can be resumed.
 pub(crate) struct Numbered;
 
 impl Framing for Numbered {
@@ -58,7 +58,7 @@ pub(crate) fn resumable(hub: &Arc<Hub>, dialect: &'static Dialect) -> Session {
     hub.open(id, dialect, mailbox, hub.new_resume_token(id), Some(permit))
 }
 
-/// A session that cannot be resumed, on a connection.
+/// Opens a session that cannot be resumed, on a connection.
 pub(crate) fn session(
     hub: &Arc<Hub>,
     id: ConnectionId,

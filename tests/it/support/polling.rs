@@ -16,13 +16,13 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
-    /// Opens a session: up to the OPEN packet.
+    /// Opens a session, up to the OPEN packet.
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let session = polling::Polling::open(address).await.expect("a session is opened");
         Self { session, address }
     }
 
-    /// The query of a WebSocket that upgrades this session.
+    /// Returns the query of a WebSocket that upgrades this session.
     pub(crate) fn query(&self) -> String {
         let path = self.session.upgrade_path();
         path.split_once('?').expect("a query").1.replace("transport=websocket&", "")
@@ -55,15 +55,15 @@ impl Polling {
         }
     }
 
-    /// Starts a poll that waits, on a connection of its own, and waits until the server has read
-    /// it. Packets that were received and not consumed are discarded.
+    /// Starts a poll on a separate connection, and waits until the server has read it. Packets that
+    /// were received but not consumed are discarded.
     pub(crate) async fn poll(&self) -> Raw {
         let path = self.session.path();
         loop {
             let mut poll =
                 Raw::sending(self.address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
             poll.until_read().await;
-            // What waits already is answered at once; then the next poll may be the one that waits.
+            // If packets are queued, the first poll is answered at once, and the next one waits.
             let Ok(response) = timeout(Duration::from_millis(100), poll.response()).await else {
                 return poll;
             };

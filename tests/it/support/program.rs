@@ -1,4 +1,4 @@
-//! The program itself, as a child process.
+//! Runs the program as a child process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::server::LIMIT;
 
-/// The program with nothing of this process's environment.
+/// Returns a command of the program without the environment of this process.
 pub(crate) fn parlor() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
     command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
@@ -26,7 +26,7 @@ struct Printed {
 pub(crate) struct Program {
     child: Child,
     printed: Arc<Printed>,
-    /// Gives back what it reads from: that stays open even where no more of it is read.
+    /// Returns the pipe after the first line, so that it stays open without being read.
     reader: Option<JoinHandle<BufReader<ChildStdout>>>,
 }
 
@@ -38,19 +38,19 @@ impl From<&Program> for std::net::SocketAddr {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // After a failed test, nothing else would end the process.
+        // After a failed test, the process would continue otherwise.
         self.child.kill().ok();
     }
 }
 
 impl Program {
-    /// Starts a server and waits for its first line. What it prints is read to the end, so that it
-    /// never waits for that.
+    /// Starts a server and waits for its first line. All output is read, so that the pipe never
+    /// blocks the server.
     pub(crate) fn start(command: Command) -> Self {
         Self::start_reading(command, usize::MAX)
     }
 
-    /// Starts a program of whose output only the first line is read.
+    /// Starts a program, of which only the first line is read.
     pub(crate) fn start_unread(command: Command) -> Self {
         Self::start_reading(command, 1)
     }
@@ -72,12 +72,12 @@ impl Program {
         program
     }
 
-    /// Waits until a line with this text has been printed; that line.
+    /// Waits until a line with this text has been printed, and returns it.
     pub(crate) fn until_printed(&self, text: &str) -> String {
         self.until_printed_times(text, 1)
     }
 
-    /// Waits until so many lines with this text have been printed; the last of them.
+    /// Waits until this number of lines with this text has been printed, and returns the last one.
     pub(crate) fn until_printed_times(&self, text: &str, times: usize) -> String {
         let end = Instant::now() + LIMIT;
         let mut lines = self.printed.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,12 +95,12 @@ impl Program {
         }
     }
 
-    /// How many lines with this text have been printed.
+    /// Returns the number of lines with this text.
     pub(crate) fn printed(&self, text: &str) -> usize {
         self.printed.lines.lock().unwrap().iter().filter(|line| line.contains(text)).count()
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         let first = self.until_printed("listening on");
         let (_, address) =
@@ -119,12 +119,12 @@ impl Program {
         assert!(sent.success());
     }
 
-    /// Waits for its end.
+    /// Waits for the exit.
     pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// Ends it as a service manager does; what it printed.
+    /// Ends it as a service manager does, and returns its output.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
         assert_eq!(self.child.wait().unwrap().code(), Some(0), "a shutdown ends with 0");

@@ -1,4 +1,5 @@
-//! Properties of any message, shared by the fuzz targets and by the test that replays their corpus.
+//! Properties of arbitrary messages, shared by the fuzz targets and by the test that replays their
+//! corpus.
 //!
 //! Each function takes one input, runs it through a dialect as the server would, and panics if a
 //! property does not hold. They parse JSON with serde alone, never with the server's parser:
@@ -44,7 +45,7 @@ pub(crate) enum Protocol {
 impl Protocol {
     /// Checks one input of this protocol.
     pub(crate) fn check(self, data: &[u8]) {
-        // Text frames are UTF-8 before they come here: the WebSocket library sees to it.
+        // Text frames are valid UTF-8, which the WebSocket library has checked.
         let Ok(text) = std::str::from_utf8(data) else { return };
         match self {
             Self::SocketIo => socketio(text),
@@ -77,7 +78,7 @@ const TARGET_KEYS: [&str; 9] = [
     "peerID",
 ];
 
-/// One event of a Socket.IO client: the JSON array of its name and its arguments.
+/// Checks one event of a Socket.IO client: the JSON array of its name and its arguments.
 fn socketio(text: &str) {
     let Some(arguments) = Arguments::read(text) else { return };
     let Some(request) = EventRequest::read(&arguments) else { return };
@@ -149,8 +150,8 @@ fn check_metadata(object: Option<&Object>, metadata: &Metadata) {
     assert_eq!(Object::of_members(metadata.as_str()), expected);
 }
 
-/// An id as the contract has it: the text without the white space around it, or a number's own
-/// text.
+/// Returns an id in the form of the contract: the text without surrounding white space, or the text
+/// of a number.
 fn id_text(raw: &str) -> String {
     raw_string(raw).map_or_else(|| raw.to_owned(), |text| text.trim().to_owned())
 }
@@ -161,7 +162,7 @@ fn check_id(id: &str) {
     assert!(!id.chars().any(char::is_control), "{id:?}");
 }
 
-/// The bounds of everything that a command carries.
+/// Checks the bounds of all values of a command.
 fn check_ids(command: &Command) {
     let (room, name) = match command {
         Command::Join { room, peer, metadata, .. } => {

@@ -1,5 +1,5 @@
-//! A client of any protocol that panics instead of returning errors, so that one test runs over all
-//! of them.
+//! A client of any protocol that panics instead of returning errors, so that one test covers all
+//! protocols.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -55,15 +55,15 @@ pub(crate) async fn message(socket: &mut WebSocket) -> Result<String, u16> {
     tokio::time::timeout(LIMIT, waiting).await.expect("a message arrives in time")
 }
 
-/// The next message as JSON.
+/// Receives the next message as JSON.
 pub(crate) async fn next_json(socket: &mut WebSocket) -> Value {
     let text = message(socket).await.unwrap_or_else(|code| panic!("closed with {code}"));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 impl Peer {
-    /// Where a client connects, and what it says to join: each after the server's answer to the one
-    /// before.
+    /// The path of a client, and the messages of its join: each is sent after the reply to the
+    /// previous one.
     pub(crate) fn joining(protocol: Protocol, room: &str, name: &str) -> (String, Vec<String>) {
         let connect = (protocol == Protocol::SocketIo).then(|| "40".to_owned());
         (
@@ -72,7 +72,7 @@ impl Peer {
         )
     }
 
-    /// Says what joins: the first at once, each other after an answer.
+    /// Sends the messages of the join: the first at once, each other one after a reply.
     pub(crate) async fn send_all(socket: &mut WebSocket, words: Vec<String>) {
         for (index, word) in words.into_iter().enumerate() {
             if index > 0 {
@@ -103,7 +103,7 @@ impl Peer {
         Self { protocol, room: room.to_owned(), id, list, socket }
     }
 
-    /// The next message as it came.
+    /// Receives the next message unchanged.
     pub(crate) async fn read_raw(&mut self) -> String {
         message(&mut self.socket).await.unwrap_or_else(|code| panic!("closed with {code}"))
     }
@@ -118,7 +118,7 @@ impl Peer {
         self.socket.send(Message::text(message)).await.expect("the connection is open");
     }
 
-    /// Sends something as it is.
+    /// Sends a text unchanged.
     pub(crate) async fn send_raw(&mut self, message: Message) {
         // The server may have closed already.
         self.socket.send(message).await.ok();
@@ -175,7 +175,7 @@ impl Peer {
         tokio::time::timeout(LIMIT, rest).await.expect("the server closes as well");
     }
 
-    /// Makes the receive window small, so that what is not read soon fills the queue of the server.
+    /// Makes the receive window small, so that unread data soon fills the send queue of the server.
     pub(crate) fn narrow(&self) {
         let stream = match self.socket.get_ref() {
             MaybeTlsStream::Plain(stream) => stream,

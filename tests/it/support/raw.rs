@@ -1,4 +1,4 @@
-//! Bytes on a TCP connection, as no client library would send them.
+//! Raw bytes on a TCP connection, which client libraries would not send.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use super::server::LIMIT;
 /// End of a request head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
 
-/// The first byte of a frame that is a message of its own: FIN and the opcode.
+/// First byte of an unfragmented frame: FIN and the opcode.
 pub(crate) const TEXT: u8 = FIN | frame::TEXT;
 pub(crate) const CLOSE: u8 = FIN | frame::CLOSE;
 pub(crate) const PING: u8 = FIN | frame::PING;
@@ -23,15 +23,15 @@ const MASK: [u8; 4] = [0x5a, 0x17, 0xc3, 0x08];
 
 pub(crate) struct Raw {
     stream: TcpStream,
-    /// Read, and not looked at yet.
+    /// Received bytes that were not parsed yet.
     early: Vec<u8>,
 }
 
-/// An answer over HTTP.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// In lower case.
+    /// Header fields, in lower case.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The code of a close; 1005 where it carries none.
+    /// The code of a close frame; 1005 without a code.
     fn close_code(&self) -> u16 {
         self.payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))
     }
@@ -68,7 +68,8 @@ impl Raw {
         Self { stream, early: Vec::new() }
     }
 
-    /// From another address of this machine: `127.0.0.2` and so on are there without being set up.
+    /// Connects from another address of this machine: `127.0.0.2` and so on exist without
+    /// configuration.
     pub(crate) async fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
@@ -76,13 +77,13 @@ impl Raw {
         Self { stream, early: Vec::new() }
     }
 
-    /// Makes the receive window small, so that a client that does not read is detected soon. Not
-    /// before a handshake: on a busy machine the kernel may find no room for the answer.
+    /// Makes the receive window small, so that a stalled client is detected soon. Call it after the
+    /// handshake: before it, the kernel of a busy machine may have no space for the response.
     pub(crate) fn narrow(&self) {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();
     }
 
-    /// A connection on which so much has been sent.
+    /// Opens a connection, and sends these bytes.
     pub(crate) async fn sending(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Self {
         let mut raw = Self::connect(address).await;
         raw.send(bytes).await;
@@ -94,7 +95,7 @@ impl Raw {
         Self::connect(address).await.upgraded(path).await
     }
 
-    /// Makes a WebSocket of the connection.
+    /// Upgrades the connection to a WebSocket.
     pub(crate) async fn upgraded(mut self, path: &str) -> Self {
         self.send(handshake(path, "")).await;
         let response = self
@@ -105,34 +106,34 @@ impl Raw {
         self
     }
 
-    /// Sends, if the server has not closed yet: whether it has not.
+    /// Sends bytes; returns false if the server has closed the connection.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let sending = self.stream.write_all(bytes.as_ref());
         tokio::time::timeout(LIMIT, sending).await.expect("the server reads, or closes").is_ok()
     }
 
-    /// Sends what the server takes now; `false` once it has ended the connection.
+    /// Sends as much as the server reads now; `false` once it has ended the connection.
     pub(crate) fn offer(&mut self, bytes: &[u8]) -> bool {
         self.stream
             .try_write(bytes)
             .map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| true)
     }
 
-    /// Sends part of it, whatever fits the kernel's buffer now: how much, or `None` if nothing
-    /// does, or the connection has ended.
+    /// Sends as much as fits the kernel's buffer, and returns the length; `None` if nothing fits or
+    /// the connection has ended.
     pub(crate) fn send_some(&self, bytes: &[u8]) -> Option<usize> {
         self.stream.try_write(bytes).ok()
     }
 
-    /// Whether the server's side of the connection is still open in the kernel, before this side
-    /// can know.
+    /// Returns whether the server's side of the connection is still open in the kernel, before this
+    /// side can detect its end.
     #[cfg(target_os = "linux")]
     pub(crate) async fn is_served(&self) -> bool {
         // State 1 is ESTABLISHED.
         self.server_side().await.is_some_and(|(state, _)| state == "01")
     }
 
-    /// Waits until the server has read all that was sent.
+    /// Waits until the server has read everything.
     #[cfg(target_os = "linux")]
     pub(crate) async fn until_read(&self) {
         let waiting = async {
@@ -148,8 +149,8 @@ impl Raw {
     /// `sent:received`, as the kernel writes both (`proc_net_tcp` of the kernel's documentation).
     /// `None` if the connection is gone.
     ///
-    /// The kernel lists the sockets of all tests, which may take seconds: on a thread of its own,
-    /// so that the other clients of a test go on.
+    /// The kernel lists the sockets of all tests, which may take seconds: it runs on a separate
+    /// thread, so that the other clients of a test continue.
     #[cfg(target_os = "linux")]
     async fn server_side(&self) -> Option<(String, String)> {
         let (client, server) = (self.stream.local_addr().ok()?, self.stream.peer_addr().ok()?);
@@ -167,12 +168,12 @@ impl Raw {
         })
     }
 
-    /// Ends as a crash does: RST, no FIN.
+    /// Resets the connection, as a crash does: RST without FIN.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Reads a little more; `false` if nothing more comes.
+    /// Reads more bytes; `false` at the end.
     async fn more(&mut self) -> bool {
         let reading = self.stream.read_buf(&mut self.early);
         tokio::time::timeout(LIMIT, reading)
@@ -181,8 +182,7 @@ impl Raw {
             .is_ok_and(|length| length > 0)
     }
 
-    /// Reads at most so much of what is there: how much that was, and `None` once the server has
-    /// closed.
+    /// Reads at most this number of bytes; returns how many, or `None` once the server has closed.
     pub(crate) async fn sip(&mut self, most: usize) -> Option<usize> {
         let mut sip = vec![0; most];
         match tokio::time::timeout(LIMIT, self.stream.read(&mut sip))
@@ -194,14 +194,13 @@ impl Raw {
         }
     }
 
-    /// All that comes until the server closes.
+    /// Reads everything until the server closes.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
         std::mem::take(&mut self.early)
     }
 
-    /// The next answer over HTTP; `None` if the server closes instead. Loses nothing if it is
-    /// dropped half-way.
+    /// Receives the next HTTP response; `None` if the server closes instead. Cancel-safe.
     pub(crate) async fn response(&mut self) -> Option<Response> {
         loop {
             if let Some(response) = self.whole_response() {
@@ -235,7 +234,7 @@ impl Raw {
         Some(response)
     }
 
-    /// The next frame; `None` if the server closes the connection instead.
+    /// Receives the next frame; `None` if the server closes the connection.
     pub(crate) async fn frame(&mut self) -> Option<Frame> {
         loop {
             if let Some(head) = read_head(&self.early)
@@ -251,8 +250,8 @@ impl Raw {
         }
     }
 
-    /// The next message; the code of the close if that comes instead, 1006 if the connection just
-    /// ends.
+    /// Receives the next message, or the code of a close; 1006 if the connection ends without a
+    /// close frame.
     pub(crate) async fn text(&mut self) -> Result<String, u16> {
         loop {
             match self.frame().await {
@@ -266,7 +265,7 @@ impl Raw {
         }
     }
 
-    /// Reads to the end: the code of the close.
+    /// Reads to the end, and returns the close code.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             if let Err(code) = self.text().await {
@@ -277,19 +276,19 @@ impl Raw {
     }
 }
 
-/// A WebSocket handshake with further headers, each with its line end.
+/// Returns a WebSocket handshake with further headers, each with its line end.
 pub(crate) fn handshake(path: &str, headers: &str) -> String {
     frame::handshake(path, "parlor", headers)
 }
 
-/// A frame as a client must send it: masked.
+/// Returns a masked frame, as clients must send it.
 pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
     write_masked(first, payload.as_ref(), MASK, &mut bytes);
     bytes
 }
 
-/// The head of a masked frame that claims to be so long.
+/// Returns the head of a masked frame that claims this length.
 pub(crate) fn frame_head(first: u8, length: u64) -> Vec<u8> {
     let mut head = Vec::new();
     frame::write_head(first, length, MASK, &mut head);

@@ -26,7 +26,7 @@ impl Redis {
         redis
     }
 
-    /// Starts it, without data.
+    /// Starts it without data.
     pub(crate) fn run(&mut self) {
         let port = self.port.to_string();
         let own = [
@@ -60,7 +60,7 @@ impl Redis {
         format!("redis://{}", self.address())
     }
 
-    /// Ends it at once: its data is lost.
+    /// Kills it: its data is lost.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();

@@ -1,34 +1,34 @@
-//! The replay buffer against a naive model of it, with a client that drops and resumes and must
-//! receive everything once and in order.
+//! Compares the replay buffer with a naive model, with a client that loses connections and resumes,
+//! and must receive everything once and in order.
 //!
-//! A scenario is made from arbitrary bytes of the fuzz target or a property test.
+//! A scenario is derived from arbitrary bytes of the fuzz target or a property test.
 
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use parlor::session::{QueueFull, ReplayBuffer, ReplayError, Replayed, ResumeLimits};
 
-/// The step of time.
+/// Unit of time.
 const QUARTER: Duration = Duration::from_millis(250);
 
-/// Something that happens to a peer.
+/// A step of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
-    /// A message of so many bytes is for it.
+    /// A message of this size is sent to the peer.
     Send(u8),
     /// Quarters of a second pass.
     Wait(u8),
     /// Old frames are pruned.
     Prune,
-    /// The connection drops, and loses this many messages.
+    /// The connection is lost with this number of messages.
     Drop(u8),
-    /// It resumes.
-    Return,
-    /// It resumes with a number that exceeds the last received one by this much.
-    ReturnFrom(u64),
+    /// The client resumes.
+    Resume,
+    /// The client resumes with a number that exceeds the last received one by this much.
+    ResumeFrom(u64),
 }
 
-/// Mostly messages: there is not much to be lost without them.
+/// Mostly messages, since a loss needs messages.
 impl<'a> Arbitrary<'a> for Step {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         Ok(match u.int_in_range(0..=15_u8)? {
@@ -36,13 +36,13 @@ impl<'a> Arbitrary<'a> for Step {
             9 | 10 => Self::Wait(u.int_in_range(0..=15)?),
             11 => Self::Prune,
             12 | 13 => Self::Drop(u.int_in_range(0..=7)?),
-            14 => Self::Return,
-            _ => Self::ReturnFrom(u.int_in_range(0..=7)?),
+            14 => Self::Resume,
+            _ => Self::ResumeFrom(u.int_in_range(0..=7)?),
         })
     }
 }
 
-/// Limits that are easily reached, and what happens within them.
+/// Low limits, and the steps.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     limits: ResumeLimits,
@@ -65,23 +65,23 @@ impl<'a> Arbitrary<'a> for Scenario {
     }
 }
 
-/// The scenario that the fuzz target makes of these bytes.
+/// Derives the scenario of these bytes, as the fuzz target does.
 pub(crate) fn scenario(data: &[u8]) -> Option<Scenario> {
     Scenario::arbitrary(&mut Unstructured::new(data)).ok()
 }
 
-/// Plays a scenario; panics where buffer and model part.
+/// Plays a scenario; panics if buffer and model differ.
 pub(crate) fn play(scenario: &Scenario) {
     let mut run = Run::new(scenario.limits, Instant::now());
     for step in &scenario.steps {
         run.step(*step);
         run.compare();
     }
-    run.come_back(run.seen);
+    run.resume(run.seen);
     run.compare();
 }
 
-/// A message that was sent.
+/// A sent message.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     at: Instant,
@@ -95,13 +95,13 @@ fn text_of(number: u64, bytes: usize) -> String {
     std::iter::repeat_n(letter, bytes).collect()
 }
 
-/// Both, side by side, and their client.
+/// Buffer and model, and their client.
 struct Run {
     limits: ResumeLimits,
     now: Instant,
     /// Texts are frames with an odd number.
     buffer: ReplayBuffer<u64>,
-    /// All that was ever sent: the first has number 1.
+    /// All sent messages: the first has number 1.
     sent: Vec<Sent>,
     is_away: bool,
     /// Number of the last message that the client received, each once and in order.
@@ -136,13 +136,13 @@ impl Run {
                 self.buffer.set_away();
                 self.seen = self.seen.saturating_sub(u64::from(lost)).max(self.confirmed);
             }
-            Step::Return => self.come_back(self.seen),
-            Step::ReturnFrom(further) => self.come_back(self.seen.saturating_add(further)),
+            Step::Resume => self.resume(self.seen),
+            Step::ResumeFrom(further) => self.resume(self.seen.saturating_add(further)),
         }
     }
 
     fn send(&mut self, bytes: usize) {
-        let (count, held) = self.held();
+        let (count, held) = self.kept();
         let fits = count < self.limits.messages && held + bytes <= self.limits.bytes;
         let expected = if self.is_away && !fits { Err(QueueFull) } else { Ok(()) };
         assert_eq!(
@@ -173,7 +173,7 @@ impl Run {
     }
 
     /// Resumes the session, in which case the missed frames are replayed, or opens a new one.
-    fn come_back(&mut self, seen: u64) {
+    fn resume(&mut self, seen: u64) {
         if self.buffer.holds_after(seen).is_err() {
             *self = Self::new(self.limits, self.now);
             return;
@@ -195,16 +195,15 @@ impl Run {
         self.sent.len() as u64
     }
 
-    fn held(&self) -> (usize, usize) {
+    fn kept(&self) -> (usize, usize) {
         let held = self.sent.iter().filter(|sent| sent.is_held);
         (held.clone().count(), held.map(|sent| sent.bytes).sum())
     }
 
-    /// The oldest goes as long as there is too much, or as it is too old; nothing goes while the
-    /// peer is away.
+    /// Removes the oldest messages beyond the limits of size and age; none while the peer is away.
     fn prune(&mut self) {
         while !self.is_away {
-            let (count, bytes) = self.held();
+            let (count, bytes) = self.kept();
             let Some(oldest) = self.sent.iter_mut().find(|sent| sent.is_held) else { return };
             let is_old = self.now - oldest.at > self.limits.time;
             if count <= self.limits.messages && bytes <= self.limits.bytes && !is_old {
@@ -214,9 +213,9 @@ impl Run {
         }
     }
 
-    /// Everything that can be asked is answered alike.
+    /// Compares the results of all queries.
     fn compare(&self) {
-        let (count, bytes) = self.held();
+        let (count, bytes) = self.kept();
         assert!(
             count <= self.limits.messages && bytes <= self.limits.bytes,
             "{count} messages of {bytes} bytes"

@@ -64,7 +64,7 @@ pub(crate) struct ResumingClient {
     connection: Connection,
     /// Connection id, which peers on Socket.IO see.
     pub(crate) id: String,
-    /// `pid`, or `resumeToken`, where it has one.
+    /// `pid`, or `resumeToken`, if it has one.
     resume_token: Option<String>,
     /// Number of the last received message, and its text.
     number: u64,
@@ -103,7 +103,7 @@ impl ResumingClient {
                 let Some(reply) = response.strip_prefix("40") else { return Err(response) };
                 let reply = json_of(reply);
                 let resume_token = reply["pid"].as_str();
-                // A token begins with the id of the session. A move to another node replaces the
+                // A token begins with the id of the session. A move to another node changes the
                 // token.
                 let former = resume_point
                     .and_then(|resume_point| resume_point.resume_token.split('.').next());
@@ -292,7 +292,7 @@ impl ResumingClient {
             ClientKind::Envelope => {
                 self.count(json_of(&response)["sequence"].to_string(), &response);
             }
-            // The offset of an event comes right after it.
+            // The offset of an event follows it directly.
             _ if response.starts_with("42") && self.resume_token.is_some() => {
                 let follower = self.connection.next().await.expect("the connection is open");
                 let event = json_of(
@@ -406,13 +406,13 @@ impl ResumingClient {
         (self.number, self.seen) = (0, None);
     }
 
-    /// Asserts the first message of the protocol, if that is repeated.
+    /// Asserts the first message of the protocol, if it is repeated.
     pub(crate) async fn expect_first_message(&mut self) {
         let response = self.next().await;
         assert!(response.contains("connection:ack"), "{response}");
     }
 
-    /// Asserts the list of members, if that is repeated.
+    /// Asserts the list of members, if it is repeated.
     pub(crate) async fn expect_member_list(&mut self) {
         let response = self.next().await;
         assert!(response.contains(self.kind.word("room-users", "room:state")), "{response}");
@@ -422,7 +422,7 @@ impl ResumingClient {
         }
     }
 
-    /// Returns everything that arrives before a reply.
+    /// Receives everything before a reply.
     pub(crate) async fn rest(&mut self) -> Vec<String> {
         match self.kind {
             ClientKind::Envelope => self.ask("ping", json!({})).await,

@@ -28,17 +28,17 @@ impl Scrape {
         Self(series.collect())
     }
 
-    /// One series of whole numbers; one that was never counted is 0.
+    /// Returns a series of whole numbers; 0 if it was never counted.
     pub(crate) fn count(&self, series: &str) -> u64 {
         self.0.get(series).map(|value| value.parse().expect("a whole number")).unwrap_or_default()
     }
 
-    /// One series that is there.
+    /// Returns a series that must exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.0[series].parse().expect("a number")
     }
 
-    /// The names of all metrics, without labels.
+    /// Returns the names of all metrics, without labels.
     pub(crate) fn names(&self) -> std::collections::BTreeSet<&str> {
         self.0.keys().map(|series| series.split('{').next().unwrap_or_default()).collect()
     }

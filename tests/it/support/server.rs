@@ -1,4 +1,4 @@
-//! A real server on a free port, that must hold nothing when a test is done with it.
+//! A server on a free port that must have no state at the end of a test.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,12 +14,11 @@ use tokio_tungstenite::Connector;
 
 use super::tls::{Authority, Identity};
 
-/// How long anything may take that is waited for.
+/// Time limit of every wait.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// Time limits that end a connection within a few seconds. Long enough that a busy machine does not
-/// reach them by itself: a sender waits a second for a queue that is half full, before anything
-/// else happens.
+/// Time limits that end a connection within a few seconds, long enough for a busy machine: a sender
+/// waits a second for a queue that is half full.
 pub(crate) fn short() -> Timeouts {
     Timeouts {
         write_stall: Duration::from_secs(4),
@@ -37,8 +36,8 @@ pub(crate) struct TestServer {
     trusted: Option<Arc<ClientConfig>>,
 }
 
-/// Most tests are about the documented events of Socket.IO, not those that `standard` sends beside
-/// them.
+/// Most tests cover the documented events of Socket.IO, not the additional ones of the profile
+/// `standard`.
 pub(crate) const DOCUMENTED_EVENTS: &str = concat!(
     "--socketio-profiles=",
     env!("CARGO_MANIFEST_DIR"),
@@ -65,7 +64,7 @@ impl TestServer {
         Self { address: server.local_addr(), server: Some(server), trusted: None }
     }
 
-    /// Over TLS, which all clients then speak, too.
+    /// Starts a TLS server; all its clients use TLS.
     pub(crate) fn secure(authority: &Authority, identity: &Identity, flags: &[&str]) -> Self {
         Self::secure_within(&Timeouts::default(), authority, identity, flags)
     }
@@ -121,7 +120,7 @@ impl TestServer {
         assert!(in_time, "{what}: not in time, the server holds {:?}", self.held());
     }
 
-    /// Shuts down under whatever is connected; whether nothing was left.
+    /// Shuts the server down with its connections; returns whether no state was left.
     pub(crate) async fn stop(mut self) -> bool {
         self.server.take().expect("stopped once").shutdown().await
     }

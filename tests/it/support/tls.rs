@@ -29,8 +29,8 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// Writes a certificate for this machine, and its key, into files of a folder, in place of what
-    /// is there.
+    /// Writes a certificate for this machine, and its key, into files of a folder; replaces
+    /// existing ones.
     pub(crate) fn issue(&self, folder: &Path) -> Identity {
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
         let key = KeyPair::generate().unwrap();
@@ -43,7 +43,7 @@ impl Authority {
         identity
     }
 
-    /// A client that trusts this authority, and speaks these versions of TLS.
+    /// Returns a client that trusts this authority, with these versions of TLS.
     pub(crate) fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
@@ -55,14 +55,14 @@ impl Authority {
     }
 }
 
-/// One HTTP connection over TLS.
+/// An HTTP connection over TLS.
 pub(crate) enum Https {
     One(tokio::sync::Mutex<http1::SendRequest<String>>),
     Two(http2::SendRequest<String>),
 }
 
 impl Https {
-    /// Speaks HTTP/2 or HTTP/1.1, and offers nothing else.
+    /// Connects with HTTP/2 or HTTP/1.1 only.
     pub(crate) async fn connect(
         address: SocketAddr,
         mut tls: ClientConfig,
@@ -88,7 +88,7 @@ impl Https {
         }
     }
 
-    /// The status of the answer and its body, which came by the version of the connection.
+    /// Returns status and body of the response, which must use the version of the connection.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -135,7 +135,7 @@ pub(crate) fn replace(path: &Path, text: &str) {
 }
 
 impl Identity {
-    /// As flags.
+    /// Returns the flags of the server.
     pub(crate) fn flags(&self) -> [String; 2] {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         [
@@ -145,7 +145,7 @@ impl Identity {
     }
 }
 
-/// An empty folder for the files of one test.
+/// Returns an empty folder for the files of one test.
 pub(crate) fn folder(of: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(of);
     std::fs::remove_dir_all(&folder).ok();

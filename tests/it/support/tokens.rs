@@ -27,7 +27,7 @@ pub(crate) const SECRET: &str = "thirty-two bytes are the least of it";
 pub(crate) struct Issuer {
     pub(crate) algorithm: Algorithm,
     key: EncodingKey,
-    /// The public key as PEM; of a secret, the secret.
+    /// The public key as PEM; for a symmetric key, the secret.
     pub(crate) public: String,
     pub(crate) kid: Option<String>,
 }
@@ -81,13 +81,13 @@ impl Issuer {
         Self { kid: None, ..self }
     }
 
-    /// The flag that has a server take its tokens.
+    /// Returns the flag with which a server accepts its tokens.
     pub(crate) fn flag(&self) -> String {
         let name = if self.algorithm == Algorithm::HS256 { "jwt-secret" } else { "jwt-public-key" };
         format!("--{name}={}", self.public)
     }
 
-    /// As it stands in a key set.
+    /// Returns the key as a member of a key set.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).unwrap();
         jwk.common.key_id.clone_from(&self.kid);
@@ -100,7 +100,7 @@ impl Issuer {
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }
 
-    /// A token with a header of one's choice, of a secret.
+    /// Returns a token with this header, signed with a secret.
     pub(crate) fn sign_with(&self, header: &Value, claims: &Value) -> String {
         let unsigned = unsigned(header, claims);
         let signed = unsigned.trim_end_matches('.');
@@ -109,7 +109,7 @@ impl Issuer {
         format!("{signed}.{signature}")
     }
 
-    /// A token for someone that is good for an hour, with more claims.
+    /// Returns a token for a subject that is valid for an hour, with further claims.
     pub(crate) fn token(&self, sub: &str, more: &Value) -> String {
         let mut claims = json!({ "sub": sub, "exp": seconds_from_now(3600.0) });
         for (name, value) in more.as_object().unwrap() {
@@ -119,7 +119,7 @@ impl Issuer {
     }
 }
 
-/// A `NumericDate`.
+/// Returns a `NumericDate`.
 pub(crate) fn seconds_from_now(seconds: f64) -> f64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64() + seconds
 }
@@ -154,7 +154,7 @@ pub(crate) async fn send_text(socket: &mut WebSocket, text: impl Into<String>) {
     socket.send(Message::text(text.into())).await.expect("the connection is open");
 }
 
-/// A handshake; the answer's body where it is refused.
+/// Opens a WebSocket; returns the body of the response if it is refused.
 pub(crate) async fn shake_hands(
     server: &TestServer,
     path: &str,
@@ -174,23 +174,23 @@ pub(crate) async fn shake_hands(
     }
 }
 
-/// A client in a room with a token: the reply to its join, and its connection.
+/// A client that has joined with a token: the reply to its join, and its connection.
 pub(crate) struct Entered {
     pub(crate) socket: WebSocket,
     pub(crate) answer: Value,
 }
 
-/// The refusal of a client.
+/// A refusal of a client.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// The status, where the handshake itself is refused.
+    /// The status, if the handshake is refused.
     pub(crate) status: Option<u16>,
-    /// The message that says so, or the close.
+    /// The message with the error, or the close.
     pub(crate) reply: String,
 }
 
 impl Refusal {
-    /// Returns the code: on every protocol the only word in capitals.
+    /// Returns the code: the only word in capitals, on every protocol.
     pub(crate) fn code(&self) -> &str {
         let words = self.reply.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
         words.max_by_key(|word| word.len()).unwrap_or_default()
@@ -292,7 +292,7 @@ pub(crate) async fn enter(
             let path = format!("/signal{query}");
             let mut socket = shake_hands(server, &path, None).await?;
             send_text(&mut socket, json!({ "type": "join", "sessionId": room }).to_string()).await;
-            // Success is silent here, and what is not understood is not.
+            // A successful join has no reply here; an invalid message has an error reply.
             send_text(&mut socket, "?").await;
             let answer = next_reply(&mut socket).await;
             if answer.contains("INVALID_MESSAGE") {
@@ -306,7 +306,7 @@ pub(crate) async fn enter(
 
 const URL_ENCODED: [(&str, &str); 4] = [("{", "%7B"), ("}", "%7D"), ("\"", "%22"), (" ", "%20")];
 
-/// A Socket.IO connection with the token in its CONNECT packet.
+/// Opens a Socket.IO connection with the token in its CONNECT packet.
 pub(crate) async fn connect_socketio(
     server: &TestServer,
     token: Option<&str>,

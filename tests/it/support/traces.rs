@@ -1,4 +1,4 @@
-//! Properties of any trace: inference does not panic, and writes a valid profile.
+//! Properties of arbitrary traces: inference does not panic, and writes a valid profile.
 
 use parlor::dialect::socketio::profile::Profile;
 use parlor::record::infer::infer;
@@ -25,7 +25,7 @@ const EVENTS: [&str; 16] = [
 ];
 const CLIENTS: usize = 4;
 
-/// Infers from a trace that the bytes describe: four for each entry.
+/// Infers a profile from a trace that is derived from the bytes: four for each entry.
 pub(crate) fn check(data: &[u8]) {
     let clients = (0..CLIENTS).map(|client| RecordedClient {
         id: id(client),
@@ -73,7 +73,7 @@ fn entry(bytes: &[u8]) -> Entry {
     Entry { at: 0, client, what }
 }
 
-/// A value of a call: ids, rooms, bodies, times, flags, and objects and lists of them.
+/// Returns a value of a call: ids, rooms, bodies, times, flags, and objects and lists of them.
 fn value(byte: u8, depth: u8) -> Value {
     let client = usize::from(byte / 16);
     match byte % 16 {

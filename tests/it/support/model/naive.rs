@@ -1,5 +1,5 @@
-//! A naive model of rooms, with lists that are searched linearly. Slow, and short enough
-//! to be seen to be right.
+//! A naive model of rooms, with lists that are searched linearly: slow, and short enough to be
+//! verified by reading.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -23,12 +23,12 @@ pub(crate) struct Delivered {
 }
 
 impl Delivered {
-    fn tell(&mut self, to: &[ConnectionId], event: &Event) {
+    fn deliver(&mut self, to: &[ConnectionId], event: &Event) {
         self.inbox.extend(to.iter().map(|to| (*to, event.clone())));
     }
 }
 
-/// An answer, or every reason for which the contract refuses: any of them will do.
+/// A result, or every reason for which the contract permits a refusal: any of them is accepted.
 pub(crate) type Outcome<T> = Result<T, Vec<RoomError>>;
 
 /// A room.
@@ -41,16 +41,17 @@ struct Room {
     is_pair: bool,
     /// The peers that joined over `/signal`.
     paired: Vec<ConnectionId>,
-    /// Made by an operator: stays without peers until then, or until its first peer has come.
+    /// Created by an operator: exists without peers until this time, or until its first peer has
+    /// joined.
     waits_until: Option<Instant>,
     /// In the order they joined.
     peers: Vec<Arc<Peer>>,
-    /// Untargeted signals without a recipient, and since when they wait.
+    /// Untargeted signals without a recipient, and the time of the first one.
     waiting: Vec<(Instant, Arc<Peer>, Arc<Signal>)>,
 }
 
 impl Room {
-    /// Whether it holds two at present.
+    /// Returns whether the room is limited to two peers at present.
     fn is_for_two(&self) -> bool {
         self.is_pair || !self.paired.is_empty()
     }
@@ -95,11 +96,11 @@ pub(crate) struct Naive {
     limits: RoomLimits,
     /// Open connections.
     open: Vec<ConnectionId>,
-    /// In the order they were created.
+    /// In the order of their creation.
     rooms: Vec<Room>,
     /// Memberships in the order of their joins.
     joins: Vec<(ConnectionId, RoomId)>,
-    /// Sessions that ended, and of whose ids there has been no room since.
+    /// Ended sessions, whose ids no later room has used.
     ended: Vec<RoomId>,
 }
 
@@ -119,7 +120,7 @@ impl Naive {
         self.open.push(connection);
     }
 
-    /// From now on it can join nothing; the rooms that it is to leave.
+    /// Ends a connection: it can no longer join; returns the rooms that it must leave.
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) -> Vec<RoomId> {
         let rooms = self.of(connection);
         self.open.retain(|open| *open != connection);
@@ -175,7 +176,7 @@ impl Naive {
                 Ok(Answer::Inspected(room.snapshot(me)))
             }
             Command::Leave { room } => {
-                let room = self.meant(who, room)?;
+                let room = self.named_room(who, room)?;
                 if !self.leave(who, &room, LeaveReason::Left, received) {
                     return Err(vec![RoomError::NotInRoom]);
                 }
@@ -189,8 +190,8 @@ impl Naive {
         }
     }
 
-    /// The room that is named, or the only one.
-    fn meant(&self, who: ConnectionId, named: Option<RoomId>) -> Outcome<RoomId> {
+    /// Returns the room that a command names, or the only room of the connection.
+    fn named_room(&self, who: ConnectionId, named: Option<RoomId>) -> Outcome<RoomId> {
         match (named, self.of(who).as_slice()) {
             (Some(room), _) => Ok(room),
             (None, _) if !self.open.contains(&who) => Err(vec![RoomError::ConnectionEnded]),
@@ -200,9 +201,9 @@ impl Naive {
         }
     }
 
-    /// The room that is meant, if one is in it.
-    fn mine(&self, who: ConnectionId, named: Option<RoomId>) -> Outcome<usize> {
-        let id = self.meant(who, named)?;
+    /// Returns the named room if the connection is in it.
+    fn joined_room(&self, who: ConnectionId, named: Option<RoomId>) -> Outcome<usize> {
+        let id = self.named_room(who, named)?;
         match self.position(&id) {
             Some(index) if self.rooms[index].peer(who).is_some() => Ok(index),
             None if self.ended.contains(&id) => Err(vec![RoomError::SessionEnded]),
@@ -210,7 +211,7 @@ impl Naive {
         }
     }
 
-    /// Why a join must be refused.
+    /// Returns the reasons for which a join must be refused.
     fn refusals(
         &self,
         who: ConnectionId,
@@ -265,29 +266,30 @@ impl Naive {
         kind: RoomKind,
         received: &mut Delivered,
     ) -> Outcome<Answer> {
-        // Without a name one is known by one's connection.
+        // The default peer id is the connection id.
         let peer = peer.unwrap_or_else(|| who.into());
         let refusals = self.refusals(who, id, &peer, &metadata, kind);
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let index = self.position(id).unwrap_or_else(|| self.begin(id.clone(), None, kind, None));
+        let index =
+            self.position(id).unwrap_or_else(|| self.create_room(id.clone(), None, kind, None));
         let room = &self.rooms[index];
         if let Some(me) = room.peer(who) {
-            // Again: the list, and nothing for the others.
+            // A repeated join returns the list; other peers get no event.
             let snapshot = room.snapshot(me);
-            received.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
+            received.deliver(&[who], &Event::Joined(Arc::clone(&snapshot)));
             return Ok(Answer::Joined(snapshot));
         }
-        // The newer of two of the same name wins.
+        // The newer of two peers with the same id replaces the older.
         if let Some(older) =
             room.peers.iter().find(|other| other.id == peer).map(|older| older.connection)
         {
-            received.tell(
+            received.deliver(
                 &[older],
                 &Event::Removed { room: id.clone(), reason: RemovalReason::Replaced },
             );
-            self.take_out(index, older, LeaveReason::Replaced, received);
+            self.remove_peer(index, older, LeaveReason::Replaced, received);
         }
         let me = Arc::new(Peer { id: peer, connection: who, joined_at: self.now.time, metadata });
         self.joins.push((who, id.clone()));
@@ -299,12 +301,12 @@ impl Naive {
         }
         room.peers.push(Arc::clone(&me));
         let snapshot = room.snapshot(Arc::clone(&me));
-        received.tell(&[who], &Event::Joined(Arc::clone(&snapshot)));
-        received.tell(&room.all_but(who), &Event::PeerJoined { room: id.clone(), peer: me });
+        received.deliver(&[who], &Event::Joined(Arc::clone(&snapshot)));
+        received.deliver(&room.all_but(who), &Event::PeerJoined { room: id.clone(), peer: me });
         for (since, from, signal) in room.waiting.drain(..) {
             if now <= since + ttl {
                 let found_by = FoundBy::PeerId;
-                received.tell(
+                received.deliver(
                     &[who],
                     &Event::SignalRelayed { room: id.clone(), from, found_by, signal },
                 );
@@ -313,8 +315,8 @@ impl Naive {
         Ok(Answer::Joined(snapshot))
     }
 
-    /// Begins a room; an ended session of its id is the past.
-    fn begin(
+    /// Creates a room; an ended session with its id is forgotten.
+    fn create_room(
         &mut self,
         id: RoomId,
         chosen: Option<usize>,
@@ -337,7 +339,7 @@ impl Naive {
     }
 
     /// Removes a peer, and notifies the others.
-    fn take_out(
+    fn remove_peer(
         &mut self,
         index: usize,
         who: ConnectionId,
@@ -349,7 +351,7 @@ impl Naive {
         room.peers.retain(|peer| peer.connection != who);
         room.paired.retain(|paired| *paired != who);
         self.joins.retain(|(connection, joined)| *connection != who || *joined != id);
-        received.tell(
+        received.deliver(
             &room.all_but(who),
             &Event::PeerLeft { room: id.clone(), peer: Arc::clone(&peer), reason },
         );
@@ -379,7 +381,7 @@ impl Naive {
         else {
             return false;
         };
-        self.take_out(index, who, reason, received);
+        self.remove_peer(index, who, reason, received);
         self.forget_if_empty(index);
         true
     }
@@ -390,16 +392,16 @@ impl Naive {
         room: Option<RoomId>,
         received: &mut Delivered,
     ) -> Outcome<Answer> {
-        let index = self.mine(who, room)?;
+        let index = self.joined_room(who, room)?;
         if self.rooms[index].is_pair {
-            // The other peer is notified of the leave, and then both of the end.
+            // The other peer is notified of the leave, then both of the end.
             let both = self.connections_in(&self.rooms[index].id);
-            self.take_out(index, who, LeaveReason::HungUp, received);
+            self.remove_peer(index, who, LeaveReason::HungUp, received);
             self.end(index, &both, RemovalReason::HungUp, LeaveReason::HungUp, received);
         } else {
             let room = &self.rooms[index];
-            received.tell(&room.all_but(who), &Event::HungUp { room: room.id.clone() });
-            self.take_out(index, who, LeaveReason::Left, received);
+            received.deliver(&room.all_but(who), &Event::HungUp { room: room.id.clone() });
+            self.remove_peer(index, who, LeaveReason::Left, received);
         }
         self.forget_if_empty(index);
         Ok(Answer::Left)
@@ -415,10 +417,10 @@ impl Naive {
         received: &mut Delivered,
     ) {
         let room = self.rooms[index].id.clone();
-        received.tell(all, &Event::Removed { room, reason: why });
+        received.deliver(all, &Event::Removed { room, reason: why });
         let mut silent = Delivered::default();
         while let Some(peer) = self.rooms[index].peers.first().cloned() {
-            self.take_out(index, peer.connection, reason, &mut silent);
+            self.remove_peer(index, peer.connection, reason, &mut silent);
         }
         received.left.append(&mut silent.left);
     }
@@ -430,7 +432,7 @@ impl Naive {
         patch: &MetadataPatch,
         received: &mut Delivered,
     ) -> Outcome<Answer> {
-        let index = self.mine(who, room)?;
+        let index = self.joined_room(who, room)?;
         let max = self.limits.metadata_bytes;
         let room = &mut self.rooms[index];
         let others = room.all_but(who);
@@ -443,7 +445,7 @@ impl Naive {
         *peer = Arc::new(Peer { id: peer.id.clone(), metadata, ..**peer });
         let peer = Arc::clone(peer);
         if has_changed {
-            received.tell(
+            received.deliver(
                 &others,
                 &Event::PeerUpdated { room: room.id.clone(), peer: Arc::clone(&peer) },
             );
@@ -459,7 +461,7 @@ impl Naive {
         signal: Signal,
         received: &mut Delivered,
     ) -> Outcome<Answer> {
-        let index = self.mine(who, room)?;
+        let index = self.joined_room(who, room)?;
         let (now, limits) = (self.now.instant, &self.limits.session);
         let room = &mut self.rooms[index];
         let from = room.peer(who).expect("in the room");
@@ -490,7 +492,7 @@ impl Naive {
             room.waiting.push((now, from, signal));
         } else {
             let room = room.id.clone();
-            received.tell(&to, &Event::SignalRelayed { room, from, found_by, signal });
+            received.deliver(&to, &Event::SignalRelayed { room, from, found_by, signal });
         }
         Ok(Answer::Relayed)
     }
@@ -507,11 +509,11 @@ impl Naive {
         }
         let until = self.now.instant + self.limits.empty_room_ttl;
         let capacity = capacity.unwrap_or(self.limits.room_size);
-        let index = self.begin(id.clone(), Some(capacity), RoomKind::Group, Some(until));
+        let index = self.create_room(id.clone(), Some(capacity), RoomKind::Group, Some(until));
         Ok(self.rooms[index].summary())
     }
 
-    /// Whether there was such a room.
+    /// Closes a room; returns whether it existed.
     pub(crate) fn close(&mut self, id: &RoomId, received: &mut Delivered) -> bool {
         let Some(index) = self.position(id) else { return false };
         let all = self.connections_in(id);
@@ -521,7 +523,7 @@ impl Naive {
         true
     }
 
-    /// Forgets the rooms whose first peer never came.
+    /// Removes expired rooms without peers.
     pub(crate) fn expire(&mut self) -> usize {
         let before = self.rooms.len();
         let now = self.now.instant;

@@ -1,4 +1,4 @@
-//! Scenarios: limits that are easily reached, and what happens within them.
+//! Scenarios: sequences of operations with low limits.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::limits::PairSessionLimits;
 use parlor::room::{LeaveReason, RoomKind, RoomLimits};
 
-/// How many connections there are at a time.
+/// Number of concurrent connections.
 pub(crate) const SEATS: u8 = 5;
-/// How many rooms are spoken of.
+/// Number of room ids.
 pub(crate) const ROOMS: u8 = 4;
-/// How long anything waits.
+/// Time limit of everything that expires.
 pub(crate) const TTL: Duration = Duration::from_mins(1);
-/// The most bytes that a peer may say of itself.
+/// Maximum size of a peer's metadata, in bytes.
 pub(crate) const METADATA_BYTES: usize = 6;
 
 /// A number below `N`.
@@ -29,7 +29,7 @@ impl<'a, const N: u8> Arbitrary<'a> for Below<N> {
 
 pub(crate) type Seat = Below<SEATS>;
 
-// A scenario is shown where it fails: each of these on a line.
+// A failure prints the scenario, each step on a line.
 impl<const N: u8> fmt::Debug for Below<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-/// A name for a peer: one of three, or one that is the id of a connection.
+/// An id for a peer: one of three, or the id of a connection.
 #[derive(Clone, Copy, Arbitrary)]
 pub(crate) struct Name(Below<8>);
 
@@ -79,8 +79,8 @@ impl Name {
     }
 }
 
-/// A kind of room, mostly a group: it takes several of those to fill one, and one session to make
-/// it a session.
+/// A kind of room, mostly a group: several group joins fill a room, and one session join makes it a
+/// pair session.
 #[derive(Clone, Copy, Arbitrary)]
 pub(crate) struct Kind(Below<6>);
 
@@ -156,7 +156,7 @@ pub(crate) enum Step {
         who: Seat,
         reason: Reason,
     },
-    /// A connection ends and has yet to leave its rooms: others do something in between.
+    /// A connection ends and has not left its rooms yet: other steps precede that.
     Part {
         who: Seat,
         reason: Reason,
@@ -171,11 +171,11 @@ pub(crate) enum Step {
         room: Place,
     },
     Expire,
-    /// Time passes, in quarters of what anything waits.
+    /// Time passes, in quarters of the time limit.
     Wait(Below<8>),
 }
 
-/// Mostly joins, because there are many ways out of a room, and little happens in an empty one.
+/// Mostly joins, since there are many ways to leave a room, and an empty one has few events.
 impl<'a> Arbitrary<'a> for Step {
     fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
         let kind = u.int_in_range(0..=31_u8)?;
@@ -211,7 +211,7 @@ impl<'a> Arbitrary<'a> for Step {
     }
 }
 
-/// As many steps as the bytes suffice for: the list that `arbitrary` derives ends after two on
+/// As many steps as the bytes suffice for: the derived implementation would end after two steps on
 /// average.
 #[derive(Debug)]
 pub(crate) struct Steps(pub(crate) Vec<Step>);
@@ -226,12 +226,12 @@ impl<'a> Arbitrary<'a> for Steps {
     }
 }
 
-/// Limits that are easily reached, and what happens within them.
+/// Low limits.
 #[derive(Debug, Arbitrary)]
 pub(crate) struct Scenario {
     must_exist: bool,
     room_size: Below<4>,
-    /// As many rooms as one likes, with 0.
+    /// 0: unlimited.
     rooms: Below<4>,
     rooms_per_connection: Below<3>,
     waiting: Below<4>,
@@ -259,7 +259,7 @@ impl Scenario {
     }
 }
 
-/// The scenario that the fuzz target makes of these bytes.
+/// Derives the scenario of these bytes, as the fuzz target does.
 pub(crate) fn scenario(data: &[u8]) -> Option<Scenario> {
     Scenario::arbitrary_take_rest(Unstructured::new(data)).ok()
 }

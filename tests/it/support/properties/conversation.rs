@@ -23,14 +23,14 @@ use super::meaning::Sent;
 use super::object::Object;
 use super::{Protocol, check_ids, id_text, peers};
 
-/// The connection whose conversation it is; others have higher numbers.
+/// The connection of the conversation; others have higher numbers.
 const ME: ConnectionId = ConnectionId::from_u128(1);
 
 /// The session that a client resumes, with its first and its current resume token.
 const PLACE: ConnectionId = ConnectionId::from_u128(0x91ace);
 const KEYS: [&str; 2] = ["the-first.key", "the-key.after-that"];
 
-/// As many more join as a conversation names targets, up to this.
+/// Maximum number of peers that join as targets of signals.
 const MOST_GUESTS: u128 = 8;
 
 const JOIN_REFUSALS: [RequestError; 5] = [
@@ -56,17 +56,17 @@ struct Talk {
     conversation: Box<dyn Conversation>,
     rooms: Rooms,
     guests: u128,
-    /// The message in hand, where it is an object.
+    /// The current message, if it is an object.
     message: Option<Object>,
-    /// Which refusal answers it, if one does.
+    /// The refusal that the server sends for it, if any.
     refusal: Option<usize>,
-    /// The room and the role that it has named for joins that name none.
+    /// The room and the role of `auth:request`, for joins without them.
     defaults: (Option<String>, Option<String>),
     /// Replies so far.
     received: Vec<String>,
-    /// Whether the client was asked to disconnect.
+    /// Whether the server has closed the connection.
     is_over: bool,
-    /// Whether its first type was written with dots.
+    /// Whether the type of the first message contained dots.
     has_dots: Option<bool>,
     /// Key of the resume token, and whether a list of members has contained it.
     key: &'static str,
@@ -133,7 +133,7 @@ pub(crate) fn check(protocol: Protocol, input: &str) {
     }
 }
 
-/// Whether the contract lets a client in.
+/// Returns whether the contract accepts the handshake.
 fn is_good_handshake(protocol: Protocol, hello: &Hello<'_>) -> bool {
     let is_id = |text: &str| {
         let text = text.trim();
@@ -172,7 +172,7 @@ impl Talk {
                 );
                 peers::check(metadata);
             }
-            self.take(Some(step));
+            self.execute(Some(step));
         }
         self.check_numbers();
         let opening: Vec<Object> = self
@@ -200,7 +200,7 @@ impl Talk {
             if kind.contains(':') { Some(false) } else { kind.contains('.').then_some(true) };
         self.has_dots = self.has_dots.or(style);
         let step = self.conversation.receive(message, when());
-        self.take(step);
+        self.execute(step);
         self.check_numbers();
         let received = std::mem::take(&mut self.received);
         match self.protocol {
@@ -219,7 +219,7 @@ impl Talk {
     }
 
     /// Executes a step and those that follow from it.
-    fn take(&mut self, mut next: Option<Step>) {
+    fn execute(&mut self, mut next: Option<Step>) {
         let mut steps = 0;
         while let Some(step) = next.take() {
             steps += 1;
@@ -228,11 +228,11 @@ impl Talk {
                 Step::Tell(Frame::Close(code, reason)) => self.end(code, reason),
                 Step::Tell(frame) => self.received.push(text(frame)),
                 Step::Resume { resume_token, seen } => self.resume(&resume_token, seen),
-                // Where no tokens are required, any will do.
+                // If no tokens are required, any token is accepted.
                 Step::Authenticate(_) => {
                     let is_good = self.refusal.is_none_or(|digit| digit < 5);
                     if is_good {
-                        let (asked, room) = self.asked().expect("an object is asked");
+                        let (asked, room) = self.request().expect("an object is asked");
                         let (last_room, last_role) = std::mem::take(&mut self.defaults);
                         self.defaults = (room.or(last_room), asked.text("role").or(last_role));
                     }
@@ -243,7 +243,7 @@ impl Talk {
                     assert!([Code::InvalidMessage, Code::TargetNotFound].contains(&code));
                     self.received.push(text(frame));
                 }
-                // There is no media server here.
+                // This test has no media server.
                 Step::Media(..) => {
                     let error = SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport);
                     next = self.conversation.answer(Err(error.into()), when());
@@ -261,7 +261,7 @@ impl Talk {
                 Step::Do(command) => {
                     check_ids(&command);
                     self.check_command(&command);
-                    let result = self.carry_out(command);
+                    let result = self.apply(command);
                     next = self.conversation.answer(result, when());
                 }
             }
@@ -275,7 +275,7 @@ impl Talk {
 
     /// Resumes the session, or opens a new one if that is refused.
     fn resume(&mut self, key: &str, seen: u64) {
-        let (asked, _) = self.asked().expect("an object is asked");
+        let (asked, _) = self.request().expect("an object is asked");
         assert_eq!(asked.text("resumeToken").as_deref(), Some(key));
         assert_eq!(asked.get("lastSequence").map_or(Ok(0), str::parse), Ok(seen));
         let place = self.refusal.is_none().then_some(PLACE);
@@ -305,14 +305,14 @@ impl Talk {
         }
     }
 
-    fn carry_out(&mut self, command: Command) -> Result<Answer, RequestError> {
+    fn apply(&mut self, command: Command) -> Result<Answer, RequestError> {
         let refusals: &[RequestError] =
             if matches!(command, Command::Join { .. }) { &JOIN_REFUSALS } else { &REFUSALS };
         if let Some(index) = self.refusal {
             return Err(refusals[index % refusals.len()].clone());
         }
         if let Command::Relay { room, target: Some(target), .. } = &command {
-            self.invite(room.as_ref(), target);
+            self.add_target(room.as_ref(), target);
         }
         let applied = self.rooms.apply(moment(), ME, command)?;
         for delivery in &applied.deliveries {
@@ -341,7 +341,7 @@ impl Talk {
     }
 
     /// Adds the target of a signal to the room, if there is space.
-    fn invite(&mut self, room: Option<&RoomId>, target: &Target) {
+    fn add_target(&mut self, room: Option<&RoomId>, target: &Target) {
         let Some(room) = room.cloned().or_else(|| self.rooms.of(ME).pop()) else { return };
         if self.guests < MOST_GUESTS {
             self.guests += 1;
@@ -350,13 +350,14 @@ impl Talk {
             let join =
                 Command::Join { room, peer, metadata: Metadata::default(), kind: RoomKind::Group };
             self.rooms.connect(guest);
-            // A room may be full, or the target be there already.
+            // The room may be full, or the target may already be in it.
             drop(self.rooms.apply(moment(), guest, join));
         }
     }
 
-    /// The object whose keys a signal or a request has, and the room, as the client wrote them.
-    fn asked(&self) -> Option<(Object, Option<String>)> {
+    /// Returns the object with the keys of a signal or a request, and the room, in the client's
+    /// spelling.
+    fn request(&self) -> Option<(Object, Option<String>)> {
         let message = self.message.clone()?;
         let (object, room) = match self.protocol {
             Protocol::Envelope => (
@@ -371,7 +372,7 @@ impl Talk {
 
     fn check_command(&self, command: &Command) {
         let Some(message) = &self.message else { return };
-        let (object, named) = self.asked().expect("an object is asked");
+        let (object, named) = self.request().expect("an object is asked");
         match command {
             Command::Join { room, peer, metadata, kind } => {
                 let default = self.defaults.0.as_deref();
@@ -458,7 +459,7 @@ impl Talk {
         );
         assert!(error.text("message").is_some_and(|message| !message.is_empty()), "{received}");
         if let Some(session) = error.text("sessionId") {
-            assert_eq!(Some(session), self.asked().and_then(|(_, session)| session));
+            assert_eq!(Some(session), self.request().and_then(|(_, session)| session));
         }
     }
 
@@ -477,8 +478,8 @@ impl Talk {
         );
     }
 
-    /// A request that carries a correlation id has one answer that carries it back, and no answer
-    /// carries another.
+    /// Asserts that a request with a correlation id has exactly one reply with this id, and that no
+    /// other reply has it.
     fn check_envelope_answers(&self, received: &[String]) {
         let text = |key| self.message.as_ref().and_then(|message| message.text(key));
         let correlation = text("correlationId").filter(|id| Uuid::try_parse(id).is_ok());
@@ -509,7 +510,7 @@ impl Talk {
     }
 }
 
-/// The kind of signal that a message is, by its type.
+/// Returns the kind of signal of a message type.
 fn kind(message: &Object) -> Option<SignalKind> {
     let kind = message.text("type")?.replace('.', ":");
     match &*kind {
@@ -548,7 +549,7 @@ fn check_metadata(
     }
 }
 
-/// When everything happens, by both clocks.
+/// Returns a time by both clocks.
 fn moment() -> Moment {
     Moment { time: when(), ..Moment::now() }
 }

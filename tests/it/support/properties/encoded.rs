@@ -1,4 +1,4 @@
-//! Encoded messages of each protocol: JSON with the server's sender fields and the rest as it was
+//! Encoded messages of each protocol: JSON with the server's sender fields, and the rest as it was
 //! sent.
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use super::{Protocol, word};
 pub(crate) const PEER_FIELDS: [&str; 6] =
     ["id", "userId", "socketId", "roomId", "joinedAt", "reason"];
 
-/// Fields of the server in a Socket.IO signal: the key, the value, and the keys of the sender with
-/// which it is written; none means always.
+/// Fields of the server in a Socket.IO signal: the key, the value, and the keys of the sender that
+/// cause it; none means always.
 const SIGNAL_FIELDS: [(&str, Says, &[&str]); 9] = [
     ("from", Says::Reply, &[]),
     ("userId", Says::Peer, &[]),
@@ -33,8 +33,8 @@ const SIGNAL_FIELDS: [(&str, Says, &[&str]); 9] = [
     ("fromUserId", Says::Peer, &["targetUserId"]),
 ];
 
-/// The names of the sender that stand beside other names of the target, each in signals of these
-/// kinds. Where the sender did not write that name of the target, they are the sender's own words.
+/// Sender fields that correspond to names of the target, in signals of these kinds. If the sender
+/// did not use that name of the target, the field is its own.
 const COUNTERPARTS: [(&str, &str, &[SignalKind]); 6] = [
     ("sender", "target", &[SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate]),
     ("caller", "target", &[SignalKind::Offer]),
@@ -59,12 +59,12 @@ const PROTOCOLS: [(Protocol, &Dialect); 4] = [
     (Protocol::Topic, &topic::DIALECT),
 ];
 
-/// When everything happens.
+/// Returns a time by both clocks.
 pub(crate) fn when() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678)
 }
 
-/// The text of a frame.
+/// Returns the text of a frame.
 pub(crate) fn text(frame: Frame) -> String {
     match frame {
         Frame::Text(text) => text,
@@ -97,13 +97,13 @@ pub(crate) fn all_written(dialect: &'static Dialect, event: &Event) -> Vec<Strin
     texts.collect()
 }
 
-/// The JSON of an event in the default namespace.
+/// Returns the JSON of an event in the default namespace.
 fn packet(received: &str) -> String {
     received.strip_prefix("42").unwrap_or_else(|| panic!("no event: {received}")).to_owned()
 }
 
-/// Numbers a message, if the protocol has numbers: the client can read the number, and the rest is
-/// unchanged.
+/// Numbers a message, if the protocol has numbers; asserts that the client can read the number and
+/// that the rest is unchanged.
 pub(crate) fn check_number(dialect: &Dialect, received: &str, number: u64) {
     let connection = ConnectionId::from_u128(0xfeed_beef);
     if dialect.name == socketio::DIALECT.name {
@@ -144,13 +144,13 @@ pub(crate) fn check_number(dialect: &Dialect, received: &str, number: u64) {
     }
 }
 
-/// An error with this code, and a message under this key.
+/// Asserts an error with this code, and a message under this key.
 pub(crate) fn check_code(error: &Object, message: &str, code: Code) {
     error.assert_once("code", code.as_str());
     assert!(error.text(message).is_some_and(|text| !text.is_empty()), "{error:?}");
 }
 
-/// The names of the sender that a Socket.IO signal has because of the target's.
+/// Returns the names of the sender that a Socket.IO signal has because of the target's.
 fn counterparts(sent: &Sent) -> impl Iterator<Item = &'static str> {
     let is_there = |(_, target, kinds): &(&str, &str, &[SignalKind])| {
         sent.protocol == Protocol::SocketIo && sent.object.has(target) && kinds.contains(&sent.kind)
@@ -158,8 +158,7 @@ fn counterparts(sent: &Sent) -> impl Iterator<Item = &'static str> {
     COUNTERPARTS.into_iter().filter(is_there).map(|(field, ..)| field)
 }
 
-/// A sender in a room, whose ids must be escaped to be JSON and could hardly come from anywhere
-/// else.
+/// A sender in a room, with ids that must be escaped in JSON and are unlikely elsewhere.
 pub(crate) struct Scene {
     protocol: Protocol,
     pub(crate) room: RoomId,
@@ -262,7 +261,7 @@ impl Scene {
         }
     }
 
-    /// Checks the sender fields; what remains is the sender's.
+    /// Checks the sender fields; the rest is the sender's.
     fn socketio_signal(&self, sent: &Sent, found_by: FoundBy, received: &str) -> Object {
         let object = Object::of_event(received, word(sent.kind, "ice-candidate"));
         assert_eq!(array(received).len(), 2);
@@ -295,7 +294,7 @@ impl Scene {
         let object = Object::read(received).expect("an object");
         object.assert_once("type", word(sent.kind, "candidate"));
         object.assert_once("sessionId", self.room.as_str());
-        // Peers are anonymous here.
+        // Peers are anonymous in this protocol.
         let connection = self.connection.to_string();
         assert!(
             !received.contains("the \\\"sender") && !received.contains(&connection),
@@ -325,7 +324,7 @@ impl Scene {
     }
 }
 
-/// The payload of an envelope of this type.
+/// Returns the payload of an envelope of this type.
 pub(crate) fn payload(received: &str, kind: &str) -> Object {
     let envelope = Object::read(received).unwrap_or_else(|| panic!("no object: {received}"));
     envelope.assert_once("type", kind);
@@ -340,8 +339,8 @@ pub(crate) fn payload(received: &str, kind: &str) -> Object {
         .unwrap_or_else(|| panic!("no payload: {received}"))
 }
 
-/// Returns what a client on the sender's protocol reads in addition to the server's fields: what
-/// the sender sent.
+/// Returns the fields that a client on the sender's protocol reads in addition to the server's:
+/// those that the sender sent.
 fn as_sent(sent: &Sent) -> Object {
     let object = &sent.object;
     match sent.protocol {
@@ -366,7 +365,7 @@ fn as_sent(sent: &Sent) -> Object {
     }
 }
 
-/// Asserts that a client on another protocol reads what the sender meant.
+/// Asserts that a client on another protocol reads the meaning of the sender's message.
 fn check_meaning(protocol: Protocol, sent: &Sent, body: &Object, received: &str) {
     let is_candidate = sent.kind == SignalKind::Candidate;
     let key = match (protocol, sent.kind) {
@@ -394,7 +393,7 @@ fn check_meaning(protocol: Protocol, sent: &Sent, body: &Object, received: &str)
             assert_eq!(member("candidate"), Some(&*candidate), "{received}");
             let Some(Place { media, index }) = place else { return };
             for (key, expected) in [("sdpMid", media), ("sdpMLineIndex", index)] {
-                // What is not well formed is passed as it came.
+                // Malformed fields are relayed unchanged.
                 if let Some(expected) = expected {
                     assert_eq!(member(key), Some(&*expected), "{received}");
                 }

@@ -1,11 +1,11 @@
-//! The meaning of a client's message, which a client of another protocol must read.
+//! The meaning of a message, which clients of other protocols must read.
 
 use parlor::room::SignalKind;
 
 use super::object::Object;
 use super::{Protocol, word};
 
-/// A signal as its sender wrote it.
+/// A signal in the form of its sender.
 #[derive(Debug)]
 pub(crate) struct Sent {
     pub(crate) protocol: Protocol,
@@ -13,11 +13,11 @@ pub(crate) struct Sent {
     /// The object that holds the keys of the signal: an event's argument, a message, an envelope's
     /// payload.
     pub(crate) object: Object,
-    /// Time of sending according to the sender, on protocols that have it: JSON.
+    /// Time of sending according to the sender, on protocols that have it, as JSON.
     pub(crate) timestamp: Option<String>,
 }
 
-/// The content of a message, apart from the form of its protocol. Every text is JSON, byte by byte.
+/// The content of a message, independent of its protocol. All texts are JSON, byte by byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// A session description.
@@ -31,11 +31,11 @@ pub(crate) enum Meaning {
         place: Option<Place>,
     },
     EndOfCandidates,
-    /// Unknown content, for which the other protocols may write any JSON.
+    /// Unknown content, which other protocols may write as any JSON.
     Other,
 }
 
-/// The media description that a candidate belongs to, by what is well formed of it.
+/// The media description of a candidate, as far as it is well formed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) media: Option<String>,
@@ -52,7 +52,7 @@ impl Sent {
         Self { protocol, kind, object, timestamp }
     }
 
-    /// The keys of which the first that is there holds the description or candidate.
+    /// The keys of the description or candidate, in order of precedence.
     fn content_keys(&self) -> &'static [&'static str] {
         match (self.protocol, self.kind) {
             (Protocol::SocketIo, SignalKind::Offer) => {
@@ -85,11 +85,11 @@ impl Sent {
             return self.of_object(&self.object);
         }
         let content = self.object.first_of(self.content_keys()).unwrap_or("null");
-        // A candidate's members may stand beside each other in the message itself.
+        // A candidate's members may be members of the message itself.
         let is_flat = self.protocol == Protocol::SocketIo
             && ["sdpMid", "sdpMLineIndex"].iter().any(|key| self.object.has(key));
         if self.kind == SignalKind::Candidate && is_flat && content.starts_with('"') {
-            // Under another name it is still the candidate, but the object is none.
+            // Under another name it is still the candidate, although it is not an object.
             let is_whole = self.object.has("candidate");
             return Meaning::Candidate {
                 candidate: content.to_owned(),

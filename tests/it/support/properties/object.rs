@@ -1,21 +1,21 @@
-//! JSON as serde parses it, to compare with the parser of the server.
+//! JSON parsed by serde, to compare with the server's parser.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of an object in the order they came, those included that stand twice.
+/// The members of an object in their order, including repeated ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Object(Vec<(String, String)>);
 
 impl Object {
-    /// Reads an object; `None` for anything else.
+    /// Reads an object; `None` for any other value.
     pub(crate) fn read(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// Reads the members of an object that stand there without the braces.
+    /// Reads the members of an object without braces.
     pub(crate) fn of_members(text: &str) -> Self {
         Self::read(&format!("{{{text}}}")).unwrap_or_else(|| panic!("no members: {text}"))
     }
@@ -27,7 +27,7 @@ impl Object {
         Self::read(values[1].get()).unwrap_or_else(|| panic!("no object: {text}"))
     }
 
-    /// The value of a key as JSON; of one that stands twice the last, as in JavaScript.
+    /// Returns the value of a key as JSON; of a repeated key the last value, as in JavaScript.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
@@ -55,13 +55,13 @@ impl Object {
         self
     }
 
-    /// A member that must be there once, and say this text.
+    /// Asserts that a member exists once with this text.
     pub(crate) fn assert_once(&self, key: &str, text: &str) {
         assert_eq!(self.count(key), 1, "{key} in {self:?}");
         assert_eq!(self.text(key).as_deref(), Some(text), "{key} in {self:?}");
     }
 
-    /// A member that is a string.
+    /// Returns a member that is a string.
     pub(crate) fn text(&self, key: &str) -> Option<String> {
         self.get(key).and_then(raw_string)
     }
@@ -91,12 +91,12 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Whether a text is one JSON value.
+/// Returns whether a text is one JSON value.
 pub(crate) fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// The values of an array, as JSON.
+/// Returns the values of an array, as JSON.
 pub(crate) fn array(text: &str) -> Vec<&RawValue> {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }

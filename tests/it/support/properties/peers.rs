@@ -1,5 +1,5 @@
-//! Encoded peers of each protocol: name, connection and time are the server's, the metadata is as
-//! it was sent.
+//! Encoded peers of each protocol: name, connection and time are the server's, the metadata is that
+//! of the client.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::object::{Object, array};
 /// Time of every peer's join, in the format of the protocols.
 const JOINED_AT: &str = "2026-01-02T03:04:05.678Z";
 
-/// Writes a peer with this metadata on every protocol: when it joins, drops, resumes and leaves,
+/// Encodes a peer with this metadata on every protocol: when it joins, is away, is back and leaves,
 /// and in the list of members.
 pub(crate) fn check(metadata: &Metadata) {
     let scene = Scene::new(Protocol::SocketIo);
@@ -39,7 +39,7 @@ pub(crate) fn check(metadata: &Metadata) {
     }
 }
 
-/// Peers have no names there.
+/// Asserts that peers have no names in `/signal`.
 fn check_session(scene: &Scene, event: &Event) {
     let expected = match event {
         Event::PeerJoined { .. } => "peer-joined",

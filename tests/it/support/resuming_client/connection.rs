@@ -13,14 +13,14 @@ use crate::support::protocol_peer::message;
 use crate::support::raw::Raw;
 use crate::support::server::LIMIT;
 
-/// How a connection is lost.
+/// Kinds of connection loss.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Loss {
-    /// RST: a crash of the machine, or of something on the way.
+    /// RST: a crash of the machine, or of a device on the path.
     Reset,
     /// FIN without a close frame, as in a crash of the program.
     End,
-    /// The network fails: nothing arrives any more, not even a close.
+    /// The network fails: nothing is delivered any more, not even a close.
     Silence,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Connection {
     Polling(Polling),
 }
 
-/// A connection that its client has lost while it is still open on the network, until this is
+/// A connection that its client has lost while it is still open on the network, until this value is
 /// dropped.
 pub(crate) struct Lost {
     _line: Option<Connection>,
