@@ -30,7 +30,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
   before(async () => {
     server = await startServer({ env: { SFU_HOST: ADDRESS, SFU_PORT: "0", RESUME_SECONDS: "60" } });
     [firefox, chromium] = await Promise.all([launchFirefox(), launch()]);
-    [fay, cleo] = await Promise.all([FirefoxPerson.arrive(firefox, "Fay"), Person.open(chromium, "Cleo")]);
+    [fay, cleo] = await Promise.all([FirefoxPerson.open(firefox, "Fay"), Person.open(chromium, "Cleo")]);
   });
 
   after(async () => {
@@ -44,7 +44,7 @@ describe("Firefox", { skip: !ADDRESS && "Firefox needs a network interface besid
   const seeEachOther = () => Promise.all([fay.sees([cleo]), cleo.sees([fay])]);
   /** Runs a test with another user of Firefox. */
   async function withAnother(name, use) {
-    const person = await FirefoxPerson.arrive(firefox, name);
+    const person = await FirefoxPerson.open(firefox, name);
     try {
       await use(person);
     } finally {

@@ -32,7 +32,7 @@ describe("Firefox and Chromium", { skip: !ADDRESS && "Firefox needs a network in
   afterEach(() => Promise.all(users.splice(0).map((person) => person.leave())));
 
   async function openPages() {
-    users = await Promise.all([FirefoxPerson.arrive(firefox, "Fay"), Person.open(chromium, "Cleo")]);
+    users = await Promise.all([FirefoxPerson.open(firefox, "Fay"), Person.open(chromium, "Cleo")]);
     return [...users];
   }
   const seeEachOther = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
