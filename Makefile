@@ -7,7 +7,7 @@
 .PHONY: test-call test-beside-call test-browser-beside-call
 .PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
-.PHONY: program program-release python cargo-deny cargo-fuzz
+.PHONY: program program-release python headless-shell cargo-deny cargo-fuzz
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -yqq --no-install-recommends
@@ -75,30 +75,30 @@ check: cargo-deny
 	scripts/check-dependencies
 
 # Programs and packages first, so that suites that run side by side do not install or build at the same time.
-test: program python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil \
+test: program python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil \
 		client-demo/node_modules tests/browser/node_modules tests/compat/node_modules tests/media/node_modules \
 		tests/record/node_modules tests/drops/node_modules
 	scripts/suites test-rust test-compat,test-record,test-protocols test-browser test-media,test-restart
 
-test-long: program program-release python $(CHROMIUM) $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
+test-long: program program-release python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
 	scripts/suites test-attacks test-sim,test-cluster test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
 
-test-night: program program-release client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+test-night: program program-release client-demo/node_modules tests/browser/node_modules headless-shell
 	scripts/suites soak drops call fuzz
 
 # A call of four pages for an hour; `make test-long` has one of ten minutes.
-call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+call: program client-demo/node_modules tests/browser/node_modules headless-shell
 	cd tests/browser && CALL_MINUTES=60 CHROMIUM_BIN=$(CHROMIUM) node ../run.mjs --long --limit 4500 long-call.long.test.js
 
-test-call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+test-call: program client-demo/node_modules tests/browser/node_modules headless-shell
 	CALL_MINUTES=$${CALL_MINUTES:-10} CHROMIUM_BIN=$(CHROMIUM) npm run test:call --prefix tests/browser
 
 # While the call goes on: what has no bounds of time. With a lower priority, as each picture of the call needs a frame in each second.
 test-beside-call:
 	nice -n 15 scripts/suites test-media-long test-packages test-bench test-release test-fuzz test-browser-beside-call
 
-test-browser-beside-call: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER)
+test-browser-beside-call: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER)
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:beside-call --prefix tests/browser
 
 test-rust: $(REDIS)
@@ -118,7 +118,7 @@ test-record: program tests/record/node_modules /usr/bin/certutil
 test-protocols: program python
 	python3 tests/protocols/run.py
 
-test-browser: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
+test-browser: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER) /usr/bin/certutil
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm test --prefix tests/browser
 
 test-media: program tests/media/node_modules python
@@ -136,7 +136,7 @@ test-restart: program tests/drops/node_modules python
 test-cluster: $(REDIS)
 	PARLOR_FAULTS=long $(RUST_TESTS) $(FAULTS)
 
-test-browser-long: program client-demo/node_modules tests/browser/node_modules $(CHROMIUM) $(FIREFOX) $(TURNSERVER) /usr/bin/certutil $(REDIS) $(NGINX)
+test-browser-long: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER) /usr/bin/certutil $(REDIS) $(NGINX)
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:long --prefix tests/browser
 
 test-schemathesis: program python
@@ -199,7 +199,7 @@ test-dist:
 	node tests/run.mjs tests/release/dist.test.js
 
 # The client packages, installed from their files into empty projects.
-test-packages: program python client-demo/node_modules tests/browser/node_modules $(CHROMIUM)
+test-packages: program python client-demo/node_modules tests/browser/node_modules headless-shell
 	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/packages
 
 # With the tests, which need the same dependencies with more features: otherwise those would be built twice.
@@ -240,6 +240,10 @@ python:
 
 $(CHROMIUM):
 	$(APT) chromium
+
+# Saves half of the CPU time of browser tests. Where there is no such package, they use Chromium throughout.
+headless-shell: $(CHROMIUM)
+	@[ -e /usr/bin/chromium-headless-shell ] || { $(APT) chromium-headless-shell; } || true
 
 $(FIREFOX):
 	$(APT) firefox-esr

@@ -19,7 +19,7 @@ describe("a call of three", () => {
 
   before(async () => {
     server = await startServer({ port: await freePort() });
-    browser = await launch();
+    browser = await launch("fake", { needsWindows: true });
     [ada, grace, alan] = everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.open(browser, name)));
   });
 

@@ -12,7 +12,7 @@ describe("features of a call", () => {
 
   before(async () => {
     server = await startServer();
-    browser = await launch();
+    browser = await launch("fake", { needsWindows: true });
     [ada, ben] = await Promise.all(["Ada", "Ben"].map((name) => Person.open(browser, name)));
     await ada.page.addInitScript(countWakeLocks);
   });

@@ -13,7 +13,7 @@ describe("a call over TLS", () => {
   before(async () => {
     authority = makeAuthority();
     server = await startServer({ env: authority.settings });
-    browser = await launch("fake", { HOME: authority.home });
+    browser = await launch("fake", { env: { HOME: authority.home } });
   });
 
   after(async () => {

@@ -86,7 +86,7 @@ export class FirefoxPerson extends Person {
     await this.page.type(selector, text);
   }
 
-  async say(text) {
+  async sendMessage(text) {
     if (!(await this.page.$eval("#chat", (chat) => chat.checkVisibility()))) await this.page.$eval("#tool-chat", (button) => button.click());
     await this.until("the chat is open", () => document.getElementById("chat-text").checkVisibility());
     await this.#type("#chat-text", text);
