@@ -20,11 +20,11 @@ NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS ?= --sanitizer none
-# The allocator of releases takes minutes to build, and neither trying nor testing needs it.
+# The allocator of releases takes minutes to build, and is not needed for trying and testing.
 QUICK := --locked --no-default-features
 BENCH := target/release/parlor-bench
 MATCHBOX := target/matchbox/bin/matchbox_server
-# `cargo test` does where cargo-nextest is not installed. Most tests wait more than they compute.
+# Without cargo-nextest, `cargo test` is used. Most tests wait more than they compute.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 ifeq ($(NEXTEST),yes)
 RUST_TESTS := cargo nextest run $(QUICK) --workspace
@@ -43,11 +43,11 @@ help:
 	@echo 'make run-cluster the same as three nodes, with Redis and nginx'
 	@echo 'make dev         the same, rebuilt and restarted on each change'
 	@echo 'make check       format, lints, docs, licences'
-	@echo 'make test        install what the tests need, run them: some minutes'
+	@echo 'make test        install the requirements of the tests, run them: some minutes'
 	@echo 'make test-long   soak, drops, attacks under latency bounds, instruction counts: 20 minutes'
 	@echo 'make test-night  the same for hours'
-	@echo 'make dist        what is released: archive, Debian package, SBOM, checksums'
-	@echo 'make bench       measure beside other servers, into docs/performance.md'
+	@echo 'make dist        build the release files: archive, Debian package, SBOM, checksums'
+	@echo 'make bench       compare with other servers, write docs/performance.md'
 	@echo 'make fuzz        each fuzz target for a minute'
 	@echo 'make sim         random seeds of the simulated cluster for an hour'
 
@@ -94,7 +94,7 @@ call: program client-demo/node_modules tests/browser/node_modules headless-shell
 test-call: program client-demo/node_modules tests/browser/node_modules headless-shell
 	CALL_MINUTES=$${CALL_MINUTES:-10} CHROMIUM_BIN=$(CHROMIUM) npm run test:call --prefix tests/browser
 
-# While the call goes on: what has no bounds of time. With a lower priority, as each picture of the call needs a frame in each second.
+# Suites without time bounds, during the call. With a lower priority, since each video of the call needs a frame in each second.
 test-beside-call:
 	nice -n 15 scripts/suites test-media-long test-packages test-bench test-release test-fuzz test-browser-beside-call
 
@@ -104,7 +104,7 @@ test-browser-beside-call: program client-demo/node_modules tests/browser/node_mo
 test-rust: $(REDIS)
 	$(RUST_TESTS)
 
-# Under each attack the calls of others must be as quick as if nothing happened: alone on the machine.
+# Latency bounds for the calls of other clients during each attack, which need an idle machine.
 test-attacks:
 	PARLOR_TEST_LATENCY=1 $(RUST_TESTS) $(ALONE)
 
@@ -132,7 +132,7 @@ test-media-long: program tests/media/node_modules
 test-restart: program tests/drops/node_modules python
 	npm test --prefix tests/drops
 
-# Faults of the engine, of nodes and of connections, those that take long as well.
+# All faults of the engine, of nodes and of connections.
 test-cluster: $(REDIS)
 	PARLOR_FAULTS=long $(RUST_TESTS) $(FAULTS)
 
@@ -142,7 +142,7 @@ test-browser-long: program client-demo/node_modules tests/browser/node_modules h
 test-schemathesis: program python
 	python3 tests/protocols/run.py --long
 
-# Every fuzz target, over its corpus and for some seconds more.
+# Every fuzz target: its corpus, and new inputs for some seconds.
 test-fuzz:
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
@@ -165,7 +165,7 @@ test-drops: program-release tests/drops/node_modules python
 drops: program-release tests/drops/node_modules python
 	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
 
-# Instructions are counted: the one figure that is the same on a busy machine.
+# Counts instructions: the only figure that does not depend on the load of the machine.
 test-bench: bench-instructions
 
 bench: bench-build benches/peers/node_modules $(MATCHBOX)
@@ -176,7 +176,7 @@ bench-quick: bench-build benches/peers/node_modules $(MATCHBOX)
 	$(BENCH) run --quick --results target/bench-quick.json
 	$(BENCH) targets --results target/bench-quick.json
 
-# The SFU alone: only its part of the page is rewritten.
+# Only the SFU: rewrites its section of the page.
 bench-media: bench-build
 	$(BENCH) run --works media --results target/bench-media.json
 	$(BENCH) report --results target/bench-media.json
@@ -194,7 +194,7 @@ bench-build: program-release
 dist:
 	scripts/dist
 
-# As root: it installs the package.
+# Needs root, since it installs the package.
 test-dist:
 	node tests/run.mjs tests/release/dist.test.js
 
@@ -202,7 +202,7 @@ test-dist:
 test-packages: program python client-demo/node_modules tests/browser/node_modules headless-shell
 	CHROMIUM_BIN=$(CHROMIUM) npm test --prefix tests/packages
 
-# With the tests, which need the same dependencies with more features: otherwise those would be built twice.
+# Together with the tests, which need the same dependencies with more features: otherwise they would be built twice.
 program:
 	cargo build $(QUICK) --workspace --bins --tests
 
@@ -212,7 +212,7 @@ program-release:
 $(MATCHBOX):
 	cargo install matchbox_server --version 0.15.0 --locked --root target/matchbox --target-dir target/matchbox/build
 
-# The properties of the release binary, its allocator above all.
+# Properties of the release binary, such as its allocator.
 test-release: program-release
 	PARLOR_BIN=target/release/parlor node tests/run.mjs tests/release/release.test.js
 

@@ -194,7 +194,7 @@ export class Tiles extends EventTarget {
   }
 
   #connectSpeaker(video) {
-    // Where the browser cannot choose, or the device is gone, the system's loudspeaker stays in use.
+    // If the browser cannot choose, or the device was removed, the system's loudspeaker stays in use.
     if (!video.muted && video.sinkId !== this.#speaker) video.setSinkId?.(this.#speaker).catch(() => {});
   }
 

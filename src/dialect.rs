@@ -55,7 +55,7 @@ pub struct Dialect {
     pub failure: fn(&Failure<'_>, &RoomId, Option<&str>, SystemTime) -> Option<Frame>,
     /// Encodes the last messages to a connection whose token has expired.
     pub expired: fn(SystemTime) -> Vec<Frame>,
-    /// Where peer ids come from.
+    /// Source of peer ids.
     pub names: Names,
     /// Maximum time for which backpressure stops reading from a client.
     pub backpressure_limit: Duration,
@@ -78,7 +78,7 @@ impl Dialect {
 pub const NAMES: [&str; 4] =
     [socketio::DIALECT.name, session::DIALECT.name, envelope::DIALECT.name, topic::DIALECT.name];
 
-/// Where peer ids come from.
+/// Source of peer ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Names {
     /// The client, or the token where tokens are required.

@@ -25,8 +25,8 @@ pub struct ClusterSettings {
     /// name, followed by the port if that is not 4000]
     #[arg(long, value_name = "NAME", value_parser = node)]
     pub cluster_node: Option<String>,
-    /// Where other nodes reach the port of this node [default: the local address by which the
-    /// engine is reached]
+    /// URL of the port of this node for other nodes [default: the local address of the connection
+    /// to the engine]
     #[arg(long, value_name = "URL", value_parser = address)]
     pub cluster_address: Option<String>,
     /// File (PEM) of the authority that signed the engine's certificate [default: those of the

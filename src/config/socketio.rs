@@ -27,7 +27,7 @@ pub struct SocketIo {
     pub socketio_paths: Vec<String>,
 }
 
-/// Stands for all built-in profiles.
+/// Name that denotes all built-in profiles.
 pub const AUTO: &str = AUTO_PROFILES;
 
 impl SocketIo {

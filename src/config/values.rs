@@ -166,7 +166,7 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Stands for all built-in event profiles.
+/// Name that denotes all built-in event profiles.
 pub(super) const AUTO_PROFILES: &str = "auto";
 
 /// Parses the name of a built-in event profile, or the path of a file.

@@ -49,7 +49,7 @@ pub(crate) enum Caching {
     Immutable,
 }
 
-/// Where the files come from.
+/// Source of the files.
 #[derive(Debug, Clone)]
 pub(crate) enum Assets {
     /// From the executable.

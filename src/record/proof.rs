@@ -141,7 +141,7 @@ impl<'t> Play<'t> {
     async fn run(mut self) -> Result<Proof, ProofError> {
         let mut pending: BTreeMap<(usize, u64), &str> = BTreeMap::new();
         let mut sent = 0;
-        // What the last disconnections cause is not in the trace any more.
+        // The trace no longer contains the effects of the last disconnections.
         let is_event = |entry: &Entry| !matches!(entry.what, What::Connected | What::Disconnected);
         let end = self.trace.entries.iter().rposition(is_event).map_or(0, |last| last + 1);
         for entry in &self.trace.entries[..end] {

@@ -77,7 +77,7 @@ fn summarize(
             example(args)
         );
     }
-    // What the play reproduced all the same needs no explanation.
+    // Events that the replay has reproduced need no explanation.
     let is_listed = |it: &&Unexplained| it.count == 0 && !proof.missing.contains_key(&it.event);
     for it in listed.iter().filter(is_listed) {
         _ = writeln!(out, "- not expressed: {it}");

@@ -183,7 +183,7 @@ impl Hub {
         if let (Some(cluster), Event::SignalRelayed { room, from, found_by, signal }) =
             (self.cluster(), event)
         {
-            // What another node has sent is for peers of this one.
+            // A signal of another node is for peers of this one.
             if self.directory.get(from.connection).is_some() {
                 cluster.send(room, from.connection, to, *found_by, signal);
             }
@@ -334,7 +334,7 @@ impl Host for Hub {
 
     fn kicked(&self, id: u64, is_done: bool) {
         if let Some((_, answer)) = self.kicks.remove(&id) {
-            // Who asked may have given up.
+            // The caller may have given up.
             _ = answer.send(is_done);
         }
     }

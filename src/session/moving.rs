@@ -8,9 +8,8 @@
 //!    follows, and goes into the replay buffer.
 //! 3. The client then resumes the session as any other of this node.
 //!
-//! The guarantee that is easy to break: nothing is delivered to a session after it was written.
-//! [`Rooms::moved_away`] waits for the deliveries that are under way, and later ones do not find
-//! the session.
+//! Invariant: nothing is delivered to a session after it was serialized. [`Rooms::moved_away`]
+//! waits for deliveries in progress, and later ones do not find the session.
 //!
 //! [`Rooms::moved_away`]: crate::room::Rooms::moved_away
 

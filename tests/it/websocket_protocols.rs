@@ -125,7 +125,7 @@ async fn topic_sends_metadata_and_echoes_message_ids() {
     let mut bob = open(&server, "/ws/t").await;
     let bob_id = next_json(&mut bob).await["selfId"].take();
     let list = message(&mut bob).await.unwrap();
-    assert!(list.contains(r#""metadata":{"name":"Ann","n":1e2}"#), "as it came: {list}");
+    assert!(list.contains(r#""metadata":{"name":"Ann","n":1e2}"#), "unchanged: {list}");
     assert_eq!(
         next_json(&mut ann).await,
         json!({ "type": "peer-joined", "peerId": bob_id, "metadata": {} })
@@ -142,7 +142,7 @@ async fn topic_sends_metadata_and_echoes_message_ids() {
     assert_eq!(
         (&error["code"], &error["msgId"]),
         (&json!("target_not_found"), &json!("m2")),
-        "success was silent"
+        "a successful message has no reply"
     );
     bob.close(None).await.unwrap();
     assert_eq!(next_json(&mut ann).await, json!({ "type": "peer-left", "peerId": bob_id }));

@@ -77,7 +77,7 @@ test("@parlor/client and @parlor/react from their files, in a page that Vite bui
       && figures[0].dataset.audio === "true" && video.getVideoPlaybackQuality().totalVideoFrames > 5;
   }, name);
   await Promise.all([sees(ann, "Ben"), sees(ben, "Ann")]);
-  // StrictMode mounts twice: each page is in the room once, all the same.
+  // Although StrictMode mounts twice, each page is in the room once.
   assert.equal((await server.participants("react")).length, 2);
   assert.equal(await ann.locator("#status").textContent(), "joined");
 

@@ -48,7 +48,7 @@ const strings = {
   echoes: true,
 }
 
-/** Objects, a list for the joiner, who offers; names of people; a leave of its own. */
+/** Objects, a list for the joining peer, which offers; names of people; a leave event. */
 const objects = {
   name: 'objects',
   client: 4,
@@ -105,7 +105,7 @@ const objects = {
   check: (pages) => pages.every((page) => page.seen.entered) && areNotified(pages),
 }
 
-/** The server tells both sides whom to connect to, and who offers. */
+/** The server sends both sides the other's id, and which of them offers. */
 const addPeer = {
   name: 'add-peer',
   client: 2,

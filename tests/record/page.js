@@ -1,5 +1,5 @@
-// What the pages of all families have in common: a call with each peer, without media. A call is held once both descriptions
-// and a candidate have been exchanged.
+// The common part of the pages of all families: a call with each peer, without media. A call is complete once both
+// descriptions and a candidate have been exchanged.
 
 import { setTimeout as pause } from 'node:timers/promises'
 
@@ -35,7 +35,7 @@ export class Page {
     return { candidate: `candidate:${this.name} 1 udp 2122 192.0.2.1 ${peer.length} typ host`, sdpMid: '0', sdpMLineIndex: 0 }
   }
 
-  /** The peer's description has come; returns the answer to an offer. */
+  /** Applies a description of the peer; returns the answer to an offer. */
   described(peer, description) {
     if (typeof description?.sdp !== 'string') throw new Error(`${this.name} got ${JSON.stringify(description)} as a description`)
     this.#call(peer).remote = description

@@ -1,4 +1,4 @@
-// What a server can be beside plain HTTP, the root namespace and JSON: each is recorded, and the pages complete their call on Parlor.
+// Servers with TLS, other namespaces, paths or parsers: each is recorded, and its pages complete their call on Parlor.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'

@@ -1,5 +1,5 @@
 /**
- * What `make dist` makes: the archive, unpacked on a path with spaces and in an empty root folder, and the Debian package, installed, started
+ * The files of `make dist`: the archive, unpacked on a path with spaces and in an empty root folder, and the Debian package, installed, started
  * by the command line of its unit, and removed. Needs root.
  */
 import assert from "node:assert/strict";

@@ -212,7 +212,7 @@ export class AutoCall extends Emitter {
       this.#asked = !!leader.asked;
       this.#use(leader.mode);
     } else if (leader) {
-      // Its announcement is on the way.
+      // Its announcement is in transit.
       if (!this.#mode) this.#use(this.#suitable);
     } else if (!this.#mode && this.#options.wanted && !this.meshOnly.length) {
       this.#decide(this.#options.wanted);
@@ -347,7 +347,7 @@ async function isComplete(now, before) {
   if (now.peer?.state !== "connected") return false;
   const [has, had] = await Promise.all([arrivals(now.peer), arrivals(before.peer)]);
   const { audio, video, screen } = before.sends ?? { audio: true, video: true, screen: false };
-  // What is announced to be off may still be counted.
+  // A medium that was announced as off may still be counted.
   const wanted = { audio: Math.min(had.audio, Number(audio)), video: Math.min(had.video, Number(video) + Number(screen)) };
   return has.audio >= wanted.audio && has.video >= wanted.video;
 }

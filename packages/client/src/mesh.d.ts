@@ -2,7 +2,7 @@
 /** @typedef {import("./signaling-error.js").SignalingError} SignalingError */
 /** @typedef {import("./signaling.js").Link} Link */
 /** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
-/** What a member announces that it sends. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
+/** The media that a member announces. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
 /** @type {Tracks} */
 export const NO_TRACKS: Tracks;
 /**
@@ -64,7 +64,7 @@ export type SignalingError = import("./signaling-error.js").SignalingError;
 export type Link = import("./signaling.js").Link;
 export type Tracks = Record<import("./peer.js").Kind, MediaStreamTrack | null>;
 /**
- * What a member announces that it sends.
+ * The media that a member announces.
  */
 export type Sends = {
     audio: boolean;

@@ -19,7 +19,7 @@ import { Peer } from "./peer.js";
 /** @typedef {import("./signaling.js").Link} Link */
 /** @typedef {Record<import("./peer.js").Kind, MediaStreamTrack | null>} Tracks */
 
-/** What a member announces that it sends. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
+/** The media that a member announces. @typedef {{ audio: boolean, video: boolean, screen: boolean }} Sends */
 
 /** @type {Tracks} */
 export const NO_TRACKS = Object.freeze({ audio: null, video: null, screen: null, screenAudio: null });

@@ -1,7 +1,7 @@
 export class ScreenSender {
     /** @param {RTCPeerConnection} connection */
     constructor(connection: RTCPeerConnection);
-    /** What to send. @type {Record<typeof KINDS[number], MediaStreamTrack | null>} */
+    /** The tracks to send. @type {Record<typeof KINDS[number], MediaStreamTrack | null>} */
     tracks: Record<(typeof KINDS)[number], MediaStreamTrack | null>;
     /** @param {RTCRtpTransceiver} transceiver */
     owns(transceiver: RTCRtpTransceiver): boolean;

@@ -7,7 +7,7 @@
 const KINDS = /** @type {const} */ (["screen", "screenAudio"]);
 
 export class ScreenSender {
-  /** What to send. @type {Record<typeof KINDS[number], MediaStreamTrack | null>} */
+  /** The tracks to send. @type {Record<typeof KINDS[number], MediaStreamTrack | null>} */
   tracks = { screen: null, screenAudio: null };
 
   #connection;

@@ -87,7 +87,7 @@ export class Peer extends Emitter<PeerEvents> {
     #private;
 }
 /**
- * What is sent: microphone, camera, and beside them a screen with its audio.
+ * Kinds of sent media: microphone, camera, and additionally a screen with its audio.
  */
 export type Kind = "audio" | "video" | "screen" | "screenAudio";
 /**

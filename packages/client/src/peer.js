@@ -15,7 +15,7 @@ import { Meter } from "./meter.js";
 import { ScreenSender } from "./peer-screen.js";
 import { fingerprint, pause } from "./peer-tools.js";
 
-/** What is sent: microphone, camera, and beside them a screen with its audio. @typedef {"audio" | "video" | "screen" | "screenAudio"} Kind */
+/** Kinds of sent media: microphone, camera, and additionally a screen with its audio. @typedef {"audio" | "video" | "screen" | "screenAudio"} Kind */
 
 /** Negotiated from the start. */
 const KINDS = /** @type {const} */ (["audio", "video"]);

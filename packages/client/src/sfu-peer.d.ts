@@ -1,6 +1,6 @@
 /** @typedef {import("mediasoup-client").types.Consumer} Consumer */
 /** @typedef {import("mediasoup-client").types.ConnectionState} ConnectionState */
-/** What a peer sends. @typedef {import("./peer.js").Kind} Kind */
+/** Kinds of media of a peer. @typedef {import("./peer.js").Kind} Kind */
 /**
  * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.
  * @typedef {{ count: number, current: number | null, wanted: number }} Layers
@@ -63,7 +63,7 @@ export class SfuPeer {
 export type Consumer = import("mediasoup-client").types.Consumer;
 export type ConnectionState = import("mediasoup-client").types.ConnectionState;
 /**
- * What a peer sends.
+ * Kinds of media of a peer.
  */
 export type Kind = import("./peer.js").Kind;
 /**

@@ -7,7 +7,7 @@ import { Meter } from "./meter.js";
 
 /** @typedef {import("mediasoup-client").types.Consumer} Consumer */
 /** @typedef {import("mediasoup-client").types.ConnectionState} ConnectionState */
-/** What a peer sends. @typedef {import("./peer.js").Kind} Kind */
+/** Kinds of media of a peer. @typedef {import("./peer.js").Kind} Kind */
 
 /**
  * The layers of a video: `count` sent, `current` the forwarded one (null: not reported), `wanted` the best requested. The lowest is 0.

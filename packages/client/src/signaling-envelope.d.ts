@@ -6,7 +6,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     constructor({ url, userId, name, metadata, token }: EnvelopeOptions);
     /** @override */
     override get userId(): string;
-    /** What the other peers see beside the name. @returns {Record<string, unknown> | undefined} */
+    /** The metadata that other peers see, in addition to the name. @returns {Record<string, unknown> | undefined} */
     get metadata(): Record<string, unknown> | undefined;
     /**
      * Sends a request other than a signal, such as to the media server.

@@ -59,7 +59,7 @@ export class EnvelopeSignaling extends WebSocketSignaling {
     return this.#userId;
   }
 
-  /** What the other peers see beside the name. @returns {Record<string, unknown> | undefined} */
+  /** The metadata that other peers see, in addition to the name. @returns {Record<string, unknown> | undefined} */
   get metadata() {
     return this.#metadata;
   }

@@ -1,5 +1,5 @@
 //! Placeholders in the arguments of an event with binary attachments:
-//! `{"_placeholder":true,"num":0}` stands for the first.
+//! `{"_placeholder":true,"num":0}` denotes the first one.
 
 use std::borrow::Cow;
 use std::fmt;

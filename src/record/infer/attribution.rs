@@ -101,7 +101,7 @@ fn candidates<'t>(
     let start = until.saturating_sub(RECENT);
     let earlier = effect.same_arguments.partition_point(|position| *position < start);
     let same = effect.same_arguments[..earlier].iter().rev().take(RECENT).copied();
-    // What a client receives after it closed its connection was under way already.
+    // Events that a client receives after it closed its connection were in flight before.
     (start..until).rev().chain(same).filter(move |position| {
         let cause = &timeline.causes[*position];
         cause.client != effect.receiver

@@ -209,7 +209,7 @@ fn variable(samples: &[(&Value, &Context<'_>)], key: Option<&str>) -> Option<Str
         _ => true,
     });
     let rank = |name: &String| match name.as_str() {
-        // What the sender says of itself counts last.
+        // The sender's own claims have the lowest rank.
         name if name.starts_with("$data") => 3,
         name if name.starts_with('$') && is_named_for(name) => 0,
         "$room" => 1,

@@ -118,8 +118,8 @@ impl Rooms {
         Some(Applied { deliveries, answer: Answer::Left, room: kept })
     }
 
-    /// Notes that the session of a connection is moving to another node: its peers stay in their
-    /// rooms, as those of another node. Returns once no delivery to the session is under way.
+    /// Records that the session of a connection is moving to another node: its peers stay in their
+    /// rooms, as those of another node. Returns once no delivery to the session is in progress.
     pub fn moved_away(&self, connection: ConnectionId) {
         for room in self.disconnect(connection) {
             let Some(mut kept) = self.lock(&room) else { continue };

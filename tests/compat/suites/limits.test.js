@@ -59,7 +59,7 @@ describe('capacity is released', () => {
           await first.join(room)
           const connected = new Promise((resolve) => second.socket.once('connect', resolve))
           first.close()
-          await within(connected, () => 'it does not come back')
+          await within(connected, () => 'it does not reconnect')
           const { ok } = await second.ask('join-room', room)
           assert.equal(ok, true)
           await second.next('room-users')

@@ -59,7 +59,7 @@ class Client:
                 return
 
     async def join(self, room: str) -> Joined:
-        """Connects and joins. Raises a ``ParlorError``, after which nothing is left open."""
+        """Connects and joins. Raises a ``ParlorError``, after which no connection is open."""
         self.room = room
         try:
             joined = await self._enter()

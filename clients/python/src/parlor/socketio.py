@@ -12,7 +12,7 @@ from .events import (
 
 _EVENTS: dict[SignalKind, str] = {"offer": "offer", "answer": "answer", "candidate": "ice-candidate"}
 _KINDS: dict[str, SignalKind] = {event: kind for kind, event in _EVENTS.items()}
-#: Events of the server that say nothing new to a client of this module: it sends them for various frontends.
+#: Events of the server for other frontends, which this module ignores.
 _SILENT = frozenset(
     {
         "room-users", "room-joined", "user-updated", "user-connected", "user-disconnected", "existing-peers", "existing-users", "all-users",
@@ -131,7 +131,7 @@ class SocketIoClient(Client):
             return
 
     def _watch(self) -> None:
-        """Closes a connection over which no heartbeat comes."""
+        """Closes a connection without heartbeats."""
         if self._watchdog is not None:
             self._watchdog.cancel()
         socket = self._socket
