@@ -1,17 +1,21 @@
 // Calls over connections that fail: a thousand calls with failures of every kind, in which no signal may be lost,
 // duplicated or reordered.
 //
-//     node drops.js --calls 1000 --at-once 80 [--seed 7] [--only 412]
+//     node drops.js --calls 1000 --at-once 80 [--seed 7] [--only 412] [--cluster [--faults]]
 //
 // The server is the real program. Its clients are the official one, over each of its transports, and a `/ws` client, in
 // processes that are suspended now and then. Each client has a proxy of its own (support/line.js), which fails
 // according to a plan (support/plan.js). support/verdict.js defines the properties of each call.
+//
+// With `--cluster` there are three nodes and a Redis (support/cluster.js): the peers of a call are on different nodes, and
+// each resumes on another one. With `--faults` nodes are killed and restarted, the Redis as well, and its connections cut.
 
 import { parseArgs } from 'node:util'
 import { setTimeout as pause } from 'node:timers/promises'
+import { Cluster } from './support/cluster.js'
 import { Laptop } from './support/laptop.js'
 import { Line } from './support/line.js'
-import { disturb, naps, RESUME_MS, SETTINGS, TOO_LONG_MS } from './support/plan.js'
+import { CLUSTER, disturb, naps, RESUME_MS, SETTINGS, TOO_LONG_MS } from './support/plan.js'
 import { random } from './support/random.js'
 import { Tally } from './support/tally.js'
 import { Server, within } from './support/server.js'
@@ -30,6 +34,8 @@ const { values: options } = parseArgs({
     'at-once': { type: 'string', default: '60' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     only: { type: 'string' },
+    cluster: { type: 'boolean', default: false },
+    faults: { type: 'boolean', default: false },
   },
 })
 const { seed } = options
@@ -39,9 +45,10 @@ async function hold(server, laptops, number) {
   const chance = random(`${seed}/${number}`)
   const protocols = [chance.pick(PROTOCOLS), chance.pick(PROTOCOLS)]
   const machines = chance.shuffled(laptops)
+  const targets = server.place()
   const sides = protocols.map((protocol, index) => {
     const me = `${'ab'[index]}-${number}`
-    return { me, protocol, id: me, laptop: machines[index], line: new Line(server.address) }
+    return { me, protocol, id: me, laptop: machines[index], line: new Line(targets[index]) }
   })
   const [one, other] = sides
   const call = { number, sides, drops: {}, expired: [], found: [], room: `call-${number}` }
@@ -50,7 +57,8 @@ async function hold(server, laptops, number) {
     for (const [side, across] of [[one, other], [other, one]]) {
       await side.line.open()
       const { id, me, protocol, line: { address } } = side
-      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, protocol, seed, paceMs: PACE_MS, timeoutMs: TIMEOUT_MS })
+      const times = { paceMs: PACE_MS, timeoutMs: TIMEOUT_MS }
+      side.laptop.order('begin', id, { call: number, room: call.room, me, other: across.me, address, protocol, seed, joinsAgain: number % 2 === 0, ...times })
     }
     await all('joined')
     const { drops, expired } = await disturb(sides, chance)
@@ -108,7 +116,7 @@ async function wave(server, laptops, numbers, tally) {
       call.expired.push(...asleep.map(({ from, to }) => ({ me: side.me, from, to })))
       side.sleeps = side.laptop.sleeps
     }
-    const { found, figures } = judge(call, { resumeMs: RESUME_MS })
+    const { found, figures } = judge(call, { resumeMs: RESUME_MS, faults: server.faults })
     call.found.push(...found)
     tally.count(call, figures)
     if (call.found.length > 0) tally.show(call, seed, server)
@@ -126,19 +134,24 @@ const waves = []
 while (numbers.length > 0) waves.push(numbers.splice(0, WAVE))
 
 console.log(`${count} calls, ${lanes * WAVE} at once; seed ${seed}`)
-console.log(`the server: ${Object.entries(SETTINGS).map((setting) => setting.join('=')).join(' ')}`)
-const server = new Server({ ...SETTINGS, LOG_LEVEL: 'info' })
+const settings = options.cluster ? { ...SETTINGS, ...CLUSTER } : SETTINGS
+console.log(`the ${options.cluster ? 'three nodes' : 'server'}: ${Object.entries(settings).map((setting) => setting.join('=')).join(' ')}`)
+const server = new (options.cluster ? Cluster : Server)({ ...settings, LOG_LEVEL: 'info' })
 await server.start()
 const tally = new Tally()
+let isOver = false
+const disturbed = options.faults ? server.disturb(random(`${seed}/faults`), () => isOver) : undefined
 await Promise.all(Array.from({ length: lanes }, async () => {
   const laptops = [new Laptop(), new Laptop()]
   while (waves.length > 0) await wave(server, laptops, waves.shift(), tally)
   for (const laptop of laptops) laptop.end()
 }))
+isOver = true
+await disturbed
 const left = await server.emptied()
 const counted = await server.counted()
 const ended = await server.stop()
-const isGood = tally.report({ seed, left, counted, ended })
+const isGood = tally.report({ seed, left, counted, ended, faults: server.faults, wrong: server.wrong })
 if (isGood) server.forgetLog()
 else console.log(`log of the server: ${server.logFile}`)
 process.exit(isGood ? 0 : 1)

@@ -30,7 +30,7 @@ export class Caller {
   #isLeaving = false
 
   /**
-   * @param options `{ id, call, room, me, other, address, protocol, seed, paceMs, timeoutMs }`
+   * @param options `{ id, call, room, me, other, address, protocol, seed, paceMs, timeoutMs, joinsAgain? }`
    * @param tell receives the events
    */
   constructor(options, tell) {
@@ -112,6 +112,11 @@ export class Caller {
       clearTimeout(this.#timer)
       this.tell('accepted')
     }
+  }
+
+  /** An accepted signal to a peer on another node was not delivered. The target may have left since. */
+  reported({ code }) {
+    this.note('reported', code)
   }
 
   received(kind, { room, from, body }) {

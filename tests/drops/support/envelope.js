@@ -131,8 +131,9 @@ export class EnvelopeCaller extends Caller {
     this.#flush()
   }
 
-  #failed({ code }, asked) {
-    if (asked?.number === undefined) this.wrong(`error ${code}`)
+  #failed({ code, target }, asked) {
+    if (!asked && target !== undefined) this.reported({ code, target })
+    else if (asked?.number === undefined) this.wrong(`error ${code}`)
     else this.answered(asked.number, code)
   }
 

@@ -21,7 +21,7 @@ class Connection {
   constructor(line, near) {
     this.line = line
     this.near = near
-    this.far = net.connect({ ...line.target, allowHalfOpen: true, noDelay: true })
+    this.far = new net.Socket({ allowHalfOpen: true })
     this.#join(near, this.far, 'up')
     this.#join(this.far, near, 'down')
     for (const end of [near, this.far]) {
@@ -48,6 +48,12 @@ class Connection {
   #pass(piece, from, to, way) {
     const cut = this.line.due(this)
     this.pieces += 1
+    // The first bytes tell which server the connection is for.
+    if (way === 'up' && to.pending && !to.connecting) {
+      const { name, ...address } = this.line.target(piece.toString('latin1'))
+      if (name) this.line.begin(name)
+      to.connect({ ...address, noDelay: true })
+    }
     const bytes = cut ? piece.subarray(0, Math.floor(piece.length * cut.portion)) : piece
     if (way === 'down') this.line.overhear(bytes)
     if (!to.destroyed && bytes.length > 0 && !to.write(bytes) && !from.isPaused()) {
@@ -100,7 +106,7 @@ class Connection {
 /** The proxy of one client, with all its connections. */
 export class Line {
   connections = new Set()
-  /** The log: `[time, 'line', what]`. */
+  /** The log: `[time, 'line', what]` of each failure, `[time, 'to', node]` of each attempt to get a session on a node, `[time, 'asked']` of each that came so far. */
   timeline = []
   /** Number of cuts by stage. */
   stages = {}
@@ -111,7 +117,7 @@ export class Line {
   #state = 'open'
   #armed = []
 
-  /** @param target `{ host, port }` of the server. */
+  /** @param target returns `{ host, port, name? }` of the server for a connection with these first bytes. */
   constructor(target) {
     this.target = target
   }
@@ -136,6 +142,12 @@ export class Line {
 
   note(what) {
     this.timeline.push([Date.now(), 'line', what])
+  }
+
+  /** A connection that opens or resumes a session, on a node. */
+  begin(name) {
+    this.timeline.push([Date.now(), 'to', name])
+    this.#stage = 'handshake'
   }
 
   /** Cuts all open connections by `reset` or `fin`, for `near`, `far` or `both`. */
@@ -189,7 +201,10 @@ export class Line {
     if (this.#stage === 'back') return
     const text = bytes.toString('latin1')
     if (/40\{"sid"|"(auth:response|room:state)"/.test(text)) this.#stage = 'back'
-    else if (/0\{"sid"|connection:ack/.test(text)) this.#stage = 'connect'
+    else if (/0\{"sid"|connection:ack/.test(text)) {
+      this.timeline.push([Date.now(), 'asked'])
+      this.#stage = 'connect'
+    }
   }
 
   /** Works from now on, without further cuts. */

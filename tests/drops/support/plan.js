@@ -12,6 +12,9 @@ export const SETTINGS = {
   HANDSHAKE_TIMEOUT_SECONDS: '4',
 }
 
+/** Settings of a node beside these: it ends when the sessions of its clients have moved, and is dead after 5 s of silence. */
+export const CLUSTER = { CLUSTER_LEASE_SECONDS: '5', SHUTDOWN_SECONDS: '12' }
+
 /** Time after which the server has detected a silent connection: two missed heartbeats of `/ws`, and a margin. */
 const NOTICED_MS = 3200
 /** A silence that both sides detect, or one, or none. */

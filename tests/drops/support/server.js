@@ -28,11 +28,23 @@ export async function within(promise, what, timeout = TIMEOUT_MS) {
 }
 
 export class Server {
+  /** The faults of the server itself: none. */
+  faults = []
+  /** What must not happen to it, as text. */
+  wrong = []
+  /** Number of tasks that serve no client. */
+  ownTasks = 0
   #child
   #log
 
+  /** The log lines of a server are in a file that survives its restart. */
   constructor(settings) {
     this.settings = settings
+  }
+
+  /** Returns for each side of a call a function that selects the server of a connection: see `Line`. */
+  place() {
+    return [() => this.address, () => this.address]
   }
 
   /** A server that another process started, for inspection. */
@@ -47,11 +59,12 @@ export class Server {
     this.url = `http://${address.host}:${address.port}`
   }
 
+  /** Starts it, or starts it again at its address. */
   async start() {
     const { PATH, HOME } = process.env
-    const env = { PATH, HOME, HOST: '127.0.0.1', PORT: '0', ...this.settings }
-    this.logFile = path.join(mkdtempSync(path.join(tmpdir(), 'parlor-drops-')), 'server.log')
-    this.#log = createWriteStream(this.logFile)
+    const env = { PATH, HOME, HOST: '127.0.0.1', PORT: String(this.address?.port ?? 0), ...this.settings }
+    this.logFile ??= path.join(mkdtempSync(path.join(tmpdir(), 'parlor-drops-')), 'server.log')
+    this.#log = createWriteStream(this.logFile, { flags: 'a' })
     this.#child = ours(spawn(BINARY, [], { cwd: REPOSITORY, env, stdio: ['ignore', 'pipe', 'pipe'] }))
     this.exited = new Promise((done) => this.#child.once('exit', (code, signal) => done({ code, signal })))
     const address = new Promise((done) => {
@@ -78,7 +91,7 @@ export class Server {
     return text(answer)
   }
 
-  async #metrics() {
+  async metrics() {
     const figures = await this.ask('/metrics')
     return Object.fromEntries(figures.split('\n').filter((line) => line && !line.startsWith('#')).map((line) => {
       const space = line.lastIndexOf(' ')
@@ -86,11 +99,15 @@ export class Server {
     }))
   }
 
+  async health() {
+    return JSON.parse(await this.ask('/health'))
+  }
+
   /** The resources that the server reports for clients, in each of its reports: all zero without clients. */
   async held() {
-    const { rooms, participants, connections } = JSON.parse(await this.ask('/health'))
+    const { rooms, participants, connections } = await this.health()
     const listed = JSON.parse(await this.ask('/api/rooms')).length
-    const metrics = await this.#metrics()
+    const metrics = await this.metrics()
     const gauges = ['parlor_rooms', 'parlor_peers', 'parlor_away', 'parlor_polling_sessions']
     const open = Object.entries(metrics).filter(([name]) => name.startsWith('parlor_connections{'))
     return {
@@ -98,7 +115,7 @@ export class Server {
       ...Object.fromEntries(gauges.map((name) => [name, metrics[name]])),
       ...Object.fromEntries(open),
       // The scrape itself is one connection.
-      parlor_tasks: metrics.parlor_tasks - 1,
+      parlor_tasks: metrics.parlor_tasks - 1 - this.ownTasks,
     }
   }
 
@@ -113,7 +130,7 @@ export class Server {
   }
 
   async counted() {
-    const metrics = await this.#metrics()
+    const metrics = await this.metrics()
     const of = (name) => metrics[name] ?? 0
     return {
       recovered: of('parlor_resumptions_total{outcome="recovered"}'),
@@ -138,5 +155,11 @@ export class Server {
     this.#child.kill('SIGTERM')
     const end = await within(this.exited, () => 'the server does not end')
     return { ...end, ms: Date.now() - began }
+  }
+
+  /** Ends the server at once, without its knowledge. */
+  async kill() {
+    this.#child.kill('SIGKILL')
+    await this.exited
   }
 }

@@ -10,6 +10,9 @@ const EVENTS = { offer: 'offer', answer: 'answer', candidate: 'ice-candidate' }
 
 export class SocketIoCaller extends Caller {
   #socket
+  /** The id of the session. A session that moves to another node keeps it, and official clients report it as new. */
+  #id
+  #isResumed = false
   /** The last event if its recovery offset has not been received; the server sends it again after a resumption. */
   #unnumbered
   /** Whether the next event is the first of its connection. */
@@ -33,8 +36,11 @@ export class SocketIoCaller extends Caller {
       socket.io.engine.on('upgrade', () => this.note('upgraded'))
     })
     socket.on('connect', () => {
-      this.up(socket.recovered)
-      if (!socket.recovered) this.#join()
+      this.#isResumed = socket.recovered || socket.id === this.#id
+      this.#id = socket.id
+      this.up(this.#isResumed)
+      // As the official client recommends, or as a client that compares ids: after a move the former is shown its room again.
+      if (!this.#isResumed || (this.joinsAgain && !socket.recovered)) this.#join()
     })
     socket.on('disconnect', (reason) => {
       this.#isFirst = true
@@ -75,7 +81,7 @@ export class SocketIoCaller extends Caller {
   /** Detects the one event that may arrive twice: the connection was lost between the event and its offset. */
   #track(event) {
     const text = JSON.stringify(event)
-    this.#isRepeated = this.#isFirst && this.#socket.recovered && text === this.#unnumbered
+    this.#isRepeated = this.#isFirst && this.#isResumed && text === this.#unnumbered
     this.#isFirst = false
     if (this.#isRepeated) this.note('repeated', event[0])
     // An event with one value is an offset.
@@ -83,6 +89,7 @@ export class SocketIoCaller extends Caller {
   }
 
   trouble(error) {
+    if (error.target !== undefined) return this.reported(error)
     this.note('error', error.code)
     if (error.code !== 'SHUTTING_DOWN') this.wrong(`error ${JSON.stringify(error)}`)
   }

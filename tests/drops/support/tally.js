@@ -19,7 +19,7 @@ export function spread(times) {
 
 /** Times from the recovery of a connection or machine to the return of the client, without the first. */
 function returns({ log, line, sleeps }) {
-  const turns = [...line.timeline.map(([at]) => at), ...sleeps.map(([, to]) => to)]
+  const turns = [...line.timeline.filter(([, what]) => what === 'line').map(([at]) => at), ...sleeps.map(([, to]) => to)]
   const ups = log.filter(([, what]) => what === 'up').map(([at]) => at)
   return ups.slice(1).map((up) => up - Math.max(...turns.filter((at) => at <= up)))
 }
@@ -30,7 +30,7 @@ export class Tally {
   #drops = {}
   #stages = {}
   #protocols = {}
-  #sums = { created: 0, accepted: 0, lapsed: 0, refused: 0, received: 0, recovered: 0, rejoined: 0 }
+  #sums = { created: 0, accepted: 0, lapsed: 0, refused: 0, reported: 0, received: 0, recovered: 0, rejoined: 0, interrupted: 0 }
   #absences = []
   #returns = []
   #found = 0
@@ -69,24 +69,29 @@ export class Tally {
   }
 
   /** Prints all figures; returns whether all properties hold. */
-  report({ seed, left, counted, ended }) {
+  report({ seed, left, counted, ended, faults, wrong }) {
     const sums = this.#sums
     const [absent, back] = [spread(this.#absences), spread(this.#returns)]
+    const healed = spread(faults.map(({ from, to }) => to - from))
     const drops = Object.values(this.#drops).reduce((one, other) => one + other, 0)
-    const isGood = this.failed.length === 0 && left.length === 0 && counted.panics === 0 && ended.code === 0
+    for (const what of wrong) console.log(`FAILED: seed ${seed}: ${what}`)
+    const isGood = this.failed.length === 0 && left.length === 0 && counted.panics === 0 && ended.code === 0 && wrong.length === 0
+    const happened = {}
+    for (const { what } of faults) happened[what] = (happened[what] ?? 0) + 1
     const list = (counts) => Object.entries(counts).map(([what, count]) => `${what} ${count}`).join(', ')
     console.log(`
 calls        ${this.calls}: ${list(this.#protocols)}
 drops        ${drops}: ${list(this.#drops)}
 cuts         ${list(this.#stages)} (by how far the client had come)
-signals      created ${sums.created}, accepted ${sums.accepted} (${sums.lapsed} of them for sessions that had ended), refused ${sums.refused}, delivered ${sums.received}
-resumptions  recovered ${sums.recovered}, rejoined ${sums.rejoined}; the server: ${list(counted)}
+signals      created ${sums.created}, accepted ${sums.accepted} (${sums.lapsed} of them for sessions that had ended), refused ${sums.refused}, reported ${sums.reported}, delivered ${sums.received}
+resumptions  recovered ${sums.recovered}, rejoined ${sums.rejoined} (${sums.interrupted} of them after an attempt that was cut off); the server: ${list(counted)}
 absent       median ${absent.median} ms, p99 ${absent.p99} ms, max ${absent.max} ms
 return after median ${back.median} ms, p99 ${back.p99} ms, max ${back.max} ms (since the connection worked again, or the machine resumed)
 remaining    ${left.length === 0 ? 'none' : left.map((entry) => entry.join(' ')).join(', ')}
-violations   ${this.#found} in ${this.failed.length} calls`)
+faults       ${faults.length}: ${list(happened) || 'none'}; healed after ${healed.median} ms, max ${healed.max} ms
+violations   ${this.#found + wrong.length} in ${this.failed.length} calls`)
     console.log(JSON.stringify({
-      seed, isGood, calls: this.calls, drops, ...sums, absent, back, left: left.length, violations: this.#found, failed: this.failed.slice(0, 20),
+      seed, isGood, calls: this.calls, drops, ...sums, absent, back, faults: happened, healed, counted, left: left.length, violations: this.#found, failed: this.failed.slice(0, 20),
     }))
     return isGood
   }

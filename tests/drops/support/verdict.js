@@ -1,10 +1,23 @@
 // The properties of a call, checked on the logs of its two sides.
 //
-// The properties do not depend on the failures, except for absences that were planned to be too long.
+// The properties do not depend on the failures of connections, except for absences that were planned to be too long. Nor do
+// order and completeness of the signals depend on the faults of a cluster, which may end sessions.
+
+/** Faults that may end a session, or delay its resumption until it is refused. A restarted node hands its sessions over. */
+const ENDING = ['kill', 'cut', 'engine, empty', 'engine, with its data']
+/** Faults after which the peers of other nodes may be shown as gone for a moment. */
+const HIDING = ['kill', 'engine, empty', 'engine, with its data']
+/** How long after a fault an absent client may receive what it has caused. */
+const LATE_MS = 12_000
+/** How long a signal may wait for a node that died before its sender is told. */
+const REPORT_MS = 12_000
+
+const isDuring = (faults, kinds, from, to) => faults.some((fault) => kinds.includes(fault.what) && fault.from <= to && fault.to >= from)
 
 /** Reads the log of one side. */
-function read({ me, log }) {
-  const side = { me, created: new Map(), sent: new Map(), answers: new Map(), received: [], ups: [], joined: new Set(), wrong: [], events: [] }
+function read({ me, log, line: { timeline } }) {
+  const isCluster = timeline.some(([, what]) => what === 'to')
+  const side = { me, isCluster, created: new Map(), sent: new Map(), answers: new Map(), received: [], reported: [], ups: [], joined: new Set(), wrong: [], events: [] }
   let incarnation = 0
   let began
   /** The times at which the server held the session for certain: a request sent later was answered. */
@@ -16,13 +29,15 @@ function read({ me, log }) {
     else if (what === 'sent') side.sent.set(first, { at, life: second })
     else if (what === 'answer') {
       if (side.answers.has(first)) side.wrong.push([at, `two answers to ${first}`])
-      side.answers.set(first, { at, outcome: second, known: third, life: fourth })
+      side.answers.set(first, { at, outcome: second, known: third, life: fourth, incarnation })
       const { at: sent } = side.sent.get(first)
       if (second !== 'NOT_IN_ROOM') alive = Math.max(alive ?? 0, sent)
-    } else if (what === 'received') side.received.push({ at, number: first, kind: second, stray: third, incarnation })
+    } else if (what === 'reported') side.reported.push({ at, incarnation })
+    else if (what === 'received') side.received.push({ at, number: first, kind: second, stray: third, incarnation })
     else if (what === 'up') {
       incarnation = second
-      side.ups.push({ at, began, recovered: first, incarnation, alive })
+      const from = Math.max(alive ?? 0, side.ups.at(-1)?.at ?? 0)
+      side.ups.push({ at, began, recovered: first, incarnation, alive, isInterrupted: isInterrupted(timeline, from, at) })
       if (!first) alive = undefined
     } else if (what === 'joined') {
       side.joined.add(first)
@@ -36,10 +51,19 @@ function read({ me, log }) {
 }
 
 /**
- * Returns the violations of a call, each as `{ at, text }`. `resumeMs` is the resumption time, or `null` if servers are
- * restarted: sessions are not resumed then, and no accepted signal is lost.
+ * Returns whether an attempt to resume was cut off after the server may have received it. In a cluster the session may have
+ * moved then, with a new resume token that its client does not know.
  */
-export function judge({ sides, expired = [] }, { resumeMs }) {
+function isInterrupted(timeline, from, to) {
+  const last = timeline.findLast(([at, what]) => what === 'to' && at <= to)?.[0]
+  return timeline.some(([at, what]) => what === 'asked' && at > from && at < last)
+}
+
+/**
+ * Returns the violations of a call, each as `{ at, text }`. `resumeMs` is the resumption time, or `null` if servers are
+ * restarted: sessions are not resumed then, and no accepted signal is lost. `faults` are those of a cluster: see `Cluster`.
+ */
+export function judge({ sides, expired = [] }, { resumeMs, faults = [] }) {
   const [one, other] = sides.map(read)
   const found = []
   for (const [side, across] of [[one, other], [other, one]]) {
@@ -48,11 +72,11 @@ export function judge({ sides, expired = [] }, { resumeMs }) {
       () => strays(side, across),
       () => order(side),
       () => silence(side),
-      () => refusals(side, resumeMs),
-      () => lost(side, across, resumeMs),
-      () => presence(side, across, resumeMs),
-      () => (resumeMs === null ? [] : absences(side, resumeMs)),
-      () => overdue(side, expired.filter(({ me }) => me === side.me)),
+      () => refusals(side, resumeMs, faults),
+      () => lost(side, across, resumeMs, faults),
+      () => presence(side, across, resumeMs, faults),
+      () => (resumeMs === null ? [] : absences(side, resumeMs, faults)),
+      () => overdue(side, expired.filter(({ me }) => me === side.me), faults),
     ]
     for (const rule of rules) found.push(...rule().map(([at, problem]) => ({ at, text: `${side.me}: ${problem}` })))
   }
@@ -92,7 +116,7 @@ function silence({ sent, answers }) {
  * A signal is refused only if its sender or its target is not in the room. A peer that a restart disconnected is shown as
  * away, and is no longer in the room.
  */
-function refusals({ answers, sent, created, ups, events }, resumeMs) {
+function refusals({ answers, sent, created, ups, events }, resumeMs, faults) {
   const isAway = (at) => events.findLast(({ what, at: then }) => what === 'presence' && then <= at)?.rest[0] === 'away'
   return [...answers].flatMap(([number, { outcome, known, at }]) => {
     // Sent before the client could rejoin, after an absence.
@@ -101,12 +125,17 @@ function refusals({ answers, sent, created, ups, events }, resumeMs) {
     if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
     if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== created.get(number).known)) return []
     if (outcome === 'TARGET_NOT_FOUND' && resumeMs === null && isAway(at)) return []
+    // What waits for a node that does not answer is bounded.
+    if (outcome === 'DELIVERY_FAILED' && isDuring(faults, ENDING, sent.get(number).at, at)) return []
     return [[at, `${number} was refused, ${outcome}`]]
   })
 }
 
-/** Signals accepted for an incarnation of the other side reach it, unless it ended before. A restart is no reason. */
-function lost({ answers, created }, across, resumeMs) {
+/**
+ * Signals accepted for an incarnation of the other side reach it, unless it ended before. A restart is no reason. In a cluster
+ * a signal may be reported to its sender instead, unless the sender's session ended, too.
+ */
+function lost({ answers, created, reported, ups }, across, resumeMs, faults) {
   if (resumeMs === null) {
     const all = new Set(across.received.map(({ number }) => number))
     return [...answers].flatMap(([number, { at, outcome }]) => {
@@ -118,26 +147,39 @@ function lost({ answers, created }, across, resumeMs) {
     if (!received.has(incarnation)) received.set(incarnation, new Set())
     received.get(incarnation).add(number)
   }
-  return [...answers].flatMap(([number, { at, outcome, known }]) => {
+  const reports = new Map()
+  for (const { incarnation } of reported) reports.set(incarnation, (reports.get(incarnation) ?? 0) + 1)
+  const ends = new Map(ups.filter(({ recovered }) => !recovered).map(({ incarnation, at }) => [incarnation - 1, at]))
+  return [...answers].flatMap(([number, { at, outcome, known, incarnation }]) => {
     // If the other side ended in between, it is unknown for which of the two incarnations it was.
     if (outcome !== 'ok' || known === null || created.get(number).known !== known) return []
     const its = received.get(known) ?? new Set()
     const mayEndEarly = known < across.incarnation
     if (its.has(number) || (mayEndEarly && number > Math.max(-1, ...its))) return []
+    if (reports.get(incarnation) > 0) {
+      reports.set(incarnation, reports.get(incarnation) - 1)
+      return []
+    }
+    const end = ends.get(incarnation)
+    if (end - at < REPORT_MS && isDuring(faults, ENDING, at, end)) return []
     return [[at, `${number} was accepted but never arrived`]]
   })
 }
 
 /** Presence events follow the other side's state: it joins, may be away and back, and leaves, each for a reason. */
-function presence({ events }, across, resumeMs) {
+function presence({ events, isCluster }, across, resumeMs, faults) {
   const found = []
   let known = null
   let last = 0
   let isAway
   let isFresh = true
+  let resumedAt
+  let shownAt
   for (const { what, at, rest } of events) {
-    if (what === 'up') isFresh ||= !rest[0]
-    else if (what === 'users') {
+    if (what === 'up') {
+      isFresh ||= !rest[0]
+      resumedAt = at
+    } else if (what === 'users') {
       if (isFresh) [known, isAway] = [rest[0], undefined]
       else if (rest[0] !== known) found.push([at, `listed as ${rest[0]}, announced as ${known}`])
       last = Math.max(last, known ?? 0)
@@ -146,46 +188,58 @@ function presence({ events }, across, resumeMs) {
       const [news, incarnation, reason] = rest
       const isKnown = known !== null && incarnation === known
       if (news === 'joined') {
-        if (known !== null || incarnation <= last) found.push([at, `user-joined (${incarnation}) over ${known ?? last}`])
+        const isShownAgain = incarnation === last && isDuring(faults, HIDING, at - LATE_MS, at)
+        if (known !== null || (incarnation <= last && !isShownAgain)) found.push([at, `user-joined (${incarnation}) over ${known ?? last}`])
         ;[known, last, isAway] = [incarnation, incarnation, false]
       } else if (!isKnown) found.push([at, `user-${news} (${incarnation}), which is not in the room (${known})`])
       else if (news === 'left') {
-        if (!mayLeave(across, incarnation, reason, at, resumeMs)) {
+        const isHidden = reason === 'disconnected' && isDuring(faults, HIDING, at - LATE_MS, at)
+        if (!isHidden && !mayLeave(across, incarnation, reason, at, resumeMs, faults)) {
           found.push([at, `user-left (${incarnation}), ${reason}, that was not due`])
         }
         known = null
       } else {
-        if (isAway === (news === 'away')) found.push([at, `user-${news} (${incarnation}) twice`])
+        // A session that is moving misses it when others are away or back.
+        const hasMissed = isCluster && resumedAt >= shownAt
+        if (isAway === (news === 'away') && !hasMissed) found.push([at, `user-${news} (${incarnation}) twice`])
         isAway = news === 'away'
+        shownAt = at
       }
     }
   }
   return found
 }
 
-function mayLeave(across, incarnation, reason, at, resumeMs) {
+function mayLeave(across, incarnation, reason, at, resumeMs, faults) {
   if (['left', 'disconnected'].includes(reason) && across.left <= at) return true
   if (across.incarnation <= incarnation) return false
   if (resumeMs === null) return ['kicked', 'disconnected'].includes(reason)
+  if (reason === 'timeout') return true
   // A `/ws` client has no resume token before its join is answered.
-  return reason === 'timeout' || (reason === 'replaced' && !across.joined.has(incarnation))
+  if (reason === 'replaced' && !across.joined.has(incarnation)) return true
+  // The cluster ends a session that does not arrive; a client that is refused joins again.
+  const refused = across.ups.find((up) => up.incarnation > incarnation)
+  return ['replaced', 'disconnected'].includes(reason) && mayBeRefused(refused, faults)
 }
 
+/** Whether a client that was away may find its session ended. */
+const mayBeRefused = ({ at, alive, isInterrupted }, faults) => isInterrupted || isDuring(faults, ENDING, alive, at)
+
 /** A client that was absent for less than the resumption time is recovered. */
-function absences({ ups }, resumeMs) {
-  return ups.flatMap(({ at, recovered, alive }) => {
-    return !recovered && at - alive < resumeMs ? [[at, `lost its session after ${at - alive} ms`]] : []
+function absences({ ups }, resumeMs, faults) {
+  return ups.flatMap(({ at, recovered, alive, isInterrupted }) => {
+    return !recovered && at - alive < resumeMs && !mayBeRefused({ at, alive, isInterrupted }, faults) ? [[at, `lost its session after ${at - alive} ms`]] : []
   })
 }
 
-/** A client that was absent for much longer is not. */
-function overdue({ ups }, expired) {
+/** A client that was absent for much longer is not. While a node shuts down, it keeps its sessions for longer. */
+function overdue({ ups }, expired, faults) {
   return expired.flatMap(({ from, to }) => {
     // An answer that was sent before the suspension and read after it proves nothing.
     const back = ups.find(({ began }) => began >= from)
     if (!back) return [[to, 'never reconnected']]
     if (back.at < to) return [[back.at, `reconnected through a closed proxy, after ${back.at - from} ms`]]
-    return back.recovered ? [[back.at, `was recovered after ${back.at - from} ms`]] : []
+    return back.recovered && !isDuring(faults, ['restart'], from, back.at) ? [[back.at, `was recovered after ${back.at - from} ms`]] : []
   })
 }
 
@@ -204,9 +258,11 @@ function figures(sides) {
     // Sessions that ended before their token was received.
     lapsed: lapsed(...sides) + lapsed(...sides.toReversed()),
     refused: sum((side) => answered(side, (outcome) => outcome !== 'ok')),
+    reported: sum(({ reported }) => reported.length),
     received: sum(({ received }) => received.length),
     recovered: later.filter(({ recovered }) => recovered).length,
     rejoined: later.filter(({ recovered }) => !recovered).length,
+    interrupted: later.filter(({ recovered, isInterrupted }) => !recovered && isInterrupted).length,
     absences: later.filter(({ alive }) => alive).map(({ at, alive }) => at - alive),
   }
 }

@@ -27,7 +27,7 @@ function side(me) {
     )
   }
   log.push([2000, 'leave', 'close'], [2001, 'presence', 'left', 1, 'disconnected'])
-  return { me, log }
+  return { me, log, line: { timeline: [] } }
 }
 
 const call = () => ({ sides: [side('a'), side('b')] })
@@ -44,7 +44,7 @@ function changed(change) {
 test('a valid call has no violations', () => {
   assert.deepEqual(found(call()), [])
   assert.deepEqual(judge(call(), { resumeMs: RESUME_MS }).figures, {
-    created: 20, accepted: 20, lapsed: 0, refused: 0, received: 20, recovered: 2, rejoined: 0, absences: [97, 97],
+    created: 20, accepted: 20, lapsed: 0, refused: 0, reported: 0, received: 20, recovered: 2, rejoined: 0, interrupted: 0, absences: [97, 97],
   })
 })
 
@@ -101,4 +101,45 @@ test('no accepted signal may be lost in a restart', () => {
   const [{ log }] = one.sides
   log[find(log, 'answer', (number) => number === 4)][4] = 2
   assert(found(one, null).some(lost))
+})
+
+const KILL = [{ what: 'kill', from: 505, to: 600 }]
+const foundWith = (one, faults) => judge(one, { resumeMs: RESUME_MS, faults }).found.map(({ text }) => text)
+
+test('a fault may end a session, and nothing else', () => {
+  const one = call()
+  const [{ log }, { log: others }] = one.sides
+  const again = find(log, 'up', (recovered) => recovered)
+  log.splice(again, 1, [log[again][0], 'up', false, 2], [log[again][0], 'users', 1], [log[again][0], 'joined', 2])
+  const left = find(others, 'presence', (news) => news === 'away')
+  others.splice(left, 2, [others[left][0], 'presence', 'left', 1, 'disconnected'], [others[left][0], 'presence', 'joined', 2, undefined])
+  for (const entry of others.filter(([at, what]) => what === 'answer' && at > 512)) entry[4] = 2
+  for (const entry of others.filter(([at, what]) => what === 'create' && at > 512)) entry[3] = 2
+  const last = others.at(-1)
+  last[3] = 2
+  assert.deepEqual(foundWith(one, KILL), [])
+  const texts = foundWith(one, [{ ...KILL[0], what: 'restart' }]).join()
+  assert.match(texts, /a: lost its session/)
+  assert.match(texts, /b: user-left \(1\), disconnected, that was not due/)
+})
+
+test('a signal that does not arrive must have been reported, also after a fault', () => {
+  const one = call()
+  const [{ log }, { log: others }] = one.sides
+  log.splice(find(log, 'received', (number) => number === 7), 1)
+  assert.deepEqual(foundWith(one, KILL), ['b: 7 was accepted but never arrived'])
+  others.splice(-2, 0, [1999, 'reported', 'DELIVERY_FAILED'])
+  assert.deepEqual(foundWith(one, KILL), [])
+})
+
+test('a client whose attempt to resume was cut off may have to join again', () => {
+  const lost = call()
+  const [{ log, line }] = lost.sides
+  const again = find(log, 'up', (recovered) => recovered)
+  log.splice(again, 1, [log[again][0], 'up', false, 2], [log[again][0], 'users', 1], [log[again][0], 'joined', 2])
+  const isLost = () => found(lost).some((text) => text.startsWith('a: lost its session'))
+  line.timeline.push([510, 'to', 'one'], [512, 'to', 'two'])
+  assert(isLost(), 'no node has received a resume token')
+  line.timeline.splice(1, 0, [511, 'asked'])
+  assert(!isLost())
 })
