@@ -14,6 +14,7 @@ mod hostile_media;
 mod media;
 mod rest;
 mod resumptions;
+mod roaming;
 mod rooms;
 mod stalls;
 
@@ -31,6 +32,22 @@ const RESUMPTIONS: usize = 4;
 
 /// Concurrent slow consumers.
 const STALLS: usize = 2;
+
+/// Concurrent calls over a cluster, of clients that resume.
+const ROAMING: usize = 12;
+
+/// Concurrent calls over a cluster, of clients that join again.
+const REJOINING: usize = 3;
+
+/// Runs the actors of a cluster until the phase is over and all have disconnected.
+pub(crate) async fn on_cluster(world: &Arc<World>, phase: &Phase) {
+    let mut actors = JoinSet::new();
+    for lane in 0..ROAMING + REJOINING {
+        let resumes = lane < ROAMING;
+        actors.spawn(roaming::run(Arc::clone(world), phase.clone(), lane, resumes));
+    }
+    finish(world, actors).await;
+}
 
 /// Runs all actors until the phase is over and all have disconnected.
 pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
@@ -54,6 +71,10 @@ pub(crate) async fn all(world: &Arc<World>, phase: &Phase) {
     actors.spawn(floods::run(Arc::clone(world), phase.clone()));
     actors.spawn(hostile::run(Arc::clone(world), phase.clone()));
     actors.spawn(rest::run(Arc::clone(world), phase.clone()));
+    finish(world, actors).await;
+}
+
+async fn finish(world: &World, mut actors: JoinSet<()>) {
     while let Some(ended) = actors.join_next().await {
         if let Err(error) = ended {
             world.tally.violation(format!("an actor failed: {error}"));

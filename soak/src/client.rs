@@ -14,7 +14,7 @@ use parlor_testing::protocol::{Event, SignalKind};
 use parlor_testing::transport::{Disconnect, Options};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::server::RESUME_TIME;
 use crate::tally::Count;
@@ -25,6 +25,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(25);
 
 /// The capacity of the queue of events, more than a client receives between two reads.
 const EVENTS: usize = 1024;
+
+/// Time between two attempts to reach a node.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// The receive buffer of a client that is going to stall, in bytes.
 const SMALL_BUFFER: u32 = 4096;
@@ -199,12 +202,17 @@ impl Peer {
     }
 
     /// Loses its connection.
-    pub(crate) async fn lose(mut self, how: Disconnect) -> anyhow::Result<Dropped> {
+    pub(crate) async fn lose(self, how: Disconnect) -> anyhow::Result<Dropped> {
         ensure!(
             matches!(how, Disconnect::Drop | Disconnect::Reset),
             "{how:?} does not lose a connection"
         );
         self.world.tally.add(Count::Drops);
+        self.cut_off(how).await
+    }
+
+    /// Ends the connection, if the server has not, without losing the session.
+    pub(crate) async fn cut_off(mut self, how: Disconnect) -> anyhow::Result<Dropped> {
         let since = Instant::now();
         self.command(Command::End(how)).await?;
         self.drain().await?;
@@ -266,6 +274,40 @@ impl Dropped {
         peer.world.tally.add(Count::Resumed);
         (peer.commands, peer.events, peer.connection) = spawn(connection);
         Ok(Some(self.peer))
+    }
+}
+
+impl Dropped {
+    /// Resumes on the first connection that succeeds, on whatever node of a cluster. Returns `None`
+    /// if an earlier attempt was cut off: the session may have moved with a resume token that the
+    /// client has not received.
+    pub(crate) async fn resume_anywhere(mut self) -> anyhow::Result<Option<Peer>> {
+        let until = Instant::now() + LIMIT;
+        let mut is_interrupted = false;
+        loop {
+            let Self { peer, state, since } = &mut self;
+            let resuming =
+                timeout(LIMIT, Connection::resume(peer.world.address, peer.route, state)).await;
+            match resuming.context("timed out").flatten() {
+                Ok((connection, true)) => {
+                    peer.world.tally.add(Count::Resumed);
+                    (peer.commands, peer.events, peer.connection) = spawn(connection);
+                    return Ok(Some(self.peer));
+                }
+                Ok((connection, false)) => {
+                    connection.end(Disconnect::Close).await;
+                    ensure!(is_interrupted, "lost its session in {:?}", since.elapsed());
+                    return Ok(None);
+                }
+                Err(error) if Instant::now() >= until => {
+                    return Err(error.context("does not reach a node"));
+                }
+                Err(_) => {
+                    is_interrupted = true;
+                    sleep(RETRY).await;
+                }
+            }
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 //! resume, slow consumers, floods, invalid input, REST, and well-behaved bystanders that must not
 //! notice. Violations are collected in the [`tally`]; the exit code is 1 if there are any.
 //!
+//! `--cluster` runs three nodes instead, with a Redis, under calls of clients that resume on whatever
+//! node: see [`cluster`].
+//!
 //! Memory: the warm-up ends with an idle phase without clients. The server's memory then is the
 //! baseline for the end of the run: an allocator keeps pages that were used once, so a server that
 //! was never under load is not comparable.
@@ -18,12 +21,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 
-use crate::server::{Held, Server};
+use crate::server::{ALONE, Held, Server};
 use crate::world::{Phase, World};
 
 mod actors;
+mod balancer;
 mod call;
 mod client;
+mod cluster;
 mod server;
 mod tally;
 mod verdict;
@@ -43,6 +48,9 @@ struct Arguments {
     /// Seed of an earlier run, to repeat its choices [default: random]
     #[arg(long)]
     seed: Option<u64>,
+    /// Run three nodes and a Redis, with a rolling restart every minute
+    #[arg(long)]
+    cluster: bool,
     /// The program to run [default: `parlor` in the directory of this one]
     #[arg(long)]
     server: Option<PathBuf>,
@@ -74,7 +82,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         Some(program) => program,
         None => beside_this_one()?,
     };
-    let server = Server::start(&program)?;
+    let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
+    if arguments.cluster {
+        return cluster::run(&program, length, seed).await;
+    }
+    let server = Server::start(&program, ALONE)?;
     println!(
         "soak: {} minutes of {} at {}, --seed {seed}",
         arguments.minutes,
@@ -82,7 +94,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         server.address
     );
     let world = Arc::new(World::new(server.address, seed)?);
-    let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
 
     let start = Held::ask(&world, &server).await?;
     let start_memory = server.memory().await?;
@@ -98,7 +109,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     verdict::noted(&world.tally, &end);
     let memory = Memory { start: start_memory, plateau, end: server.memory().await? };
     verdict::memory(&world.tally, memory.plateau, memory.end);
-    verdict::exercised(&world.tally);
+    verdict::exercised(&world.tally, &verdict::EXERCISED);
 
     let (status, errors) = server.stop()?;
     if status.code() != Some(0) {

@@ -1,5 +1,6 @@
 //! The server under test, a process of its own, and its resource usage.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,18 +17,18 @@ use crate::world::World;
 
 /// The settings of the server: short timeouts, so that the run does not wait long for abandoned
 /// connections.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 7] = [
     "--host=127.0.0.1",
-    "--port=0",
     "--node-env=test",
     "--log-level=warn",
     "--handshake-timeout-seconds=5",
     "--ping-interval-ms=5000",
     "--ping-timeout-ms=5000",
     "--ws-ping-seconds=5",
-    // Short, so that sessions often expire: `RESUME_TIME`.
-    "--resume-seconds=2",
 ];
+
+/// The settings of a server that is no node: `RESUME_TIME` is short, so that sessions often expire.
+pub(crate) const ALONE: [&str; 2] = ["--port=0", "--resume-seconds=2"];
 
 /// How long a session can be resumed.
 pub(crate) const RESUME_TIME: Duration = Duration::from_secs(2);
@@ -48,13 +49,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
+    /// Starts a server with some settings of its own.
+    pub(crate) fn start(
+        program: &Path,
+        own: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> anyhow::Result<Self> {
         let program = program
             .canonicalize()
             .with_context(|| format!("no server at {}", program.display()))?;
         // No settings from the environment, nor from a file in the working directory.
         let mut child = Command::new(&program)
             .args(FLAGS)
+            .args(own)
             .env_clear()
             .current_dir(std::env::temp_dir())
             .stdout(Stdio::piped())
@@ -84,6 +90,14 @@ impl Server {
             .and_then(Result::ok)
             .context("cannot read the log to its end")?;
         Ok((status, log))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn health(&self, http: &reqwest::Client) -> anyhow::Result<Value> {
+        Ok(http.get(self.url("/health")).send().await?.json().await?)
     }
 
     fn memory_now(&self) -> anyhow::Result<u64> {
@@ -168,11 +182,11 @@ const FILES: usize = 2;
 
 impl Held {
     pub(crate) async fn ask(world: &World, server: &Server) -> anyhow::Result<Self> {
-        let health: Value = world.http.get(world.url("/health")).send().await?.json().await?;
+        let health = server.health(&world.http).await?;
         let figure =
             |key: &'static str| anyhow::Ok((key, health[key].as_u64().context("a figure")?));
         let health = [figure("rooms")?, figure("participants")?, figure("connections")?];
-        let answer = world.http.get(world.url("/metrics")).send().await?;
+        let answer = world.http.get(server.url("/metrics")).send().await?;
         ensure!(answer.status() == 200, "GET /metrics answers {}", answer.status());
         let metrics = Arc::new(Metrics::read(&answer.text().await?)?);
         Ok(Self { health, metrics, files: server.open_files()? })

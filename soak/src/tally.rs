@@ -45,10 +45,16 @@ pub(crate) enum Count {
     MediaSteps,
     /// Media packets that a consumer waited for, and received.
     MediaReceived,
+    /// Restarts of nodes.
+    Restarts,
+    /// Clients that joined again after their connection had ended.
+    Rejoined,
+    /// Sessions lost because an attempt to resume was cut off.
+    Interrupted,
 }
 
 impl Count {
-    const ALL: [(Self, &'static str); 21] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Calls, "calls"),
         (Self::BystanderCalls, "bystander calls"),
         (Self::RoomSteps, "room steps"),
@@ -70,6 +76,9 @@ impl Count {
         (Self::Rest, "rooms over REST"),
         (Self::MediaSteps, "conference steps"),
         (Self::MediaReceived, "media packets received"),
+        (Self::Restarts, "restarts of nodes"),
+        (Self::Rejoined, "joins after a restart"),
+        (Self::Interrupted, "resumptions cut off"),
     ];
 }
 
@@ -124,11 +133,15 @@ impl Tally {
     /// Formats everything.
     pub(crate) fn report(&self) -> String {
         let mut out = String::new();
-        for (count, name) in Count::ALL {
+        for (count, name) in Count::ALL.into_iter().filter(|(count, _)| self.of(*count) > 0) {
             _ = writeln!(out, "  {name:<22}{}", self.of(count));
         }
-        _ = writeln!(out, "  bystander call        {}", percentiles(&self.calls));
-        _ = writeln!(out, "  bystander signal      {}", percentiles(&self.signals));
+        for (what, times) in [("bystander call", &self.calls), ("bystander signal", &self.signals)]
+        {
+            if !times.lock().is_empty() {
+                _ = writeln!(out, "  {what:<22}{}", percentiles(times));
+            }
+        }
         let violations = self.violations.lock();
         let violated = self.violated();
         _ = writeln!(out, "  violations            {violated}");

@@ -1,0 +1,299 @@
+//! Calls over a cluster: both peers send numbered bursts of signals, each of which the other
+//! confirms. Their connections end at random and whenever a node restarts, and the clients resume
+//! on another node, or join again where the protocol cannot resume.
+//!
+//! A burst is sent again only if the sender's own connection was lost, since it cannot know then
+//! what the server has received. So of clients that resume, every signal that was sent on a
+//! connection that lasted must arrive, once and in order, whatever happens to the other peer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use parlor_testing::connection::Route;
+use parlor_testing::protocol::{Event, SignalKind};
+use parlor_testing::transport::Disconnect;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use tokio::time::{Instant, sleep};
+
+use crate::call::{self, Label};
+use crate::client::{LIMIT, Peer};
+use crate::tally::Count;
+use crate::world::{Phase, World};
+
+/// The routes that can resume.
+const ROUTES: [Route; 4] = [Route::WebSocket, Route::Polling, Route::Upgrade, Route::Envelope];
+
+/// Maximum length of a call without the time in which its peers wait for something.
+const CALL: Duration = Duration::from_secs(25);
+
+/// Signals of a burst.
+const BURST: u64 = 5;
+
+/// Time between a confirmation and the next burst, in milliseconds.
+const PAUSE_MS: std::ops::Range<u64> = 20..300;
+
+/// One in so many bursts is cut by a reset of the connection.
+const RESETS: u32 = 20;
+
+/// Time after which a burst without confirmation is sent again, if the sender's connection was
+/// lost.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How often the end of a call is checked while nothing arrives.
+const IDLE: Duration = Duration::from_millis(50);
+
+pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize, resumes: bool) {
+    let who = format!("roaming {lane}, {}", phase.name);
+    let mut choices = world.choices(&who);
+    while phase.has_time_for(CALL) {
+        let mut route =
+            || if resumes { ROUTES[choices.random_range(0..ROUTES.len())] } else { Route::Topic };
+        let (first, second) = (route(), route());
+        let length = CALL.mul_f64(choices.random_range(0.3..1.0));
+        let seeds = [choices.random(), choices.random()];
+        let outcome = meet(&world, first, second, length, seeds).await;
+        world.check(format!("{who}, {first:?} and {second:?}"), outcome).await;
+    }
+}
+
+async fn meet(
+    world: &Arc<World>,
+    first: Route,
+    second: Route,
+    length: Duration,
+    seeds: [u64; 2],
+) -> anyhow::Result<()> {
+    let room = world.name("roaming");
+    let (ann, ben) = (world.name("ann"), world.name("ben"));
+    let mut one = join(world, first, &room, &ann).await?;
+    let mut other = join(world, second, &room, &ben).await?;
+    if first != Route::Topic {
+        call::await_joins(&mut one, &mut other).await?;
+    }
+    let (until, finished) = (Instant::now() + length, AtomicUsize::new(0));
+    let ids = [one.id.clone(), other.id.clone()];
+    let ended = tokio::try_join!(
+        Side::new(world, one, &ann, &ids[1], seeds[0]).call(&ben, until, &finished),
+        Side::new(world, other, &ben, &ids[0], seeds[1]).call(&ann, until, &finished),
+    )?;
+    // A side whose resumption was cut off ends the call of both.
+    for peer in [ended.0, ended.1].into_iter().flatten() {
+        peer.end(Disconnect::Leave).await?;
+    }
+    world.tally.add(Count::Calls);
+    Ok(())
+}
+
+/// Joins a room through the load balancer, which may choose a node that is about to shut down.
+async fn join(world: &Arc<World>, route: Route, room: &str, name: &str) -> anyhow::Result<Peer> {
+    let until = Instant::now() + LIMIT;
+    loop {
+        match Peer::join(world, route, room, name).await {
+            Err(_) if Instant::now() < until => sleep(IDLE).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The place of a signal: burst, attempt, number.
+type Place = (u64, u64, u64);
+
+/// One side of a call.
+struct Side<'a> {
+    world: &'a Arc<World>,
+    peer: Option<Peer>,
+    name: &'a str,
+    /// The id of the other; none where ids change.
+    to: Option<&'a str>,
+    choices: SmallRng,
+    /// The burst that is sent next, or waits for its confirmation since.
+    burst: u64,
+    attempt: u64,
+    sent: Option<Instant>,
+    /// Whether the connection was lost since the burst was sent.
+    is_unsure: bool,
+    next: Instant,
+    received: Place,
+    /// Signals of the attempt that is being received.
+    complete: u64,
+    confirmed: Option<u64>,
+}
+
+impl<'a> Side<'a> {
+    fn new(world: &'a Arc<World>, peer: Peer, name: &'a str, to: &'a str, seed: u64) -> Self {
+        let to = (peer.route != Route::Topic).then_some(to);
+        Self {
+            world,
+            peer: Some(peer),
+            name,
+            to,
+            choices: world.choices(&seed),
+            burst: 1,
+            attempt: 1,
+            sent: None,
+            is_unsure: false,
+            next: Instant::now(),
+            received: (0, 0, BURST),
+            complete: BURST,
+            confirmed: None,
+        }
+    }
+
+    fn resumes(&self) -> bool {
+        self.to.is_some()
+    }
+
+    fn peer(&mut self) -> anyhow::Result<&mut Peer> {
+        self.peer.as_mut().context("the call has ended")
+    }
+
+    /// Sends and receives until the other side has finished, too. Returns `None` if the session was
+    /// lost because an attempt to resume was cut off.
+    async fn call(
+        mut self,
+        other: &str,
+        until: Instant,
+        finished: &AtomicUsize,
+    ) -> anyhow::Result<Option<Peer>> {
+        let mut is_finished = false;
+        loop {
+            if self.sent.is_none() && Instant::now() >= self.next {
+                if Instant::now() < until {
+                    self.send_burst().await?;
+                } else if !std::mem::replace(&mut is_finished, true) {
+                    finished.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            if finished.load(Ordering::Relaxed) >= 2 {
+                return Ok(self.peer);
+            }
+            if self.peer.is_none() {
+                // The other side ends, too.
+                finished.store(2, Ordering::Relaxed);
+                self.world.tally.add(Count::Interrupted);
+                return Ok(None);
+            }
+            self.check_overdue().await?;
+            if let Some((_, event)) = self.peer()?.next_within(IDLE).await? {
+                self.receive(other, event).await?;
+            }
+        }
+    }
+
+    async fn send_burst(&mut self) -> anyhow::Result<()> {
+        let place = format!("{}/{}/{}", self.name, self.burst, self.attempt);
+        let cut = self.choices.random_ratio(1, RESETS).then_some(BURST / 2);
+        (self.sent, self.is_unsure) = (Some(Instant::now()), false);
+        for number in 1..=BURST {
+            if cut == Some(number) && self.resumes() {
+                let peer = self.peer.take().context("connected")?;
+                let dropped = peer.lose(Disconnect::Reset).await?;
+                self.peer = dropped.resume_anywhere().await?;
+                return self.resumed().await;
+            }
+            let to = self.to;
+            let text = Label::new(place.as_str(), number).candidate();
+            self.peer()?.signal(to, SignalKind::Candidate, &text).await?;
+        }
+        Ok(())
+    }
+
+    async fn resumed(&mut self) -> anyhow::Result<()> {
+        self.is_unsure = self.sent.is_some();
+        self.sent = self.sent.map(|_| Instant::now());
+        match self.confirmed {
+            Some(burst) if self.peer.is_some() => self.confirm(burst).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn confirm(&mut self, burst: u64) -> anyhow::Result<()> {
+        let (to, stream) = (self.to, format!("{}/confirms", self.name));
+        let text = Label::new(stream, burst).description(0);
+        self.peer()?.signal(to, SignalKind::Answer, &text).await
+    }
+
+    async fn check_overdue(&mut self) -> anyhow::Result<()> {
+        let Some(sent) = self.sent else { return Ok(()) };
+        // Without sessions the other may have been out of the room.
+        if sent.elapsed() >= AGAIN && (self.is_unsure || !self.resumes()) {
+            self.attempt += 1;
+            return self.send_burst().await;
+        }
+        ensure!(
+            sent.elapsed() < LIMIT,
+            "burst {} of {} was not confirmed, although its connection lasted",
+            self.burst,
+            self.name
+        );
+        Ok(())
+    }
+
+    async fn receive(&mut self, other: &str, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Candidate { candidate: Some(text), .. } => self.signal(other, &text).await,
+            Event::Answer { sdp, .. } => {
+                let label = Label::read(&sdp)?;
+                ensure!(label.stream == format!("{other}/confirms"), "{label:?} is for another");
+                if self.sent.is_some() && label.sequence == self.burst {
+                    self.burst += 1;
+                    (self.attempt, self.sent) = (1, None);
+                    let pause = Duration::from_millis(self.choices.random_range(PAUSE_MS));
+                    self.next = Instant::now() + pause;
+                }
+                Ok(())
+            }
+            Event::Away(_) | Event::Back(_) => Ok(()),
+            Event::Error(code) if code == "SHUTTING_DOWN" => Ok(()),
+            Event::Joined(_) | Event::Left(_) | Event::Error(_) if !self.resumes() => Ok(()),
+            Event::Closed(_) => self.reconnect().await,
+            event => bail!("{} received {event:?}", self.name),
+        }
+    }
+
+    async fn reconnect(&mut self) -> anyhow::Result<()> {
+        let peer = self.peer.take().context("connected")?;
+        self.peer = if self.resumes() {
+            peer.cut_off(Disconnect::Drop).await?.resume_anywhere().await?
+        } else {
+            let (route, room) = (peer.route, peer.room.clone());
+            drop(peer);
+            self.world.tally.add(Count::Rejoined);
+            Some(join(self.world, route, &room, self.name).await?)
+        };
+        self.resumed().await
+    }
+
+    /// Checks the place of a signal, and confirms its burst when that is complete.
+    async fn signal(&mut self, other: &str, text: &str) -> anyhow::Result<()> {
+        let Label { stream, sequence } = Label::read(text)?;
+        let mut words = stream.split('/');
+        ensure!(words.next() == Some(other), "{stream} is for another");
+        let mut number = || anyhow::Ok(words.next().context("a number")?.parse::<u64>()?);
+        let place: Place = (number()?, number()?, sequence);
+        let (burst, attempt, last) = std::mem::replace(&mut self.received, place);
+        let follows = place == (burst, attempt, last + 1);
+        let begins = place.2 == 1
+            && (if place.0 == burst {
+                place.1 > attempt
+            } else {
+                // A confirmed burst is followed by the next.
+                place.0 == burst + 1 && self.confirmed.unwrap_or_default() == burst
+            });
+        let is_in_order = follows || begins;
+        ensure!(
+            is_in_order || (!self.resumes() && place > (burst, attempt, last)),
+            "{place:?} of {other} came after {:?}",
+            (burst, attempt, last)
+        );
+        self.complete = if (place.0, place.1) == (burst, attempt) { self.complete + 1 } else { 1 };
+        if self.complete == BURST {
+            self.confirmed = Some(place.0);
+            self.confirm(place.0).await?;
+        }
+        Ok(())
+    }
+}
