@@ -1,6 +1,6 @@
 /**
- * A call of three through the load balancer of `scripts/run-cluster`, and a rolling restart of all nodes, in Chromium. Needs redis-server
- * and nginx.
+ * A call of three through each load balancer of `scripts/run-cluster`, and a rolling restart of all nodes, in Chromium. Needs redis-server,
+ * nginx and HAProxy.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -20,13 +20,16 @@ const ROOM = "three-nodes";
 /** Maximum time without a decoded frame of a peer. Media does not pass the nodes; the bound is for a busy machine. */
 const GAP_MS = 3000;
 
-/** Starts the cluster on free ports. */
-async function startCluster() {
+/** Signals of each client in a call without media. */
+const SIGNALS = 40;
+
+/** Starts the cluster on free ports. @param {string} balancer */
+async function startCluster(balancer) {
   const logs = await mkdtemp(join(tmpdir(), "parlor-cluster-"));
   const [port, redis] = [await freePort(), await freePort()];
   let first = await freePort();
   while (first > 65_000) first = await freePort();
-  const env = { ...process.env, NODE_ENV: "development", NO_COLOR: "1", PORT: `${port}`, NODE_PORT: `${first}`, REDIS_PORT: `${redis}`, LOGS: logs };
+  const env = { ...process.env, NODE_ENV: "development", NO_COLOR: "1", PORT: `${port}`, NODE_PORT: `${first}`, REDIS_PORT: `${redis}`, LOGS: logs, BALANCER: balancer };
   const child = spawn("scripts/run-cluster", [PROGRAM], { cwd: ROOT, env, stdio: ["ignore", "ignore", "pipe"] });
   process.once("exit", () => child.kill("SIGTERM"));
   let errors = "";
@@ -63,12 +66,38 @@ async function startCluster() {
   };
 }
 
-describe("a call over three nodes", () => {
+/** Calls between two official clients in the page, each over some transports. Runs in the page. */
+async function callOver([transports, others, room, count]) {
+  const clients = [transports, others].map((own) => window.io({ transports: own, forceNew: true, reconnection: false }));
+  const received = clients.map(() => []);
+  await Promise.all(clients.map((client) => new Promise((done) => client.once("connect", done))));
+  const [one, other] = clients;
+  const met = new Promise((done) => one.once("user-joined", done));
+  one.emit("join-room", { roomId: room, userId: "0" });
+  await new Promise((done) => one.once("room-users", done));
+  other.emit("join-room", { roomId: room, userId: "1" });
+  await met;
+  const complete = clients.map((client, index) => new Promise((done) => {
+    client.on("ice-candidate", ({ candidate }) => {
+      if (received[index].push(Number(candidate)) === count) done();
+    });
+  }));
+  for (let number = 0; number < count; number += 1) {
+    clients.forEach((client, index) => client.emit("ice-candidate", { roomId: room, targetId: `${1 - index}`, candidate: `${number}` }));
+    if (number % 8 === 0) await new Promise((done) => setTimeout(done, 20));
+  }
+  await Promise.all(complete);
+  const transport = clients.map((client) => client.io.engine.transport.name);
+  for (const client of clients) client.disconnect();
+  return { received, transport };
+}
+
+for (const balancer of ["nginx", "haproxy"]) describe(`a call over three nodes behind ${balancer}`, () => {
   let cluster, browser, everyone;
   const others = (person) => everyone.filter((other) => other !== person);
 
   before(async () => {
-    cluster = await startCluster();
+    cluster = await startCluster(balancer);
     await cluster.agree();
     browser = await launch();
     everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.open(browser, name)));
@@ -77,6 +106,19 @@ describe("a call over three nodes", () => {
   after(async () => {
     await browser?.close();
     await cluster?.stop();
+  });
+
+  test("official clients call each other over polling and over WebSocket", async () => {
+    const page = await browser.newPage();
+    await page.goto(`${cluster.url}/docs/`);
+    await page.addScriptTag({ url: `${cluster.url}/socket.io/socket.io.js` });
+    const expected = Array.from({ length: SIGNALS }, (_, number) => number);
+    for (const [one, other] of [["polling", "polling"], ["polling", "websocket"], ["websocket", "websocket"]]) {
+      const { received, transport } = await page.evaluate(callOver, [[one], [other], `${one}-${other}`, SIGNALS]);
+      assert.deepEqual(received, [expected, expected]);
+      assert.deepEqual(transport, [one, other]);
+    }
+    await page.close();
   });
 
   test("each joins through the balancer, over two protocols, and sees both others", async (t) => {
