@@ -82,7 +82,7 @@ pub(crate) struct Clients {
     poll: Poll,
     connections: Slab<Connection>,
     dialect: &'static dyn Dialect,
-    server: SocketAddr,
+    servers: Vec<SocketAddr>,
     waiting: Waiting,
     /// Connections with data to send.
     writers: Vec<Id>,
@@ -125,13 +125,22 @@ impl Clients {
         server: SocketAddr,
         waiting: Waiting,
     ) -> anyhow::Result<Self> {
+        Self::over(dialect, vec![server], waiting)
+    }
+
+    /// Returns clients that connect to several servers in turn.
+    pub(crate) fn over(
+        dialect: &'static dyn Dialect,
+        servers: Vec<SocketAddr>,
+        waiting: Waiting,
+    ) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let (connections, writers) = (Slab::new(), Vec::new());
         Ok(Self {
             poll,
             connections,
             dialect,
-            server,
+            servers,
             waiting,
             writers,
             opened: 0,
@@ -151,12 +160,13 @@ impl Clients {
     pub(crate) fn open(&mut self, seat: Seat) -> anyhow::Result<Id> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 1 + self.opened % SOURCES);
+        let server = self.servers[self.opened as usize % self.servers.len()];
         self.opened += 1;
         socket
             .bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into())
             .context("no source address available")?;
         socket.set_tcp_nodelay(true)?;
-        match socket.connect(&self.server.into()) {
+        match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(nix::errno::Errno::EINPROGRESS as i32) => {
                 return Err(error).context("the server refuses the connection");
             }
@@ -292,7 +302,7 @@ impl Clients {
         match self.dialect.path(&connection.seat) {
             Some(path) => {
                 connection.stage = Stage::Upgrading;
-                let request = request(&path, self.server);
+                let request = request(&path, self.servers[0]);
                 self.put(id, |out| out.extend_from_slice(request.as_bytes()));
             }
             None => self.opened(load, id)?,

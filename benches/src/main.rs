@@ -16,6 +16,7 @@ use crate::single::Single;
 
 mod campaign;
 mod clients;
+mod cluster;
 mod conference;
 mod dialect;
 mod environment;
@@ -79,6 +80,15 @@ enum Action {
         #[arg(long, default_value = "target/bench.json")]
         results: PathBuf,
     },
+    /// Measures nodes of a cluster beside one server alone, and writes docs/performance.md
+    Cluster {
+        /// Runs one short round and writes nothing
+        #[arg(long)]
+        quick: bool,
+        /// Number of rounds
+        #[arg(long, default_value = "5")]
+        rounds: usize,
+    },
     /// Counts the instructions per signal
     Instructions {
         /// Records the counts for later comparison
@@ -132,6 +142,13 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Action::Targets { results } => {
             print!("{}", report::targets(&Results::read(&results)?));
             Ok(())
+        }
+        Action::Cluster { quick, rounds } => {
+            cores.apart()?;
+            let rounds = if quick { 1 } else { rounds };
+            let text = cluster::run(&programs, cores, rounds, quick)?;
+            println!("{text}");
+            if quick { Ok(()) } else { report::cluster(text, server::root()) }
         }
         Action::Instructions { record } => instructions::run(&programs, cores, record),
         Action::Single(single) => {

@@ -71,6 +71,11 @@ pub(crate) fn instructions(counted: &BTreeMap<String, f64>, root: &Path) -> anyh
     put(&root.join(DOCUMENT), &[("instructions", table(&["signal", "instructions"], rows))])
 }
 
+/// Writes the tables of a cluster into their document.
+pub(crate) fn cluster(text: String, root: &Path) -> anyhow::Result<()> {
+    put(&root.join(DOCUMENT), &[("cluster", text)])
+}
+
 /// Inserts each part into a document.
 fn put(path: &Path, parts: &[(&str, String)]) -> anyhow::Result<()> {
     let mut document = fs::read_to_string(path)
@@ -91,7 +96,7 @@ fn replace(document: &str, name: &str, text: &str) -> anyhow::Result<String> {
 }
 
 /// Returns a Markdown table.
-fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let mut text = line(&head);
@@ -103,7 +108,7 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
 }
 
 /// Formats a number with three significant digits and thousands separators.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 99.95 => 0,
         size if size >= 9.995 => 1,

@@ -163,6 +163,8 @@ pub(crate) fn peers() -> PathBuf {
 pub(crate) struct Server {
     process: Process,
     pub(crate) address: SocketAddr,
+    /// Nodes of the same cluster, whose time and memory count with its own.
+    pub(crate) others: Vec<Server>,
 }
 
 enum Process {
@@ -217,12 +219,12 @@ impl Server {
             // There is no event for another process listening.
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { process: Process::Ours(child), address })
+        Ok(Self { process: Process::Ours(child), address, others: Vec::new() })
     }
 
     /// Attaches to a running server.
     pub(crate) fn attach(address: SocketAddr, process: i32) -> Self {
-        Self { process: Process::Theirs(Pid::from_raw(process)), address }
+        Self { process: Process::Theirs(Pid::from_raw(process)), address, others: Vec::new() }
     }
 
     pub(crate) fn id(&self) -> Pid {
@@ -237,7 +239,8 @@ impl Server {
     /// Returns the CPU time of all its threads since its start.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let clock = ClockId::pid_cpu_clock_id(self.id()).context("the server has ended")?;
-        Ok(clock.now().context("the server has ended")?.into())
+        let own = clock.now().context("the server has ended")?.into();
+        self.others.iter().try_fold(own, |sum: Duration, other| Ok(sum + other.cpu()?))
     }
 
     /// Returns the user time of all its threads, in steps of 10 ms.
@@ -249,7 +252,8 @@ impl Server {
         let (_, fields) = stat.rsplit_once(')').context("stat names its process")?;
         let ticks: u64 =
             fields.split_ascii_whitespace().nth(11).context("stat has user time")?.parse()?;
-        Ok(Duration::from_millis(ticks * 10))
+        let own = Duration::from_millis(ticks * 10);
+        self.others.iter().try_fold(own, |sum, other| Ok(sum + other.user_cpu()?))
     }
 
     /// Returns its resident memory, in KiB.
@@ -260,11 +264,13 @@ impl Server {
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
             .context("VmRSS is missing")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
+        let own = line.trim().trim_end_matches(" kB").parse()?;
+        self.others.iter().try_fold(own, |sum: u64, other| Ok(sum + other.memory()?))
     }
 
     /// Stops it like a service manager, and waits until it has ended.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.others.drain(..).try_for_each(Self::stop)?;
         if let Process::Ours(child) = &mut self.process {
             let id = Pid::from_raw(i32::try_from(child.id())?);
             nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM)?;
@@ -320,11 +326,11 @@ impl Program {
     }
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 #[expect(clippy::disallowed_methods, reason = "child processes inherit the search path only")]
-fn path() -> String {
+pub(crate) fn path() -> String {
     std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned())
 }

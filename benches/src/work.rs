@@ -12,6 +12,7 @@ pub(crate) mod call;
 pub(crate) mod cores;
 pub(crate) mod forwarding;
 pub(crate) mod idle;
+pub(crate) mod joins;
 pub(crate) mod many_rooms;
 mod measurement;
 pub(crate) mod media;
