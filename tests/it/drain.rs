@@ -112,6 +112,10 @@ async fn shutdown_answers_the_pending_poll() {
         let stopping = tokio::spawn(server.stop());
         let received = waiting.await.unwrap();
         assert!(received.contains(r#"42["error",{"code":"SHUTTING_DOWN""#), "{received}");
+        // Official clients would keep that event for their next connection.
+        let close = if protocol == 3 { "1:1" } else { "1" };
+        assert!(!received.ends_with(close), "{received}");
+        assert_eq!(fetch().await, close);
         drop(http);
         assert!(stopping.await.unwrap());
     }

@@ -50,7 +50,9 @@ impl PollingSession {
         }
     }
 
-    /// Takes frames into a response, and the close packet if the connection is closing.
+    /// Takes frames into a response. If the connection is closing, a response without other frames
+    /// gets the close packet: official clients process it before the events of the same response,
+    /// which they keep for their next connection, where the server sends them again.
     pub(super) fn take_frames(
         &self,
         response: &mut PollResponse,
@@ -67,8 +69,9 @@ impl PollingSession {
         }
         let (mut packets, mut taken) = (response.packets(), response.len());
         let frames = self.queue.take_while(|frame| {
+            let is_alone = packets == 0 || !matches!(frame, Outgoing::Close(..));
             packets += frame.messages();
-            let fits = packets <= max_packets && taken < enough_bytes;
+            let fits = packets <= max_packets && taken < enough_bytes && is_alone;
             taken += frame.length();
             fits
         });
@@ -101,7 +104,7 @@ impl PollingSession {
             }
         }
         self.queue.depth().written(frames.len(), bytes);
-        if is_last || (self.queue.is_closing() && self.queue.is_empty()) {
+        if is_last || (self.queue.is_closing() && self.queue.is_empty() && frames.is_empty()) {
             response.push(b"1");
             *state = State::Gone;
             self.leave();
