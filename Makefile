@@ -5,7 +5,7 @@
 .PHONY: test-rust test-compat test-record test-protocols test-browser test-media test-restart
 .PHONY: test-attacks test-cluster test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
 .PHONY: test-call test-beside-call test-browser-beside-call
-.PHONY: soak drops call fuzz sim test-sim bench bench-quick bench-media bench-instructions bench-record bench-build
+.PHONY: soak soak-cluster drops drops-cluster call fuzz sim test-sim bench bench-quick bench-media bench-cluster bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
 .PHONY: program program-release python headless-shell cargo-deny cargo-fuzz
 
@@ -16,6 +16,7 @@ FIREFOX ?= /usr/bin/firefox-esr
 TURNSERVER ?= /usr/bin/turnserver
 REDIS := /usr/bin/redis-server
 NGINX := /usr/sbin/nginx
+HAPROXY := /usr/sbin/haproxy
 NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
@@ -40,21 +41,21 @@ endif
 
 help:
 	@echo 'make run         build, serve everything on port 4000'
-	@echo 'make run-cluster the same as three nodes, with Redis and nginx'
+	@echo 'make run-cluster the same as three nodes, with Redis and nginx (BALANCER=haproxy: HAProxy)'
 	@echo 'make dev         the same, rebuilt and restarted on each change'
 	@echo 'make check       format, lints, docs, licences'
 	@echo 'make test        install the requirements of the tests, run them: some minutes'
 	@echo 'make test-long   soak, drops, attacks under latency bounds, instruction counts: 20 minutes'
 	@echo 'make test-night  the same for hours'
 	@echo 'make dist        build the release files: archive, Debian package, SBOM, checksums'
-	@echo 'make bench       compare with other servers, write docs/performance.md'
+	@echo 'make bench       compare with other servers, write docs/performance.md (bench-media, bench-cluster: a part)'
 	@echo 'make fuzz        each fuzz target for a minute'
 	@echo 'make sim         random seeds of the simulated cluster for an hour'
 
 run:
 	cargo run --profile quick $(QUICK)
 
-run-cluster: $(REDIS) $(NGINX)
+run-cluster: $(REDIS) $(if $(filter haproxy,$(BALANCER)),$(HAPROXY),$(NGINX))
 	cargo build --profile quick $(QUICK)
 	scripts/run-cluster target/quick/parlor
 
@@ -80,12 +81,12 @@ test: program python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/c
 		tests/record/node_modules tests/drops/node_modules
 	scripts/suites test-rust test-compat,test-record,test-protocols test-browser test-media,test-restart
 
-test-long: program program-release python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil /usr/bin/valgrind \
+test-long: program program-release python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) $(NGINX) $(HAPROXY) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
 	scripts/suites test-attacks test-sim,test-cluster test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
 
-test-night: program program-release client-demo/node_modules tests/browser/node_modules headless-shell
-	scripts/suites soak drops call fuzz
+test-night: program program-release client-demo/node_modules tests/browser/node_modules headless-shell $(REDIS)
+	scripts/suites soak soak-cluster drops drops-cluster call fuzz
 
 # A call of four pages for an hour; `make test-long` has one of ten minutes.
 call: program client-demo/node_modules tests/browser/node_modules headless-shell
@@ -136,7 +137,7 @@ test-restart: program tests/drops/node_modules python
 test-cluster: $(REDIS)
 	PARLOR_FAULTS=long $(RUST_TESTS) $(FAULTS)
 
-test-browser-long: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER) /usr/bin/certutil $(REDIS) $(NGINX)
+test-browser-long: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER) /usr/bin/certutil $(REDIS) $(NGINX) $(HAPROXY)
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:long --prefix tests/browser
 
 test-schemathesis: program python
@@ -153,19 +154,28 @@ test-sim:
 sim:
 	PARLOR_SIM_SECONDS=3600 $(RUST_TESTS) $(SIMULATION)
 
-test-soak: program-release
+test-soak: program-release $(REDIS)
 	target/release/parlor-soak --minutes 2
+	target/release/parlor-soak --minutes 2 --cluster
 
 soak: program-release
 	target/release/parlor-soak --minutes 20
 
-test-drops: program-release tests/drops/node_modules python
+# Three nodes, with a rolling restart every minute.
+soak-cluster: program-release $(REDIS)
+	target/release/parlor-soak --minutes 10 --cluster
+
+test-drops: program-release tests/drops/node_modules python $(REDIS)
 	PARLOR_BIN=target/release/parlor npm run test:long --prefix tests/drops
 
 drops: program-release tests/drops/node_modules python
 	PARLOR_BIN=target/release/parlor npm run drops --prefix tests/drops
 
-# Counts instructions: the only figure that does not depend on the load of the machine.
+# A thousand calls over three nodes, which fail as well.
+drops-cluster: program-release tests/drops/node_modules $(REDIS)
+	PARLOR_BIN=target/release/parlor npm run drops:cluster --prefix tests/drops
+
+# Instructions are counted: the one figure that is the same on a busy machine.
 test-bench: bench-instructions
 
 bench: bench-build benches/peers/node_modules $(MATCHBOX)
@@ -181,6 +191,10 @@ bench-media: bench-build
 	$(BENCH) run --works media --results target/bench-media.json
 	$(BENCH) report --results target/bench-media.json
 	$(BENCH) targets --results target/bench-media.json
+
+# Two and three nodes and a Redis beside one server alone: only their part of the page is rewritten.
+bench-cluster: bench-build $(REDIS)
+	$(BENCH) cluster
 
 bench-instructions: bench-build /usr/bin/valgrind
 	$(BENCH) instructions
@@ -253,6 +267,9 @@ $(REDIS):
 
 $(NGINX):
 	$(APT) nginx-light
+
+$(HAPROXY):
+	$(APT) haproxy
 
 $(TURNSERVER):
 	$(APT) coturn

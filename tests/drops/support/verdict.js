@@ -9,7 +9,7 @@ const ENDING = ['kill', 'cut', 'engine, empty', 'engine, with its data']
 const HIDING = ['kill', 'engine, empty', 'engine, with its data']
 /** How long after a fault an absent client may receive what it has caused. */
 const LATE_MS = 12_000
-/** How long a signal may wait for a node that died before its sender is told. */
+/** How long a signal may wait for a node that died before its sender is notified. */
 const REPORT_MS = 12_000
 
 const isDuring = (faults, kinds, from, to) => faults.some((fault) => kinds.includes(fault.what) && fault.from <= to && fault.to >= from)
