@@ -18,23 +18,26 @@ use crate::support::{Client, TestServer};
 
 const RESUME: &str = "--resume-seconds=30";
 
-fn is_long() -> bool {
+/// Whether the cases that take long are to run.
+pub(crate) fn is_long() -> bool {
     std::env::var("PARLOR_FAULTS").is_ok_and(|cases| cases == "long")
 }
 
 /// Two who send each other numbered offers: `ann`, and `ben`.
-struct Call {
+pub(crate) struct Call {
     ann: Client,
     ben: Client,
     sent: u32,
     received: [Vec<u32>; 2],
     reported: [usize; 2],
+    /// How often one has seen the other leave.
+    departures: usize,
     /// Whether a peer may be missing for a moment, so that an offer is refused instead of sent.
     is_healing: bool,
 }
 
 impl Call {
-    async fn between(one: &TestServer, two: &TestServer) -> Self {
+    pub(crate) async fn between(one: &TestServer, two: &TestServer) -> Self {
         let mut ann = member(one, "r", "ann").await;
         let ben = member(two, "r", "ben").await;
         assert_eq!(ann.next_event("user-joined").await[0]["userId"], "ben");
@@ -44,12 +47,13 @@ impl Call {
             sent: 0,
             received: Default::default(),
             reported: [0; 2],
+            departures: 0,
             is_healing: false,
         }
     }
 
     /// Each sends so many offers.
-    async fn send(&mut self, count: u32) {
+    pub(crate) async fn send(&mut self, count: u32) {
         for number in self.sent..self.sent + count {
             let both = [(&mut self.ann, "ben"), (&mut self.ben, "ann")]
                 .into_iter()
@@ -77,14 +81,14 @@ impl Call {
             }
             "error" => self.reported[index] += 1,
             // An engine that has lost data may show a peer as gone for a moment.
-            "user-left" | "user-joined" | "room-users" | "user-away" | "user-back" => {}
+            "user-left" => self.departures += 1,
+            "user-joined" | "room-users" | "user-away" | "user-back" => {}
             other => panic!("{other}: {event:?}"),
         }
     }
 
-    /// Sends until offers arrive at both again, and checks that each of the others arrived or was
-    /// reported.
-    async fn heals(mut self) -> (Client, Client) {
+    /// Sends until offers arrive at both again.
+    async fn settle(&mut self) {
         let began = Instant::now();
         self.is_healing = true;
         loop {
@@ -93,7 +97,7 @@ impl Call {
             let mut arrived = BTreeSet::new();
             let until = tokio::time::Instant::now() + Duration::from_secs(1);
             while arrived.len() < 2 {
-                let Self { ann, ben, .. } = &mut self;
+                let Self { ann, ben, .. } = self;
                 let (index, event) = tokio::select! {
                     event = ann.next() => (0, event),
                     event = ben.next() => (1, event),
@@ -109,6 +113,22 @@ impl Call {
             }
             assert!(began.elapsed() < Duration::from_secs(25), "no offer arrives any more");
         }
+    }
+
+    /// Sends until offers arrive at both again, and checks that all have arrived, and that nobody
+    /// was seen leaving.
+    pub(crate) async fn heals_without_loss(mut self) -> (Client, Client) {
+        self.settle().await;
+        let all: Vec<u32> = (0..self.sent).collect();
+        assert_eq!((self.reported, self.departures), ([0; 2], 0), "reported, or seen leaving");
+        assert_eq!(self.received, [all.clone(), all]);
+        (self.ann, self.ben)
+    }
+
+    /// Sends until offers arrive at both again, and checks that each of the others arrived or was
+    /// reported.
+    pub(crate) async fn heals(mut self) -> (Client, Client) {
+        self.settle().await;
         let sent = usize::try_from(self.sent).unwrap();
         for (from, to) in [(0, 1), (1, 0)] {
             let missing = sent - self.received[to].len();
@@ -123,7 +143,7 @@ impl Call {
 }
 
 /// Ends a call, and checks that nothing of it is left.
-async fn finish((ann, ben): (Client, Client), servers: [TestServer; 2]) {
+pub(crate) async fn finish((ann, ben): (Client, Client), servers: [TestServer; 2]) {
     let room = RoomId::new("r").unwrap();
     for server in &servers {
         server.until("both are in", |_| server.hub().rooms().size(&room) == 2).await;
@@ -201,6 +221,7 @@ async fn engine_comes_back_with_old_data() {
         sent: 0,
         received: Default::default(),
         reported: [0; 2],
+        departures: 0,
         is_healing: true,
     };
     call.send(10).await;
@@ -233,7 +254,50 @@ async fn connections_to_the_engine_are_cut() {
 }
 
 #[tokio::test]
+async fn node_that_stops_for_a_moment_loses_nothing() {
+    let redis = Redis::start();
+    let one = node(&redis, "one", &[RESUME]);
+    let two = process(&redis, "two");
+    let mut ann = ResumingClient::joined(&one, ClientKind::WebSocket, "ann").await;
+    let mut ben = ResumingClient::joined(two.address(), ClientKind::WebSocket, "ben").await;
+    ann.expect_event(Received::Joined("ben".to_owned())).await;
+    ben.send_numbers("ann", 0..10).await;
+    // By then, its peers would be removed if the engine could not see its connection.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    two.signal("STOP");
+    let stopped = Instant::now();
+    let mut sent = 0;
+    while stopped.elapsed() < Duration::from_secs(3) {
+        ann.send_number("ben", sent).await;
+        sent += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    two.signal("CONT");
+    ben.expect_signals("ann", 0..sent).await;
+    ben.send_numbers("ann", 10..20).await;
+    ann.expect_signals("ben", 0..20).await;
+    ann.expect_nothing().await;
+    ben.expect_nothing().await;
+    for client in [ben, ann] {
+        client.close().await;
+    }
+    one.finish().await;
+}
+
+#[tokio::test]
 async fn node_that_stops_for_longer_than_its_lease_is_replaced() {
+    node_stops_for(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn node_that_stops_for_long_is_replaced() {
+    if is_long() {
+        node_stops_for(Duration::from_secs(15)).await;
+    }
+}
+
+/// Runs a call with a node that stops until its peers are removed, and for so long at least.
+async fn node_stops_for(time: Duration) {
     let redis = Redis::start();
     let one = node(&redis, "one", &[RESUME]);
     let two = process(&redis, "two");
@@ -249,6 +313,7 @@ async fn node_that_stops_for_longer_than_its_lease_is_replaced() {
     let stopped = Instant::now();
     ann.expect_left("ben", "disconnected").await;
     assert!(stopped.elapsed() < Duration::from_secs(9), "{:?}", stopped.elapsed());
+    tokio::time::sleep(time.saturating_sub(stopped.elapsed())).await;
     two.signal("CONT");
     // The session that shares a room with another node ends; one that is alone goes on.
     tokio::time::timeout(LIMIT, ben.ended())

@@ -14,9 +14,18 @@ use crate::support::{Client, TestServer};
 
 /// A server that is a node.
 pub(crate) fn node(redis: &Redis, name: &str, flags: &[&str]) -> TestServer {
-    let (url, name) = (format!("--cluster-url={}", redis.url()), format!("--cluster-node={name}"));
-    let own = [url.as_str(), name.as_str(), "--cluster-lease-seconds=5"];
-    TestServer::with(&own.iter().chain(flags).copied().collect::<Vec<_>>())
+    node_at(&redis.url(), name, flags)
+}
+
+/// A server that is a node of the cluster with this URL, with a lease of five seconds unless a flag
+/// says otherwise.
+pub(crate) fn node_at(url: &str, name: &str, flags: &[&str]) -> TestServer {
+    let (url, name) = (format!("--cluster-url={url}"), format!("--cluster-node={name}"));
+    let mut all = vec![url.as_str(), name.as_str()];
+    if !flags.iter().any(|flag| flag.starts_with("--cluster-lease-seconds")) {
+        all.push("--cluster-lease-seconds=5");
+    }
+    TestServer::with(&[&all, flags].concat())
 }
 
 /// A client that has joined a room.
@@ -249,6 +258,11 @@ async fn an_engine_that_stops_for_a_while_loses_nothing() {
 
 /// The program as a node.
 pub(crate) fn process(redis: &Redis, name: &str) -> Program {
+    process_at(&redis.url(), name, &[])
+}
+
+/// The program as a node of the cluster with this URL.
+pub(crate) fn process_at(url: &str, name: &str, flags: &[&str]) -> Program {
     let mut command = parlor();
     command.args([
         "--host=127.0.0.1",
@@ -258,7 +272,8 @@ pub(crate) fn process(redis: &Redis, name: &str) -> Program {
         "--resume-seconds=30",
         DOCUMENTED_EVENTS,
     ]);
-    command.args([format!("--cluster-url={}", redis.url()), format!("--cluster-node={name}")]);
+    command.args([format!("--cluster-url={url}"), format!("--cluster-node={name}")]);
+    command.args(flags);
     Program::start(command)
 }
 

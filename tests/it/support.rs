@@ -14,6 +14,7 @@ pub(crate) mod polling;
 pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod protocol_peer;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod replay_buffer;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, TlsCertificates, Value, cmd,
+    ProtocolVersion, TlsCertificates, Value, cmd, from_redis_value_ref, pipe,
 };
 use tracing::warn;
 
@@ -140,35 +140,38 @@ impl EngineTarget {
             .set_response_timeout(None)
             .set_push_sender(receive);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let role: Value = cmd("ROLE").query_async(&mut connection).await?;
-        let is_master = match &role {
-            Value::Array(parts) => {
-                matches!(parts.first(), Some(Value::BulkString(role)) if role == b"master")
-                    || matches!(parts.first(), Some(Value::SimpleString(role)) if role == "master")
-            }
-            _ => false,
+        // In one round trip, which a slow network makes long.
+        let mut questions = pipe();
+        questions.cmd("ROLE");
+        if is_first {
+            questions.cmd("INFO").arg("cluster");
+            questions.cmd("CONFIG").arg("GET").arg("maxmemory-policy");
+        }
+        let count = questions.len();
+        let answers = connection.send_packed_commands(&questions, 0, count).await?;
+        let [role, rest @ ..] = &answers[..] else {
+            return Err(Problem::Lost("the engine did not say its role".to_owned()));
         };
-        if !is_master {
+        if !is_master(role)? {
             return Err(Problem::Lost(
                 "the engine is a replica, which takes no changes".to_owned(),
             ));
         }
-        if is_first {
-            self.check(&mut connection).await?;
+        if let [info, policy] = rest {
+            self.check(info, policy)?;
         }
         Ok(connection)
     }
 
-    /// Refuses an engine that cannot serve a cluster, and warns of settings that lose data.
-    async fn check(&self, connection: &mut MultiplexedConnection) -> Result<(), Problem> {
-        // Some managed engines forbid INFO and CONFIG.
-        let info: Result<String, _> = cmd("INFO").arg("cluster").query_async(connection).await;
+    /// Refuses an engine that cannot serve a cluster, and warns of settings that lose data. Some
+    /// managed engines forbid both questions.
+    fn check(&self, info: &Value, policy: &Value) -> Result<(), Problem> {
+        let info: Result<String, _> = from_redis_value_ref(info);
         if info.is_ok_and(|info| info.contains("cluster_enabled:1")) {
             let why = "the engine is in Redis Cluster mode, which is not supported: use several independent instances";
             return Err(Problem::Refused(why.to_owned()));
         }
-        let policy: Result<HashMap<String, String>, _> =
-            cmd("CONFIG").arg("GET").arg("maxmemory-policy").query_async(connection).await;
+        let policy: Result<HashMap<String, String>, _> = from_redis_value_ref(policy);
         let policy = policy.ok().and_then(|pair| pair.into_values().next());
         if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
             let engine = self.host();
@@ -179,5 +182,18 @@ impl EngineTarget {
             );
         }
         Ok(())
+    }
+}
+
+/// Reads the answer to ROLE.
+fn is_master(role: &Value) -> Result<bool, Problem> {
+    match role {
+        Value::Array(parts) => Ok(match parts.first() {
+            Some(Value::BulkString(role)) => role == b"master",
+            Some(Value::SimpleString(role)) => role == "master",
+            _ => false,
+        }),
+        Value::ServerError(error) => Err(Problem::Lost(error.to_string())),
+        _ => Ok(false),
     }
 }

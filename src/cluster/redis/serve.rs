@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value, cmd, pipe};
+use redis::{PushInfo, PushKind, Value, pipe};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -158,15 +158,16 @@ async fn open(
     Ok((connection, scripts, closed))
 }
 
-/// Loads all scripts, which a restart and a failover forget. Returns the hash of each.
+/// Loads all scripts, which a restart and a failover forget, in one round trip. Returns the hash of
+/// each.
 pub(super) async fn load_scripts(
     connection: &mut MultiplexedConnection,
 ) -> Result<Vec<String>, Problem> {
-    let mut loaded = Vec::with_capacity(Script::ALL.len());
+    let mut pipeline = pipe();
     for (_, source) in Script::ALL {
-        loaded.push(cmd("SCRIPT").arg("LOAD").arg(source).query_async(connection).await?);
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
     }
-    Ok(loaded)
+    Ok(pipeline.query_async(connection).await?)
 }
 
 /// A connection that is open.

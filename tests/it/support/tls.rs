@@ -29,6 +29,14 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// Writes the certificate of the authority into a folder.
+    pub(crate) fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join("authority.pem");
+        std::fs::create_dir_all(folder).unwrap();
+        replace(&path, &self.0.pem());
+        path
+    }
+
     /// Writes a certificate for this machine, and its key, into files of a folder; replaces
     /// existing ones.
     pub(crate) fn issue(&self, folder: &Path) -> Identity {

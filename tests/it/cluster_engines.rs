@@ -1,0 +1,137 @@
+//! Calls between nodes over engines of each form: with a file of its changes, with a sentinel, over
+//! TLS; and nodes without an engine.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::cluster_faults::{Call, finish, is_long};
+use crate::cluster_nodes::{node, node_at, process_at, until_engine};
+use crate::support::redis::{Redis, Sentinel};
+use crate::support::scrape::Scrape;
+use crate::support::server::LIMIT;
+use crate::support::tls::{Authority, folder};
+use crate::support::{Client, TestServer};
+
+const NODES: [&str; 2] = ["one", "two"];
+
+async fn until_all(servers: &[TestServer], state: &str) {
+    for server in servers {
+        until_engine(server, state).await;
+    }
+}
+
+#[tokio::test]
+async fn engine_that_keeps_its_data_loses_nothing() {
+    let folder = folder("cluster-aof");
+    let files = ["--appendonly", "yes", "--appendfsync", "always", "--dir"];
+    let mut redis = Redis::with(&[&files[..], &[folder.to_str().unwrap()]].concat());
+    let servers = NODES.map(|name| node(&redis, name, &[]));
+    let mut call = Call::between(&servers[0], &servers[1]).await;
+    for _ in 0..2 {
+        call.send(10).await;
+        redis.kill();
+        until_all(&servers, "away").await;
+        call.send(10).await;
+        redis.run();
+        until_all(&servers, "connected").await;
+        call.send(10).await;
+    }
+    finish(call.heals_without_loss().await, servers).await;
+}
+
+/// Waits until a node has given up its first connection.
+async fn until_reconnected(server: &TestServer) {
+    let waiting = async {
+        while Scrape::of(server).await.count("parlor_cluster_reconnects_total") == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, waiting).await.expect("the node connects anew");
+}
+
+/// Runs a call over a failover to a replica. The master dies, or hangs and comes back as another
+/// master that does not know of it.
+async fn fails_over(hangs: bool) {
+    let folder = folder(&format!("cluster-sentinel-{hangs}"));
+    let mut master = Redis::with(&["--repl-diskless-sync-delay", "0"]);
+    let replica = Redis::replica_of(&master, &folder).await;
+    let sentinel = Sentinel::of(&master, &folder).await;
+    let url = sentinel.url();
+    let servers = NODES.map(|name| node_at(&url, name, &["--cluster-lease-seconds=10"]));
+    let mut call = Call::between(&servers[0], &servers[1]).await;
+    call.send(10).await;
+    if hangs {
+        master.signal("STOP");
+    } else {
+        master.kill();
+    }
+    sentinel.until_master(&replica).await;
+    call.send(10).await;
+    for server in &servers {
+        until_reconnected(server).await;
+    }
+    until_all(&servers, "connected").await;
+    if hangs {
+        master.signal("CONT");
+    }
+    call.send(10).await;
+    let ends = call.heals_without_loss().await;
+    if hangs {
+        // Its writers are on the replica, which alone has the room as it is now.
+        drop(master);
+        until_all(&servers, "connected").await;
+    }
+    finish(ends, servers).await;
+}
+
+#[tokio::test]
+async fn failover_to_a_replica_loses_nothing() {
+    fails_over(false).await;
+}
+
+#[tokio::test]
+async fn failover_from_a_master_that_hangs_loses_nothing() {
+    if is_long() {
+        fails_over(true).await;
+    }
+}
+
+#[tokio::test]
+async fn engine_over_tls_is_trusted_by_its_authority() {
+    let folder = folder("cluster-tls");
+    let authority = Authority::new();
+    let redis = Redis::secure(&authority.issue(&folder));
+    let trusted = format!("--cluster-ca={}", authority.write(&folder).display());
+    let servers = NODES.map(|name| node(&redis, name, &[&trusted]));
+    let mut call = Call::between(&servers[0], &servers[1]).await;
+    call.send(20).await;
+    finish(call.heals_without_loss().await, servers).await;
+    // Other authorities do not count.
+    let other = Authority::new().write(&folder.join("other"));
+    for flags in [vec![], vec![format!("--cluster-ca={}", other.display())]] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let process = process_at(&redis.url(), "three", &flags);
+        let line = process.until_printed("connection to the cluster's engine failed");
+        assert!(line.contains("certificate"), "{line}");
+        let health = reqwest::get(format!("http://{}/health", process.address())).await.unwrap();
+        let health: Value = health.json().await.unwrap();
+        assert_eq!(health["cluster"]["engine"], "away", "{health}");
+    }
+}
+
+#[tokio::test]
+async fn drain_ends_in_time_without_an_engine() {
+    let mut redis = Redis::start();
+    let node = process_at(&redis.url(), "one", &["--shutdown-seconds=2"]);
+    let mut ann = Client::connect_at(node.address()).await;
+    let joined = ann.ask("join-room", serde_json::json!({ "roomId": "r", "userId": "ann" })).await;
+    assert_eq!(joined["ok"], true, "{joined}");
+    redis.kill();
+    node.signal("TERM");
+    let began = Instant::now();
+    let ended = tokio::task::spawn_blocking(move || node.ended());
+    let ended = tokio::time::timeout(LIMIT, ended).await.expect("the process ends").unwrap();
+    assert_eq!(ended.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+}
