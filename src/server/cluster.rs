@@ -184,7 +184,10 @@ impl Membership {
             })
         });
         let (name, key) = (self.engines.name().to_owned(), Arc::clone(proxies.hop_key()));
-        endpoint.set_hop(Hop::new(name, find, key, Arc::clone(hub), lifecycle.clone()));
+        match Hop::new(name, find, key, Arc::clone(hub), lifecycle.clone()) {
+            Ok(hop) => endpoint.set_hop(hop),
+            Err(error) => warn!(%error, "cannot forward requests to other nodes"),
+        }
         let watching =
             watch_nodes(Arc::clone(&self.engines), Arc::clone(proxies), lifecycle.clone());
         lifecycle.spawn_lasting(watching);

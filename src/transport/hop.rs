@@ -2,32 +2,46 @@
 //! session id names.
 //!
 //! Bodies are streamed; the bytes of a WebSocket pass in both directions until one side ends.
+//! Connections to other nodes are used for one request after another.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::{StatusCode, Uri, Version, header};
-use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use http::{HeaderValue, StatusCode, Uri, Version, header};
+use hyper::rt::Executor;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection as Pooled};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::timeout;
+use tower::Service;
 use tracing::debug;
 
 use crate::lifecycle::Lifecycle;
 use crate::request::hop::{HOP, HopKey, Hopped};
 use crate::request::proxies::{ClientOverTls, client_address};
 use crate::session::Hub;
-use crate::tls::{self, Connection};
+use crate::tls::{self, Connection, Connector};
 
 /// Time for a connection to another node.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Time for the response of another node. A poll is answered sooner, at the latest by a heartbeat.
 const RESPONSE_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long a connection to another node waits for the next request. A node closes it after a
+/// longer time.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Maximum number of connections to a node that wait for the next request.
+const MAX_IDLE: usize = 64;
 
 /// Returns the address of a node, such as `http://10.0.0.7:4000`, by its name; from a new list of
 /// the nodes, if that is wanted.
@@ -38,10 +52,11 @@ pub(crate) type FindNode =
 pub(crate) struct Hop {
     /// Name of this node.
     name: String,
-    find: FindNode,
     key: Arc<HopKey>,
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
+    /// Connects to nodes by their names, and keeps the connections.
+    client: Client<Nodes, Body>,
 }
 
 impl Hop {
@@ -52,8 +67,17 @@ impl Hop {
         key: Arc<HopKey>,
         hub: Arc<Hub>,
         lifecycle: Lifecycle,
-    ) -> Self {
-        Self { name, find, key, hub, lifecycle }
+    ) -> io::Result<Self> {
+        // The signature proves the nodes to each other, not a certificate, whose name is that of the
+        // public host.
+        let nodes = Nodes { find: Arc::new(find), tls: tls::remote_connector(true)? };
+        let client = Client::builder(Tasks(lifecycle.clone()))
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_LIMIT)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .set_host(false)
+            .build(nodes);
+        Ok(Self { name, key, hub, lifecycle, client })
     }
 
     /// Returns the name of this node.
@@ -61,34 +85,14 @@ impl Hop {
         &self.name
     }
 
-    /// Connects to a node, which may have another address since the nodes were listed.
-    async fn reach(&self, node: &str) -> Option<Box<dyn Connection>> {
-        let mut former = None;
-        for is_fresh in [false, true] {
-            let address = (self.find)(node, is_fresh).await?;
-            if former.as_ref() == Some(&address) {
-                return None;
-            }
-            match timeout(CONNECT_LIMIT, connect(&address)).await {
-                Ok(Ok(stream)) => return Some(stream),
-                Ok(Err(error)) => debug!(node, %error, "cannot reach another node"),
-                Err(_) => debug!(node, "another node does not answer"),
-            }
-            former = Some(address);
-        }
-        None
-    }
-
     /// Forwards a request to a node. Returns `None` if there is no such node, or it cannot be
     /// reached.
     pub(super) async fn forward(&self, node: &str, mut request: Request) -> Option<Response> {
-        let stream = self.reach(node).await?;
         let client = Hopped {
             address: client_address(&request),
             is_tls: request.extensions().get::<ClientOverTls>().is_some(),
         };
         let signed = self.key.sign(client, SystemTime::now())?;
-        self.hub.metrics().hopped();
         let upgrade = request
             .headers()
             .contains_key(header::UPGRADE)
@@ -98,27 +102,30 @@ impl Hop {
         if upgrade.is_none() {
             parts.headers.remove(header::CONNECTION);
         }
+        // HTTP/2 has no such header.
+        if let Some(host) = parts.uri.authority()
+            && !parts.headers.contains_key(header::HOST)
+        {
+            parts.headers.insert(header::HOST, HeaderValue::from_str(host.as_str()).ok()?);
+        }
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut forwarded = http::Request::new(body);
         *forwarded.method_mut() = parts.method;
-        *forwarded.uri_mut() = path.parse().ok()?;
+        *forwarded.uri_mut() = format!("http://{}{path}", host_of(node)).parse().ok()?;
         *forwarded.version_mut() = Version::HTTP_11;
         *forwarded.headers_mut() = parts.headers;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
-        let lifecycle = self.lifecycle.clone();
-        self.lifecycle.spawn(async move {
-            tokio::select! {
-                ended = connection.with_upgrades() => {
-                    if let Err(error) = ended {
-                        debug!(%error, "connection to another node ended with an error");
-                    }
-                }
-                () = lifecycle.stopping() => {}
+        let mut response = match timeout(RESPONSE_LIMIT, self.client.request(forwarded)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                debug!(node, %error, "cannot forward a request to another node");
+                return None;
             }
-        });
-        let mut response =
-            timeout(RESPONSE_LIMIT, sender.send_request(forwarded)).await.ok()?.ok()?;
+            Err(_) => {
+                debug!(node, "another node does not respond");
+                return None;
+            }
+        };
+        self.hub.metrics().hopped();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let server = hyper::upgrade::on(&mut response);
             let (client, lifecycle) = (upgrade?, self.lifecycle.clone());
@@ -133,24 +140,150 @@ impl Hop {
             return Some(response.map(|_| Body::empty()));
         }
         response.headers_mut().remove(header::CONNECTION);
-        // The connection ends with the response, even if that is not read to its end.
+        // If the response is not read to its end, its connection is closed.
         Some(response.map(Body::new))
     }
 }
 
-async fn connect(address: &str) -> std::io::Result<Box<dyn Connection>> {
-    let uri: Uri = address.parse().map_err(std::io::Error::other)?;
-    let is_tls = uri.scheme_str() == Some("https");
-    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    // The signature proves the nodes to each other, not a certificate, whose name is that of the
-    // public host.
-    let connector = if is_tls { Some(tls::remote_connector(true)?) } else { None };
-    tls::open(host, port, connector.as_ref()).await
+/// Returns a host for the name of a node: hosts that differ in case are the same, nodes are not.
+fn host_of(node: &str) -> String {
+    node.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the name of the node of such a host.
+fn node_of(host: &str) -> Option<String> {
+    let digit = |at: usize| u8::from_str_radix(host.get(at..at + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..host.len()).step_by(2).map(digit).collect::<Option<_>>()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Connects to nodes.
+#[derive(Clone)]
+struct Nodes {
+    find: Arc<FindNode>,
+    tls: Connector,
+}
+
+impl Nodes {
+    /// Connects to a node, which may have another address since the nodes were listed.
+    async fn reach(&self, node: &str) -> io::Result<TokioIo<Stream>> {
+        let mut former = None;
+        let unknown = || io::Error::new(ErrorKind::NotFound, "no such node");
+        let mut failed = None;
+        for is_fresh in [false, true] {
+            let address = (self.find)(node, is_fresh).await.ok_or_else(unknown)?;
+            if former.as_ref() == Some(&address) {
+                break;
+            }
+            match timeout(CONNECT_LIMIT, self.connect(&address)).await {
+                Ok(Ok(stream)) => return Ok(TokioIo::new(Stream(stream))),
+                Ok(Err(error)) => failed = Some(error),
+                Err(_) => failed = Some(ErrorKind::TimedOut.into()),
+            }
+            former = Some(address);
+        }
+        Err(failed.unwrap_or_else(unknown))
+    }
+
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
+        let uri: Uri = address.parse().map_err(io::Error::other)?;
+        let is_tls = uri.scheme_str() == Some("https");
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        tls::open(host, port, is_tls.then_some(&self.tls)).await
+    }
+}
+
+impl Service<Uri> for Nodes {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<Stream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let nodes = self.clone();
+        Box::pin(async move {
+            let node = uri.host().and_then(node_of);
+            nodes.reach(&node.ok_or(ErrorKind::InvalidInput)?).await
+        })
+    }
+}
+
+/// A connection to another node.
+struct Stream(Box<dyn Connection>);
+
+impl Pooled for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+/// Spawns the tasks of connections, which end when the server stops.
+#[derive(Clone)]
+struct Tasks(Lifecycle);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let lifecycle = self.0.clone();
+        self.0.spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = lifecycle.stopping() => {}
+            }
+        });
+    }
 }
 
 impl fmt::Debug for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hop").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_nodes_differ_where_their_names_do() {
+        for name in ["one", "One", "parlor-1", "a"] {
+            assert_eq!(node_of(&host_of(name)).as_deref(), Some(name));
+            assert!(format!("http://{}/x?y", host_of(name)).parse::<Uri>().is_ok(), "{name}");
+        }
+        assert!(!host_of("one").eq_ignore_ascii_case(&host_of("One")));
+        for host in ["0", "zz", "c3", "é"] {
+            assert_eq!(node_of(host), None, "{host}");
+        }
     }
 }

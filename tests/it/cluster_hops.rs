@@ -1,11 +1,12 @@
 //! Polling clients whose requests reach other nodes than the one that has their session.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parlor_testing::connection::{Connection, Joined, Route};
 use parlor_testing::transport::{Disconnect, Options};
+use rustls::version::TLS13;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use crate::support::TestServer;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
 use crate::support::scrape::Scrape;
+use crate::support::tls::{Authority, Https, folder};
 
 /// A load balancer that sends each request to the next node: it closes connections after one
 /// response, and passes the bytes of a WebSocket on.
@@ -218,4 +220,86 @@ async fn older_clients_know_themselves_by_the_whole_id() {
     ann.close().await;
     one.finish().await;
     two.finish().await;
+}
+
+/// Passes connections on to a node that starts later, and counts them.
+async fn counted(node: Arc<OnceLock<SocketAddr>>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            counting.fetch_add(1, Ordering::Relaxed);
+            let node = *node.get().expect("the node has started");
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(node).await.unwrap();
+                _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    (address, count)
+}
+
+/// Forwards requests to a node, with or without TLS, and counts the connections to it.
+async fn connections_are_shared(is_secure: bool) {
+    let redis = Redis::start();
+    let target = Arc::new(OnceLock::new());
+    let (address, count) = counted(Arc::clone(&target)).await;
+    let flags = [
+        format!("--cluster-url={}", redis.url()),
+        "--cluster-node=one".to_owned(),
+        format!("--cluster-address={}://{address}", if is_secure { "https" } else { "http" }),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let authority = Authority::new();
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let (one, opened) = if is_secure {
+        let identity = authority.issue(&folder("hop-connections"));
+        let one = TestServer::secure(&authority, &identity, &flags);
+        let https = Https::connect(one.address(), authority.client(&[&TLS13]), false).await;
+        let (_, opened) = https.get(&one.url(path)).await;
+        (one, opened)
+    } else {
+        let one = TestServer::with(&flags);
+        let opened = reqwest::get(one.url(path)).await.unwrap().text().await.unwrap();
+        (one, opened)
+    };
+    target.set(one.address()).unwrap();
+    let two = node(&redis, "two", &["--cluster-lease-seconds=10"]);
+    until_engine(&two, "connected").await;
+    let open: Value = serde_json::from_str(opened.strip_prefix('0').unwrap()).unwrap();
+    let sid = open["sid"].as_str().unwrap();
+    let (post, poll) = (format!("POST {path}&sid={sid}"), format!("GET {path}&sid={sid}"));
+    let post = async |body: &str| {
+        let headers = format!("Content-Length: {}\r\n\r\n{body}", body.len());
+        let (status, text) = send(two.address(), &post, &headers).await;
+        assert_eq!((status, text.as_str()), (200, "ok"));
+    };
+    post("40").await;
+    let (status, text) = send(two.address(), &poll, "").await;
+    assert_eq!((status, text.starts_with("40{")), (200, true), "{text}");
+    for number in 1..=20 {
+        post(&format!(r#"42{number}["leave-room","no such room"]"#)).await;
+        let (status, text) = send(two.address(), &poll, "").await;
+        let acknowledged = text.contains(&format!("43{number}["));
+        assert_eq!((status, acknowledged), (200, true), "{number}: {text}");
+    }
+    post("41\u{1e}1").await;
+    assert_eq!(Scrape::of(&two).await.count("parlor_cluster_hops_total"), 43);
+    // One request after the other, so one connection does; two if it was not yet back in time.
+    let count = count.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&count), "{count} connections for 43 requests");
+    two.finish().await;
+    one.finish().await;
+}
+
+#[tokio::test]
+async fn forwarded_requests_share_a_connection() {
+    connections_are_shared(false).await;
+}
+
+#[tokio::test]
+async fn forwarded_requests_share_a_connection_over_tls() {
+    connections_are_shared(true).await;
 }
