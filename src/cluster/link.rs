@@ -28,6 +28,7 @@ pub struct SendingLink {
 struct Kept {
     number: u64,
     frame: Bytes,
+    /// When it was added, or when the engine has taken it.
     since: Instant,
     /// Whether the engine has taken it.
     is_confirmed: bool,
@@ -71,11 +72,12 @@ impl SendingLink {
         waiting
     }
 
-    /// Notes that the engine has taken a frame.
-    pub fn confirm(&mut self, number: u64) {
+    /// Notes that the engine has taken a frame. Its reader may still miss it, however long the frame
+    /// has waited before.
+    pub fn confirm(&mut self, now: Instant, number: u64) {
         let index = self.index(number);
         if let Some(kept) = self.kept.get_mut(index).filter(|kept| kept.number == number) {
-            kept.is_confirmed = true;
+            (kept.is_confirmed, kept.since) = (true, now);
         }
     }
 

@@ -193,8 +193,8 @@ impl Nodes {
     }
 
     /// Calls [`Node::published`] on one engine.
-    pub fn published(&mut self, engine: usize, to: Incarnation, number: u64) {
-        self.on_engines[engine].published(to, number);
+    pub fn published(&mut self, now: Moment, engine: usize, to: Incarnation, number: u64) {
+        self.on_engines[engine].published(now, to, number);
     }
 
     /// Calls [`Node::received`] on one engine.

@@ -40,6 +40,28 @@ async fn engine_that_keeps_its_data_loses_nothing() {
     finish(call.heals_without_loss().await, servers).await;
 }
 
+#[tokio::test]
+async fn engine_is_away_for_a_minute() {
+    if !is_long() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let servers = NODES.map(|name| node(&redis, name, &[]));
+    let mut call = Call::between(&servers[0], &servers[1]).await;
+    redis.kill();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_mins(1) {
+        call.send(1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for server in &servers {
+            let health = reqwest::get(server.url("/healthz")).await.unwrap();
+            assert_eq!(health.status(), 200, "health does not depend on the engine");
+        }
+    }
+    redis.run();
+    finish(call.heals().await, servers).await;
+}
+
 /// Waits until a node has given up its first connection.
 async fn until_reconnected(server: &TestServer) {
     let waiting = async {

@@ -115,7 +115,7 @@ impl Call {
         }
     }
 
-    /// Sends until offers arrive at both again, and checks that all have arrived, and that nobody
+    /// Sends until offers arrive at both again, and checks that all have arrived, and that neither
     /// was seen leaving.
     pub(crate) async fn heals_without_loss(mut self) -> (Client, Client) {
         self.settle().await;

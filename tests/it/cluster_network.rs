@@ -87,6 +87,46 @@ async fn connections_that_are_cut_at_random_lose_nothing() {
     finish(ends, servers).await;
 }
 
+/// Runs a call while one direction of the connection of a node is held, until the node gives the
+/// connection up.
+async fn one_direction_is_held(network: Network) {
+    let (_redis, proxy) = engine_behind_proxy().await;
+    let servers = nodes(&proxy, &["--cluster-lease-seconds=10"]);
+    let mut call = Call::between(&servers[0], &servers[1]).await;
+    call.send(5).await;
+    proxy.set("one", network);
+    {
+        let away = until_engine(&servers[0], "away");
+        tokio::pin!(away);
+        loop {
+            call.send(1).await;
+            tokio::select! {
+                () = &mut away => break,
+                // So few that all fit the send queue of their recipient, when they arrive together.
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+    call.send(5).await;
+    proxy.set("one", Network::default());
+    let ends = call.heals_without_loss().await;
+    finish(ends, servers).await;
+}
+
+#[tokio::test]
+async fn requests_that_do_not_reach_the_engine_are_repeated() {
+    if is_long() {
+        one_direction_is_held(Network { holds_requests: true, ..Network::default() }).await;
+    }
+}
+
+#[tokio::test]
+async fn replies_that_do_not_reach_the_node_are_repeated() {
+    if is_long() {
+        one_direction_is_held(Network { holds_replies: true, ..Network::default() }).await;
+    }
+}
+
 /// Cuts a node off from the engine until the other node has removed its peers, and connects it
 /// again.
 async fn node_is_cut_off(network: Network) {

@@ -169,9 +169,9 @@ impl Node {
     }
 
     /// Reports that the engine has taken a frame.
-    pub fn published(&mut self, to: Incarnation, number: u64) {
+    pub fn published(&mut self, now: Moment, to: Incarnation, number: u64) {
         if let Some(link) = self.outgoing.get_mut(&to) {
-            link.confirm(number);
+            link.confirm(now.instant, number);
         }
     }
 

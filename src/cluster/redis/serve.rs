@@ -242,7 +242,7 @@ impl Writer<'_> {
                 }
                 match report {
                     Report::Reply(id, reply) => nodes.replied(now, index, id, reply),
-                    Report::Published(to, number) => nodes.published(index, to, number),
+                    Report::Published(to, number) => nodes.published(now, index, to, number),
                 }
             }
         });

@@ -27,7 +27,7 @@ fn unconfirmed_frames_are_published_again_after_a_lost_connection() {
     let (mut link, now) = (SendingLink::default(), Instant::now());
     (0..3).for_each(|_| push(&mut link, now));
     link.publish();
-    link.confirm(1);
+    link.confirm(now, 1);
     link.connection_lost();
     assert_eq!(link.waiting(now + Duration::from_secs(1)), (2, Duration::from_secs(1)));
     assert_eq!(numbers(&link.publish()), [2, 3]);
@@ -38,7 +38,7 @@ fn requested_frames_are_resent_and_count_as_unconfirmed() {
     let (mut link, now) = (SendingLink::default(), Instant::now());
     (0..3).for_each(|_| push(&mut link, now));
     link.publish();
-    (1..=3).for_each(|number| link.confirm(number));
+    (1..=3).for_each(|number| link.confirm(now, number));
     push(&mut link, now);
     let resent = link.resend(2);
     assert_eq!(
@@ -55,7 +55,7 @@ fn request_for_a_forgotten_frame_is_answered_with_the_gap() {
     let (mut link, now) = (SendingLink::default(), Instant::now());
     (0..3).for_each(|_| push(&mut link, now));
     link.publish();
-    link.confirm(1);
+    link.confirm(now, 1);
     link.prune(now + Duration::from_secs(21), Duration::from_secs(20));
     let resent = link.resend(1);
     assert_eq!((numbers(&resent.frames), resent.gap), (vec![2, 3], Some(2)));
@@ -67,6 +67,20 @@ fn request_for_a_forgotten_frame_is_answered_with_the_gap() {
 }
 
 #[test]
+fn frame_that_has_waited_long_is_kept_after_it_was_published() {
+    let (mut link, start) = (SendingLink::default(), Instant::now());
+    let (age, later) = (Duration::from_secs(20), start + Duration::from_mins(1));
+    push(&mut link, start);
+    link.publish();
+    link.confirm(later, 1);
+    link.prune(later + age, age);
+    assert_eq!(numbers(&link.resend(1).frames), [1], "its reader may have been away as long");
+    link.confirm(later, 1);
+    link.prune(later + age + Duration::from_secs(1), age);
+    assert_eq!(link.resend(1).gap, Some(2));
+}
+
+#[test]
 fn frame_that_is_not_confirmed_is_not_pruned() {
     let (mut link, now) = (SendingLink::default(), Instant::now());
     push(&mut link, now);
@@ -74,7 +88,7 @@ fn frame_that_is_not_confirmed_is_not_pruned() {
     link.prune(now + Duration::from_mins(1), Duration::from_secs(20));
     assert_eq!(numbers(&link.resend(1).frames), [1]);
     assert_eq!(link.oldest(), None, "nor evicted");
-    link.confirm(1);
+    link.confirm(now, 1);
     assert_eq!((link.oldest(), link.evict()), (Some(now), 1));
 }
 
@@ -142,7 +156,7 @@ proptest! {
                 Step::Publish { lost, confirmed } => {
                     let frames = sender.publish();
                     for (number, _) in frames.iter().take(confirmed) {
-                        sender.confirm(*number);
+                        sender.confirm(now, *number);
                     }
                     receive(&mut reader, &frames[lost.min(frames.len())..]);
                 }

@@ -91,7 +91,14 @@ impl World {
         }
         self.note(|| format!("engine {engine} is killed"));
         self.kill_engine(engine);
-        let time = self.random.millis(100, 14_000);
+        // Some for longer than frames are kept.
+        let is_long = self.random.percent(10);
+        let time = if is_long {
+            self.random.millis(21_000, 30_000)
+        } else {
+            self.random.millis(100, 14_000)
+        };
+        let time = time.min(self.time_for_faults());
         self.after(time, Happening::EndOfFault(Fault::EngineDead { engine }));
     }
 

@@ -275,7 +275,9 @@ impl World {
             None => process.nodes.disconnected(now, engine),
             Some(Packet::Opened) => process.nodes.connected(now, engine),
             Some(Packet::Reply { id, reply }) => process.nodes.replied(now, engine, id, reply),
-            Some(Packet::Published { to, number }) => process.nodes.published(engine, to, number),
+            Some(Packet::Published { to, number }) => {
+                process.nodes.published(now, engine, to, number);
+            }
             Some(Packet::Message(message)) => process.nodes.received(now, engine, &message),
             Some(Packet::Open | Packet::Call { .. } | Packet::Publish { .. }) => unreachable!(),
         });

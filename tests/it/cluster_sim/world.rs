@@ -36,6 +36,9 @@ const STABLE: Duration = Duration::from_secs(20);
 
 /// From when on the cluster has healed.
 const HEALED: Duration = Duration::from_secs(25);
+/// How long the last faults last.
+const LAST_FAULT: Duration = Duration::from_secs(14);
+
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -277,6 +280,11 @@ impl World {
     }
 
     /// Returns the time in milliseconds.
+    /// Returns how long a fault may last that begins now.
+    pub(crate) fn time_for_faults(&self) -> Duration {
+        (FAULTS + LAST_FAULT).saturating_sub(self.now)
+    }
+
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.now.as_millis()).unwrap()
     }

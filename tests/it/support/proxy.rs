@@ -1,7 +1,7 @@
 //! A TCP proxy between nodes and their engine, which delays, holds, cuts or refuses connections.
 //!
-//! All nodes have to name the same address of the engine, so they are told apart by the user in
-//! their URLs, which each connection sends first.
+//! All nodes have to name the same address of the engine, so the user in their URLs identifies
+//! them, which each connection sends first.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
