@@ -6,6 +6,7 @@
 mod entry;
 mod fields;
 mod handover;
+mod kind;
 
 use std::ops::Range;
 
@@ -14,6 +15,7 @@ use bytes::Bytes;
 pub use self::entry::{LogEntry, RoomChange, encode_entry, number_of};
 use self::fields::{Fields, Writer, membership};
 pub use self::handover::{Handover, MovedRoom};
+pub use self::kind::TrafficKind;
 use super::SignalFailure;
 use super::record::{Incarnation, Membership};
 use crate::id::{ConnectionId, RoomId};

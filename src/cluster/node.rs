@@ -6,9 +6,11 @@
 //! - [`log`]: entries and snapshots, which change the replicas and the rooms of this node;
 //! - [`frames`]: frames to and from other nodes, of which most are signals;
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
+//! - [`audit`]: comparisons of the replicas with the engine;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
 //!   itself.
 
+mod audit;
 mod frames;
 mod joins;
 mod lease;
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::audit::Audits;
 pub use self::frames::OutgoingSignal;
 use self::joins::Waiting;
 pub use self::joins::{JoinRequest, PROVISIONAL};
@@ -27,6 +30,7 @@ use self::lease::Beat;
 pub use self::moves::MoveEvent;
 use self::moves::Moves;
 use self::repair::Phase;
+pub use self::repair::ReconnectReason;
 use super::frame::Body;
 use super::link::{ReceivingLink, SendingLink};
 use super::node_list::NodeList;
@@ -52,6 +56,8 @@ pub struct Settings {
 pub struct Counters {
     /// Connections to the engine that were made.
     pub connects: u64,
+    /// Those that replaced another, by the number of the reason.
+    pub reconnects: [u64; ReconnectReason::ALL.len()],
     /// Times that this node was declared dead.
     pub fenced: u64,
     /// Dead nodes that this node began to remove.
@@ -70,6 +76,10 @@ pub struct Counters {
     pub not_delivered: u64,
     /// Members that a new connection to the engine showed to be out of a room.
     pub repairs: u64,
+    /// Replicas that an audit found to differ from the engine.
+    pub differing: u64,
+    /// Members of dead nodes that an audit found in rooms.
+    pub ghosts: u64,
     /// Messages that could not be decoded.
     pub malformed: u64,
     /// Sessions that were handed over to other nodes.
@@ -102,6 +112,7 @@ pub struct Node {
     /// outlive a lost connection.
     aside: VecDeque<(Incarnation, Body)>,
     moves: Moves,
+    audits: Audits,
     members: NodeList,
     beat: Beat,
     /// When the last list of nodes was requested.
@@ -122,7 +133,7 @@ impl Node {
             me,
             generation: 0,
             epoch: None,
-            phase: Phase::Away { retry_at: None, attempts: 0 },
+            phase: Phase::Away { retry_at: None, attempts: 0, why: None },
             calls: BTreeMap::new(),
             last_call: 0,
             replicas: BTreeMap::new(),
@@ -134,6 +145,7 @@ impl Node {
             incoming: BTreeMap::new(),
             aside: VecDeque::new(),
             moves: Moves::default(),
+            audits: Audits::default(),
             members: NodeList::default(),
             beat: Beat::default(),
             listed: None,
@@ -184,7 +196,8 @@ impl Node {
 
     /// Returns whether no call and no join is unanswered.
     pub fn is_idle(&self) -> bool {
-        self.joins.is_empty() && self.calls.values().all(|(call, _)| matches!(call, Call::Beat))
+        let is_routine = |call: &Call| matches!(call, Call::Beat | Call::Audit(_));
+        self.joins.is_empty() && self.calls.values().all(|(call, _)| is_routine(call))
     }
 
     /// Returns the state of the node.
@@ -289,7 +302,7 @@ impl Node {
         let Some((call, called)) = self.calls.remove(&id) else { return };
         match (call, reply) {
             (_, ScriptReply::Fenced) => self.fence(now),
-            (_, ScriptReply::Stale) => self.reconnect(now),
+            (_, ScriptReply::Stale) => self.reconnect(now, ReconnectReason::Stale),
             (Call::Hello { .. }, ScriptReply::Welcome { epoch, living }) => {
                 self.welcomed(now, epoch, living);
             }
@@ -302,6 +315,9 @@ impl Node {
             }
             (Call::Reap { dead }, ScriptReply::Reaped { is_over: false }) => {
                 self.call(now.instant, Call::Reap { dead });
+            }
+            (Call::Audit(audit), ScriptReply::Audited { differing, next, removed }) => {
+                self.audited(audit, &differing, next, removed);
             }
             (Call::Move { room, membership, .. }, ScriptReply::Denied(_)) => {
                 self.not_taken(room, membership.connection);
@@ -322,6 +338,7 @@ impl Node {
         self.admit_provisionally(now);
         self.expire_holds(now);
         self.settle_left(now);
+        self.tend_audit(now);
         let age = self.settings.lease * 2;
         for link in self.outgoing.values_mut() {
             link.prune(now.instant, age);

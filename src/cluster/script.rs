@@ -55,6 +55,9 @@ pub enum Call {
         /// The incarnation.
         dead: Incarnation,
     },
+    /// Compares replicas with the engine's rooms, and removes members of incarnations without a
+    /// lease from some rooms.
+    Audit(Audit),
 }
 
 impl Call {
@@ -66,7 +69,7 @@ impl Call {
                 Some(room)
             }
             Self::Sync(sync) => Some(&sync.spec.room),
-            Self::Hello { .. } | Self::Beat | Self::Reap { .. } => None,
+            Self::Hello { .. } | Self::Beat | Self::Reap { .. } | Self::Audit(_) => None,
         }
     }
 }
@@ -110,6 +113,26 @@ pub struct Sync {
     pub version: u64,
     /// The members of this node: admitted members first, then by the time of the join.
     pub members: Vec<Listed>,
+}
+
+/// The replicas that an audit compares, and where it looks for members of dead nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// The replicas.
+    pub rooms: Vec<AuditedRoom>,
+    /// Position in the engine's list of rooms, 100 of which are examined.
+    pub position: u64,
+}
+
+/// The state of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditedRoom {
+    /// The room.
+    pub room: RoomId,
+    /// Serial of the replica.
+    pub serial: u64,
+    /// Version of the replica.
+    pub version: u64,
 }
 
 /// Why a member is refused or removed.
@@ -171,5 +194,14 @@ pub enum ScriptReply {
     Reaped {
         /// Whether nothing of the incarnation is left.
         is_over: bool,
+    },
+    /// To [`Call::Audit`].
+    Audited {
+        /// The rooms that are not as in the replicas.
+        differing: Vec<RoomId>,
+        /// The position of the next audit, 0 after the last room.
+        next: u64,
+        /// Number of members that were removed.
+        removed: u64,
     },
 }

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, header};
 use tracing::debug;
 
 use super::Shared;
+use crate::cluster::frame::TrafficKind;
+use crate::cluster::node::ReconnectReason;
 use crate::cluster::redis::Engines;
 use crate::metrics::ClusterFigures;
 use crate::request::error::{ApiError, Refusal};
@@ -48,6 +50,9 @@ pub(crate) async fn open(State(shared): State<Shared>) -> Response {
 fn figures(engines: &Engines) -> ClusterFigures {
     let cluster = engines.cluster();
     let mut all = ClusterFigures::default();
+    let (mut frames, mut reconnects) =
+        ([[0; 2]; TrafficKind::ALL.len()], [0; ReconnectReason::ALL.len()]);
+    let [mut members, mut rooms, mut ghosts] = [0; 3];
     for (index, link) in engines.links().iter().enumerate() {
         let (status, traffic) = (cluster.status(index), link.traffic());
         all.connected.push(status.is_ready);
@@ -55,17 +60,27 @@ fn figures(engines: &Engines) -> ClusterFigures {
         all.queued_bytes += status.queued_bytes;
         all.kept_bytes += status.kept_bytes;
         all.alone += status.alone;
-        all.frames = [all.frames[0] + traffic.sent, all.frames[1] + traffic.received];
+        for (sum, kind) in frames.iter_mut().zip(traffic.sent.iter().zip(&traffic.received)) {
+            *sum = [sum[0] + kind.0, sum[1] + kind.1];
+        }
         all.bytes = [all.bytes[0] + traffic.sent_bytes, all.bytes[1] + traffic.received_bytes];
         all.resent += status.counters.resent;
         all.gaps += status.counters.gaps;
         all.bounced[0] += status.counters.not_found;
         all.bounced[1] += status.counters.not_delivered;
-        all.repairs += status.counters.repairs;
-        all.connects += status.counters.connects;
+        members += status.counters.repairs;
+        rooms += status.counters.differing;
+        ghosts += status.counters.ghosts;
+        for (sum, count) in reconnects.iter_mut().zip(status.counters.reconnects) {
+            *sum += count;
+        }
         all.fenced += status.counters.fenced;
         all.reaped += status.counters.reaped;
     }
+    all.frames = TrafficKind::ALL.map(TrafficKind::as_str).into_iter().zip(frames).collect();
+    all.repairs = vec![("member", members), ("room", rooms), ("ghost", ghosts)];
+    let reasons = ReconnectReason::ALL.map(ReconnectReason::as_str);
+    all.reconnects = reasons.into_iter().zip(reconnects).collect();
     let moves = cluster.move_counts();
     all.moves = [moves.arrived, moves.refused];
     all

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::CONSTANT;
 use super::copied::{Copied, Values};
@@ -27,8 +27,8 @@ pub struct ClusterFigures {
     pub kept_bytes: usize,
     /// Peers that are admitted provisionally, by this node alone.
     pub alone: usize,
-    /// Messages sent to engines, and received from them.
-    pub frames: [u64; 2],
+    /// Messages sent to engines, and received from them, of each kind.
+    pub frames: Vec<(&'static str, [u64; 2])>,
     /// Bytes of these messages.
     pub bytes: [u64; 2],
     /// Retransmitted frames.
@@ -37,10 +37,10 @@ pub struct ClusterFigures {
     pub gaps: u64,
     /// Signals returned to their senders: the recipient was not found, or they were not delivered.
     pub bounced: [u64; 2],
-    /// Members that were found to be out of a room after a connection was lost.
-    pub repairs: u64,
-    /// Connections made to engines.
-    pub connects: u64,
+    /// Differences that were found and repaired, of each kind.
+    pub repairs: Vec<(&'static str, u64)>,
+    /// Connections to engines that were made anew, for each reason.
+    pub reconnects: Vec<(&'static str, u64)>,
     /// Times that this node was declared dead.
     pub fenced: u64,
     /// Dead nodes that this node has begun to remove.
@@ -54,6 +54,9 @@ pub struct ClusterFigures {
 /// The Prometheus metrics of a node of a cluster.
 pub struct ClusterMetrics {
     connected: IntGaugeVec,
+    frames: IntCounterVec,
+    repairs: IntCounterVec,
+    reconnects: IntCounterVec,
     values: Values<ClusterFigures>,
     join_seconds: Histogram,
     echo_seconds: Histogram,
@@ -84,12 +87,6 @@ impl ClusterMetrics {
                 |figures| figures.alone,
             )
             .labelled(
-                "parlor_cluster_frames_total",
-                "Messages to and from the engines.",
-                "direction",
-                [("out", |figures| figures.frames[0]), ("in", |figures| figures.frames[1])],
-            )
-            .labelled(
                 "parlor_cluster_bytes_total",
                 help,
                 "direction",
@@ -112,11 +109,6 @@ impl ClusterMetrics {
                     (Code::DeliveryFailed.as_str(), |figures| figures.bounced[1]),
                 ],
             )
-            .counter(
-                "parlor_cluster_repairs_total",
-                "Differences that were found and repaired.",
-                |figures| figures.repairs,
-            )
             .labelled(
                 "parlor_cluster_moves_total",
                 "Session moves to this node.",
@@ -129,14 +121,6 @@ impl ClusterMetrics {
                 |figures| figures.hops,
             )
             .counter(
-                "parlor_cluster_reconnects_total",
-                "Connections to engines made anew.",
-                |figures| {
-                    let engines = u64::try_from(figures.connected.len()).unwrap_or_default();
-                    figures.connects.saturating_sub(engines)
-                },
-            )
-            .counter(
                 "parlor_cluster_fenced_total",
                 "Times this node was declared dead.",
                 |figures| figures.fenced,
@@ -145,6 +129,26 @@ impl ClusterMetrics {
                 figures.reaped
             })
             .build();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(CONSTANT);
+            registry.register(Box::new(counters.clone())).expect(CONSTANT);
+            counters
+        };
+        let frames = counters(
+            "parlor_cluster_frames_total",
+            "Messages to and from the engines.",
+            &["direction", "kind"],
+        );
+        let repairs = counters(
+            "parlor_cluster_repairs_total",
+            "Differences that were found and repaired.",
+            &["what"],
+        );
+        let reconnects = counters(
+            "parlor_cluster_reconnects_total",
+            "Connections to engines made anew.",
+            &["why"],
+        );
         let seconds = |name: &str, help: &str| {
             let histogram =
                 Histogram::with_opts(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()));
@@ -154,7 +158,7 @@ impl ClusterMetrics {
         };
         let join_seconds = seconds("parlor_cluster_join_seconds", "Duration of a join.");
         let echo_seconds = seconds("parlor_cluster_echo_seconds", "Time from a beat to its echo.");
-        Self { connected, values, join_seconds, echo_seconds }
+        Self { connected, frames, repairs, reconnects, values, join_seconds, echo_seconds }
     }
 
     /// Records the duration of a join.
@@ -172,6 +176,22 @@ impl ClusterMetrics {
         for (engine, is_connected) in figures.connected.iter().enumerate() {
             self.connected.with_label_values(&[engine.to_string()]).set(i64::from(*is_connected));
         }
+        for (kind, counts) in &figures.frames {
+            for (direction, count) in ["out", "in"].into_iter().zip(counts) {
+                raise(&self.frames, &[direction, kind], *count);
+            }
+        }
+        for (counters, figures) in
+            [(&self.repairs, &figures.repairs), (&self.reconnects, &figures.reconnects)]
+        {
+            figures.iter().for_each(|(label, count)| raise(counters, &[label], *count));
+        }
         self.values.set(figures);
     }
+}
+
+/// Sets a counter, which never decreases.
+fn raise(counters: &IntCounterVec, labels: &[&str], value: u64) {
+    let counter = counters.with_label_values(labels);
+    counter.inc_by(value.saturating_sub(counter.get()));
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster_nodes::{member, node, process, until_engine};
 use crate::support::Client;
 use crate::support::redis::Redis;
+use crate::support::scrape::Scrape;
 use crate::support::server::LIMIT;
 
 #[tokio::test]
@@ -127,4 +128,38 @@ async fn health_counts_the_peers_of_all_nodes() {
     }
     one.finish().await;
     two.finish().await;
+}
+
+#[tokio::test]
+async fn metrics_of_a_node_are_documented_and_in_the_dashboard() {
+    let redis = Redis::start();
+    let one = node(&redis, "one", &[]);
+    // A join that waits for the engine is answered without a log entry.
+    until_engine(&one, "connected").await;
+    let ann = member(&one, "r", "ann").await;
+    let scrape = Scrape::of(&one).await;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path| std::fs::read_to_string(root.join(path)).unwrap();
+    let (guide, dashboard) = (read("docs/cluster.md"), read("docs/grafana-dashboard.json"));
+    let mut count = 0;
+    for name in scrape.names() {
+        let name =
+            ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.trim_end_matches(end));
+        if name.starts_with("parlor_cluster_") {
+            assert!(guide.contains(&format!("`{name}")), "docs/cluster.md does not explain {name}");
+            assert!(dashboard.contains(name), "the dashboard does not show {name}");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count} metrics");
+    for (series, least) in [
+        (r#"parlor_cluster_frames_total{direction="out",kind="echo"}"#, 1),
+        (r#"parlor_cluster_frames_total{direction="in",kind="log"}"#, 1),
+        (r#"parlor_cluster_reconnects_total{why="lost"}"#, 0),
+        (r#"parlor_cluster_repairs_total{what="ghost"}"#, 0),
+    ] {
+        assert!(scrape.value(series) >= f64::from(least), "{series}");
+    }
+    ann.close().await;
+    one.finish().await;
 }

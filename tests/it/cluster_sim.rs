@@ -135,3 +135,13 @@ fn without_faults_nothing_is_repaired() {
         );
     }
 }
+
+#[test]
+fn audits_repair_what_no_log_entry_shows() {
+    for seed in 1..=3 {
+        let mut world = World::new(seed, 0);
+        world.run_with_silent_changes();
+        let Counters { differing, ghosts, reaped, .. } = world.stats.counters;
+        assert!(differing > 0 && ghosts > 0 && reaped == 0, "seed {seed}: {:?}", world.stats);
+    }
+}

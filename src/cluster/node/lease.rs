@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
-use super::{Incarnation, Member, Node, Nonce};
+use super::{Incarnation, Member, Node, Nonce, ReconnectReason};
 use crate::clock::Moment;
 use crate::cluster::frame::Body;
 use crate::cluster::script::Call;
@@ -28,7 +28,7 @@ impl Node {
         match sent.map(|sent| now.instant.duration_since(sent)) {
             Some(elapsed) if !(is_answered && is_echoed) => {
                 if elapsed >= lease / 2 {
-                    self.reconnect(now);
+                    self.reconnect(now, ReconnectReason::Silent);
                 }
             }
             Some(elapsed) if elapsed < lease / 5 => {}
@@ -117,7 +117,7 @@ impl Node {
             let own = replica.members.values().filter(|member| member.holder == self.me);
             replica.provisional = own.map(|member| member.membership).collect();
         }
-        self.reconnect(now);
+        self.reconnect(now, ReconnectReason::Fenced);
     }
 }
 

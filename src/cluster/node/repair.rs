@@ -17,6 +17,37 @@ use crate::id::RoomId;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
+/// Why a connection is made in place of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconnectReason {
+    /// It was closed, or could not be made.
+    Lost,
+    /// The engine did not answer.
+    Silent,
+    /// Log entries were missing.
+    Gap,
+    /// Another connection of this node has a later generation.
+    Stale,
+    /// This node was declared dead.
+    Fenced,
+}
+
+impl ReconnectReason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Lost, Self::Silent, Self::Gap, Self::Stale, Self::Fenced];
+
+    /// Returns the name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Silent => "silent",
+            Self::Gap => "gap",
+            Self::Stale => "stale",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
 /// How far the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -26,6 +57,8 @@ pub(super) enum Phase {
         retry_at: Option<Instant>,
         /// Attempts since the node was ready.
         attempts: u32,
+        /// Why there is no connection; `None` at the start.
+        why: Option<ReconnectReason>,
     },
     /// The connection was requested.
     Connecting { since: Instant, attempts: u32 },
@@ -57,7 +90,8 @@ impl Node {
         // Exponential backoff with jitter, so that not all nodes connect at once.
         let delay = FIRST_DELAY.saturating_mul(1 << attempts.min(5)).min(MAX_DELAY);
         let part = u32::try_from(self.host.random() % 1000).unwrap_or_default();
-        self.phase = Phase::Away { retry_at: Some(now.instant + delay * part / 1000), attempts };
+        let retry_at = Some(now.instant + delay * part / 1000);
+        self.phase = Phase::Away { retry_at, attempts, why: Some(ReconnectReason::Lost) };
         // A call that was not answered was executed or not.
         let rooms = self.calls.values().filter_map(|(call, _)| call.room().cloned());
         self.unsettled.extend(rooms);
@@ -70,18 +104,21 @@ impl Node {
     }
 
     /// Closes the connection and makes a new one.
-    pub(super) fn reconnect(&mut self, now: Moment) {
+    pub(super) fn reconnect(&mut self, now: Moment, reason: ReconnectReason) {
         self.disconnected(now);
-        if let Phase::Away { retry_at, .. } = &mut self.phase {
-            *retry_at = None;
+        if let Phase::Away { retry_at, why, .. } = &mut self.phase {
+            (*retry_at, *why) = (None, Some(reason));
         }
         self.connect(now);
     }
 
     fn connect(&mut self, now: Moment) {
-        let Phase::Away { attempts, .. } = self.phase else { return };
+        let Phase::Away { attempts, why, .. } = self.phase else { return };
         self.generation += 1;
         self.counters.connects += 1;
+        if let Some(why) = why {
+            self.counters.reconnects[why as usize] += 1;
+        }
         self.phase = Phase::Connecting { since: now.instant, attempts };
         self.engine.connect(self.me, self.generation);
     }
@@ -111,7 +148,7 @@ impl Node {
             Phase::Connecting { since, .. } | Phase::Greeting { since, .. }
                 if now.instant.duration_since(since) >= limit =>
             {
-                self.reconnect(now);
+                self.reconnect(now, ReconnectReason::Silent);
             }
             Phase::Repairing { .. } | Phase::Ready => self.tend_beat(now),
             _ => {}
@@ -241,6 +278,6 @@ impl Node {
     /// Makes a new connection, because this one has lost messages without closing.
     pub(super) fn lost_messages(&mut self, now: Moment, room: &RoomId) {
         warn!(%room, "log entries are missing, reconnecting to the engine");
-        self.reconnect(now);
+        self.reconnect(now, ReconnectReason::Gap);
     }
 }

@@ -6,8 +6,8 @@ use super::NodeIdentity;
 use super::node_table::NodeLoad;
 use crate::cluster::frame::{InboxMessage, LogEntry, RoomChange, decode};
 use crate::cluster::record::{Incarnation, Member, Nonce, RoomRecord, milliseconds};
-use crate::cluster::script::{Call, Join, Listed, Refusal, ScriptReply, Sync};
-use crate::id::ConnectionId;
+use crate::cluster::script::{Audit, Call, Join, Listed, Refusal, ScriptReply, Sync};
+use crate::id::{ConnectionId, RoomId};
 use crate::room::RoomSpec;
 
 /// The scripts. Each begins with the same functions.
@@ -21,6 +21,7 @@ pub(super) enum Script {
     Move,
     Sync,
     Reap,
+    Audit,
     Close,
     Create,
     Sweep,
@@ -37,7 +38,7 @@ macro_rules! source {
 
 impl Script {
     /// All scripts, in the order of their numbers, with their sources.
-    pub(super) const ALL: [(Self, &str); 14] = [
+    pub(super) const ALL: [(Self, &str); 15] = [
         (Self::Hello, source!("hello")),
         (Self::Beat, source!("beat")),
         (Self::Join, source!("join")),
@@ -46,6 +47,7 @@ impl Script {
         (Self::Move, source!("move")),
         (Self::Sync, source!("sync")),
         (Self::Reap, source!("reap")),
+        (Self::Audit, source!("audit")),
         (Self::Close, source!("close")),
         (Self::Create, source!("create")),
         (Self::Sweep, source!("sweep")),
@@ -232,6 +234,17 @@ pub(super) fn encode(
             pack.bytes("dead", &dead.0.to_be_bytes()).number("lease", lease);
             (Script::Reap, pack.finish())
         }
+        Call::Audit(Audit { rooms, position }) => {
+            let mut pack = Pack::map(2);
+            pack.number("position", *position).name("rooms");
+            pack.begin_array(rooms.len());
+            for audited in rooms {
+                pack.begin_map(3);
+                pack.bytes("room", audited.room.as_str().as_bytes());
+                pack.number("serial", audited.serial).number("version", audited.version);
+            }
+            (Script::Audit, pack.finish())
+        }
     }
 }
 
@@ -347,6 +360,14 @@ pub(super) fn decode_reply(reply: Value) -> Result<ScriptReply, BadReply> {
         }
         "alive" => ScriptReply::Alive { living: parts.nodes()?, expired: parts.nodes()? },
         "reaped" => ScriptReply::Reaped { is_over: parts.number()? != 0 },
+        "audited" => {
+            let rooms = parts.list()?.into_iter().map(|room| {
+                let room = String::from_utf8(bytes_of(room)?).map_err(|_| BadReply::Malformed)?;
+                RoomId::new(&room).map_err(|_| BadReply::Malformed)
+            });
+            let differing = rooms.collect::<Result<_, _>>()?;
+            ScriptReply::Audited { differing, next: parts.number()?, removed: parts.number()? }
+        }
         "synced" => {
             let record = parts.bytes()?;
             let record = if record.is_empty() { None } else { Some(record_of(&record)?) };

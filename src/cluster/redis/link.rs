@@ -14,10 +14,14 @@ use super::codec::{Pack, Script, decode_reply, decode_rooms, encode};
 use super::node_table::{NodeLoad, NodeTable, SECRET_BYTES, decode_nodes};
 use super::{EngineTarget, NodeIdentity};
 use crate::cluster::Engine;
+use crate::cluster::frame::TrafficKind;
 use crate::cluster::record::{Incarnation, RoomRecord};
 use crate::cluster::script::{Call, CallId, Refusal, ScriptReply};
 use crate::id::RoomId;
 use crate::room::RoomSpec;
+
+/// Number of kinds of messages.
+const KINDS: usize = TrafficKind::ALL.len();
 
 /// How many requests are written together at most.
 const BATCH: usize = 512;
@@ -69,8 +73,10 @@ pub struct Link {
     pub(super) is_connected: AtomicBool,
     pub(super) was_welcome: AtomicBool,
     pub(super) refused: mpsc::Sender<String>,
-    /// Messages published and received, and their bytes.
-    traffic: [AtomicU64; 4],
+    /// Messages published and received, of each kind.
+    messages: [[AtomicU64; KINDS]; 2],
+    /// Bytes of the messages that were published, and of those received.
+    bytes: [AtomicU64; 2],
     /// Returns what this node carries.
     load: OnceLock<Box<dyn Fn() -> NodeLoad + Send + Sync>>,
 }
@@ -78,10 +84,10 @@ pub struct Link {
 /// Figures of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Messages that were published.
-    pub sent: u64,
+    /// Messages that were published, by the number of their kind.
+    pub sent: [u64; KINDS],
     /// Messages that were received.
-    pub received: u64,
+    pub received: [u64; KINDS],
     /// Bytes of those that were published.
     pub sent_bytes: u64,
     /// Bytes of those that were received.
@@ -109,7 +115,8 @@ impl RedisEngine {
             is_connected: AtomicBool::new(false),
             was_welcome: AtomicBool::new(false),
             refused,
-            traffic: Default::default(),
+            messages: Default::default(),
+            bytes: Default::default(),
             load: OnceLock::new(),
         });
         (Self(Arc::clone(&link)), link)
@@ -198,15 +205,21 @@ impl Link {
 
     /// Returns the figures of all connections so far.
     pub fn traffic(&self) -> Traffic {
-        let [sent, received, sent_bytes, received_bytes] =
-            [0, 1, 2, 3].map(|index: usize| self.traffic[index].load(Ordering::Relaxed));
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let [sent, received] = [0, 1].map(|direction: usize| {
+            std::array::from_fn(|kind| count(&self.messages[direction][kind]))
+        });
+        let [sent_bytes, received_bytes] =
+            [0, 1].map(|direction: usize| count(&self.bytes[direction]));
         Traffic { sent, received, sent_bytes, received_bytes }
     }
 
-    pub(super) fn count(&self, index: usize, bytes: usize) {
-        self.traffic[index].fetch_add(1, Ordering::Relaxed);
-        self.traffic[index + 2]
-            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// Counts a message that is published (0) or was received (1).
+    pub(super) fn count(&self, direction: usize, message: &[u8]) {
+        let kind = TrafficKind::of(message) as usize;
+        self.messages[direction][kind].fetch_add(1, Ordering::Relaxed);
+        let bytes = u64::try_from(message.len()).unwrap_or(u64::MAX);
+        self.bytes[direction].fetch_add(bytes, Ordering::Relaxed);
     }
 
     async fn ask(&self, script: Script, arguments: Vec<u8>) -> Result<Value, AskError> {

@@ -137,7 +137,7 @@ async fn open(
             match push.kind {
                 PushKind::Message => {
                     if let Some(Value::BulkString(message)) = push.data.get(1) {
-                        link.count(1, message.len());
+                        link.count(1, message);
                         cluster.report(|nodes, now| {
                             if link.connection.load(Ordering::SeqCst) == wanted.number {
                                 nodes.received(now, index, message);
@@ -208,7 +208,7 @@ impl Writer<'_> {
                     pipeline.arg(&me.0.to_be_bytes()[..]).arg(generation).arg(&arguments[..]);
                 }
                 Request::Publish { to, message, .. } => {
-                    self.link.count(0, message.len());
+                    self.link.count(0, message);
                     pipeline.cmd("PUBLISH").arg(self.link.inbox(*to)).arg(&message[..]);
                 }
             }

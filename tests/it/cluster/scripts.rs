@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use parlor::cluster::frame::{InboxMessage, LogEntry, decode};
 use parlor::cluster::redis::{EngineTarget, NodeIdentity, Scripts};
-use parlor::cluster::script::{Join, Listed, Sync};
+use parlor::cluster::script::{Audit, AuditedRoom, Join, Listed, Sync};
 use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, ScriptReply};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Capacity, LeaveReason, Metadata, RoomSpec};
@@ -70,7 +70,7 @@ impl Test {
 
     fn call(&mut self, me: Incarnation) -> Call {
         let room = self.room();
-        match self.below(20) {
+        match self.below(22) {
             0..8 => {
                 let (spec, member) = (self.spec(&room), self.member(me));
                 let member = Member { since: 0, ..member };
@@ -121,6 +121,18 @@ impl Test {
                 let from = Incarnation(self.below(NODES) + 1);
                 let member = self.own(&room, from).unwrap_or_else(|| self.member(from));
                 Call::Move { room, membership: member.membership, from }
+            }
+            19..21 => {
+                let mut rooms = Vec::new();
+                for room in 0..self.below(4) {
+                    let room = RoomId::new(&format!("room {room}")).unwrap();
+                    let known = self.model.rooms.get(&room);
+                    let (serial, version) =
+                        known.map_or((1, 1), |record| (record.serial, record.version));
+                    let version = version + u64::from(self.below(3) == 0);
+                    rooms.push(AuditedRoom { room, serial, version });
+                }
+                Call::Audit(Audit { rooms, position: self.below(2) })
             }
             _ => Call::Reap { dead: Incarnation(self.below(NODES) + 1) },
         }
@@ -173,6 +185,7 @@ async fn scripts_do_what_their_model_does() {
     let clock = Clock { now: NOW, lease: LEASE, subscribed: scripts.keys().copied().collect() };
     let mut run =
         Test { random: Random(1), model: Model::new(EPOCH), generations: BTreeMap::new() };
+    let mut removed_by_audits = 0;
     for step in 0..4_000 {
         let me = Incarnation(run.below(NODES) + 1);
         let mut generation = run.generations.get(&me).copied().unwrap_or_default();
@@ -180,6 +193,16 @@ async fn scripts_do_what_their_model_does() {
             0 => {
                 generation += run.below(2);
                 Call::Hello { known_epoch: (run.below(2) == 0).then_some(EPOCH) }
+            }
+            2 if run.below(4) == 0 => {
+                // It is forgotten, but not its members.
+                run.model.forget(me);
+                for (command, key) in [("ZREM", "alive"), ("HDEL", "generations")] {
+                    let mut forget = redis::cmd(command);
+                    forget.arg(format!("{PREFIX}:1:{key}")).arg(&me.0.to_be_bytes()[..]);
+                    forget.exec_async(&mut publisher).await.unwrap();
+                }
+                continue;
             }
             1 if run.model.alive.contains_key(&me) => {
                 // It falls silent.
@@ -207,6 +230,9 @@ async fn scripts_do_what_their_model_does() {
             sorted(expected.clone()),
             "step {step}: {me} {generation} {call:?}"
         );
+        if let ScriptReply::Audited { removed, .. } = &expected {
+            removed_by_audits += removed;
+        }
         if matches!(expected, ScriptReply::Welcome { .. }) {
             run.generations.insert(me, generation);
         } else if expected == ScriptReply::Fenced {
@@ -242,4 +268,5 @@ async fn scripts_do_what_their_model_does() {
             "step {step}: {me} {call:?}"
         );
     }
+    assert!(removed_by_audits > 0, "audits have found members of nodes without a lease");
 }

@@ -182,7 +182,7 @@ impl World {
 
     /// An operator removes a peer from a room, by a request to some node.
     pub(crate) fn kick(&mut self) {
-        if self.is_stable() {
+        if self.is_stable() || self.is_quiet() {
             return;
         }
         let next = self.random.millis(2000, 6000);

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parlor::cluster::frame::{LogEntry, RoomChange};
-use parlor::cluster::script::{Join, Listed, Sync};
+use parlor::cluster::script::{Audit, Join, Listed, Sync};
 use parlor::cluster::{
     Call, Incarnation, Member, Membership, Nonce, Refusal, RoomRecord, ScriptReply,
 };
-use parlor::id::{ConnectionId, RoomId};
-use parlor::room::{LeaveReason, RoomSpec};
+use parlor::id::{ConnectionId, PeerId, RoomId};
+use parlor::room::{LeaveReason, Metadata, RoomSpec};
 
 /// How many rooms one `reap` empties.
 const REAPED_ROOMS: usize = 64;
+
+/// In how many rooms one `audit` looks for members of dead nodes.
+const AUDITED_ROOMS: usize = 100;
 
 /// How long a node without a subscriber to its inbox may be silent, in milliseconds.
 const GONE: u64 = 3000;
@@ -85,6 +88,29 @@ impl Model {
         }
     }
 
+    /// Changes rooms without an entry in their logs: a room loses the metadata of a member, and
+    /// another one gets a member of a node that does not live.
+    pub(crate) fn change_silently(&mut self, adds_member: bool) {
+        for record in self.rooms.values_mut() {
+            record.version += 1;
+            if !adds_member {
+                record.members[0].metadata = Metadata::new(r#""was":"lost""#);
+                continue;
+            }
+            let membership = Membership { connection: ConnectionId::from_u128(7), nonce: Nonce(7) };
+            let holder = Incarnation(7);
+            let peer = PeerId::new("ghost").unwrap();
+            let ghost = Member { membership, holder, peer, ..record.members[0].clone() };
+            record.members.push(ghost);
+        }
+    }
+
+    /// Forgets a node, but not its members.
+    pub(crate) fn forget(&mut self, node: Incarnation) {
+        self.alive.remove(&node);
+        self.generations.remove(&node);
+    }
+
     /// Returns whether the incarnation that a call was to remove is gone.
     pub(crate) fn is_removed(&self, call: &Call) -> bool {
         matches!(call, Call::Reap { dead } if !self.alive.contains_key(dead))
@@ -125,6 +151,7 @@ impl Model {
             }
             Call::Sync(sync) => run.sync(sync),
             Call::Reap { dead } => run.reap(clock, *dead),
+            Call::Audit(audit) => run.audit(audit),
             Call::Move { room, membership, from } => run.take_over(room, *membership, *from),
         };
         (reply, run.published)
@@ -230,6 +257,40 @@ impl Run<'_> {
             self.publish_snapshot(room, &BTreeSet::from([self.me]));
         }
         ScriptReply::Done
+    }
+
+    /// Compares replicas with the rooms, and removes members of nodes without a lease from some.
+    fn audit(&mut self, Audit { rooms, position }: &Audit) -> ScriptReply {
+        let is_same = |record: &RoomRecord, (serial, version)| {
+            (record.serial, record.version) == (serial, version)
+        };
+        let differing = rooms.iter().filter(|audited| {
+            let record = self.data.rooms.get(&audited.room);
+            !record.is_some_and(|record| is_same(record, (audited.serial, audited.version)))
+        });
+        let differing = differing.map(|audited| audited.room.clone()).collect();
+        let mut listed: Vec<_> = self
+            .data
+            .rooms
+            .values()
+            .map(|record| (record.spec.created_at, record.room().clone()))
+            .collect();
+        listed.sort();
+        let position = usize::try_from(*position).unwrap();
+        let page: Vec<_> = listed.into_iter().skip(position).take(AUDITED_ROOMS).collect();
+        let next = if page.len() < AUDITED_ROOMS { 0 } else { position + AUDITED_ROOMS };
+        let mut removed = 0;
+        for (_, room) in page {
+            let mut gone = BTreeSet::new();
+            for member in self.data.rooms[&room].members.clone() {
+                let is_dead = !self.data.alive.contains_key(&member.holder);
+                if is_dead && gone.insert(member.connection()) {
+                    self.remove(&room, member.connection(), LeaveReason::Disconnected);
+                    removed += 1;
+                }
+            }
+        }
+        ScriptReply::Audited { differing, next: next as u64, removed }
     }
 
     /// Takes a member over from another node.

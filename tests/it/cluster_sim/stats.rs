@@ -56,6 +56,8 @@ impl Stats {
             not_delivered,
             repairs,
             malformed,
+            differing,
+            ghosts,
             ..
         } = counters;
         let sum = &mut self.counters;
@@ -70,6 +72,11 @@ impl Stats {
         sum.not_delivered += not_delivered;
         sum.repairs += repairs;
         sum.malformed += malformed;
+        sum.differing += differing;
+        sum.ghosts += ghosts;
+        for (sum, count) in sum.reconnects.iter_mut().zip(counters.reconnects) {
+            *sum += count;
+        }
         sum.departed += counters.departed;
     }
 }

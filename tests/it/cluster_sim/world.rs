@@ -29,16 +29,18 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 const FAULTS: Duration = Duration::from_secs(64);
 const HEALING: Duration = Duration::from_secs(56);
 
-/// How long clients do nothing at the end, so that nothing is in flight; and how long before the
+/// How long clients do nothing at the end, so that nothing is in flight, and while only audits show
+/// what is wrong; and how long before the
 /// end their connections stay, so that all sessions without a client have ended.
 const QUIET: Duration = Duration::from_secs(4);
+const LONG_QUIET: Duration = Duration::from_secs(50);
 const STABLE: Duration = Duration::from_secs(20);
 
-/// From when on the cluster has healed.
-const HEALED: Duration = Duration::from_secs(25);
 /// How long the last faults last.
 const LAST_FAULT: Duration = Duration::from_secs(14);
 
+/// From when on the cluster has healed.
+const HEALED: Duration = Duration::from_secs(25);
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -97,6 +99,10 @@ pub(crate) enum Happening {
     LastFault,
     EndOfFault(Fault),
     Snapshot,
+    /// Rooms of an engine change without an entry in their logs.
+    SilentChange {
+        adds_member: bool,
+    },
 }
 
 /// A fault that lasts.
@@ -152,6 +158,8 @@ pub(crate) struct World {
     /// joined.
     pub(crate) has_old_data: bool,
     has_faults: bool,
+    /// How long clients do nothing at the end.
+    quiet: Duration,
     /// The last lines of the log.
     pub(crate) log: VecDeque<String>,
     log_lines: usize,
@@ -210,6 +218,7 @@ impl World {
             has_lost_data: false,
             has_old_data: false,
             has_faults: false,
+            quiet: QUIET,
             log: VecDeque::new(),
             log_lines,
             stats: Stats::default(),
@@ -236,6 +245,18 @@ impl World {
         self.run();
     }
 
+    /// Runs to the end without faults, but for changes that no log entry shows, while clients do
+    /// nothing.
+    pub(crate) fn run_with_silent_changes(&mut self) {
+        self.quiet = LONG_QUIET;
+        let quiet_since = FAULTS + HEALING - LONG_QUIET;
+        for (delay, adds_member) in [(4, false), (28, true)] {
+            let time = quiet_since + Duration::from_secs(delay);
+            self.at(time, Happening::SilentChange { adds_member });
+        }
+        self.run();
+    }
+
     /// Runs to the end; panics if something is wrong.
     pub(crate) fn run(&mut self) {
         while let Some(Reverse((time, number))) = self.happenings.pop() {
@@ -259,9 +280,14 @@ impl World {
         self.now >= FAULTS
     }
 
+    /// Returns how long a fault may last that begins now.
+    pub(crate) fn time_for_faults(&self) -> Duration {
+        (FAULTS + LAST_FAULT).saturating_sub(self.now)
+    }
+
     /// Whether clients do nothing any more.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.now + QUIET >= FAULTS + HEALING
+        self.now + self.quiet >= FAULTS + HEALING
     }
 
     /// Adds something that happens after a time.
@@ -280,11 +306,6 @@ impl World {
     }
 
     /// Returns the time in milliseconds.
-    /// Returns how long a fault may last that begins now.
-    pub(crate) fn time_for_faults(&self) -> Duration {
-        (FAULTS + LAST_FAULT).saturating_sub(self.now)
-    }
-
     pub(crate) fn millis(&self) -> u64 {
         u64::try_from(self.now.as_millis()).unwrap()
     }
@@ -324,6 +345,9 @@ impl World {
             }
             Happening::AwayOver { node, life, connection, absence } => {
                 self.away_over(node, life, connection, absence);
+            }
+            Happening::SilentChange { adds_member } => {
+                self.engines.iter_mut().for_each(|engine| engine.data.change_silently(adds_member));
             }
             Happening::Kick => self.kick(),
             Happening::Watch => self.observe(),
