@@ -4,6 +4,7 @@
 //! All nodes and the engine run on the core for servers, the load on the other. CPU times are those
 //! of all nodes together; that of the engine is a figure of its own.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -74,11 +75,12 @@ pub(crate) fn run(
     eprintln!("bench: many rooms over three nodes");
     let many = many_rooms(programs, cores, if quick { 200 } else { MANY.0 })?;
     let mut text = signals(&all);
-    text.push_str(&format!("\n{many}\n"));
-    text.push_str(&format!(
-        "Medians of {rounds} rounds, a ratio is computed within each round. Load of the machine (one minute) {load_before} before and {} after.\n\n",
+    writeln!(text, "\n{many}")?;
+    writeln!(
+        text,
+        "Medians of {rounds} rounds, a ratio is computed within each round. Load of the machine (one minute) {load_before} before and {} after.\n",
         load()?
-    ));
+    )?;
     let environment = environment::all(programs, false)?;
     let rows = environment.into_iter().map(|(name, value)| vec![name, value]);
     text.push_str(&table(&["what", "which"], rows));
@@ -98,7 +100,7 @@ fn measure(
     let mut round = Round::default();
     {
         let server = Server::start(&PARLOR, programs, &[cores.server], &[])?;
-        round.alone = relay(&server, vec![server.address], None, counts)?;
+        round.alone = relay(&server, &[server.address], None, counts)?;
         round.join_alone = join(vec![server.address], rooms)?;
         server.stop()?;
     }
@@ -106,8 +108,8 @@ fn measure(
     let nodes = start_nodes(programs, cores, &engine, 2)?;
     let addresses = vec![nodes.address, nodes.others[0].address];
     let one = Server::attach(nodes.address, nodes.id().as_raw());
-    round.within = relay(&one, vec![one.address], Some(&engine), counts)?;
-    round.between = relay(&nodes, addresses.clone(), Some(&engine), counts)?;
+    round.within = relay(&one, &[one.address], Some(&engine), counts)?;
+    round.between = relay(&nodes, &addresses, Some(&engine), counts)?;
     round.join_within = join(vec![one.address], rooms)?;
     round.join_between = join(addresses, rooms)?;
     nodes.stop()?;
@@ -117,13 +119,13 @@ fn measure(
 /// Relays signals of one pair, with one and with eight in flight.
 fn relay(
     server: &Server,
-    addresses: Vec<SocketAddr>,
+    addresses: &[SocketAddr],
     engine: Option<&Engine>,
     counts: [u64; 2],
 ) -> anyhow::Result<[Signal; 2]> {
     let mut signals = [Signal::default(); 2];
     for ((signal, in_flight), count) in signals.iter_mut().zip(IN_FLIGHT).zip(counts) {
-        let mut clients = Clients::over(PARLOR.dialect, addresses.clone(), Waiting::Spins)?;
+        let mut clients = Clients::over(PARLOR.dialect, addresses.to_vec(), Waiting::Spins)?;
         let mut pairs = Pairs::join(&mut clients, 1, CANDIDATE)?;
         // Warms up.
         pairs.relay(&mut clients, server, in_flight, Mode::Counted(count / 10))?;
@@ -184,7 +186,7 @@ fn many_rooms(programs: &Programs, cores: Cores, pairs: usize) -> anyhow::Result
         engine_grown as f64 / 1024.0 / rooms as f64,
         number(outcome.cpu_micros()),
         number(outcome.per_second()),
-        number((after.1 - before.1).as_secs_f64()),
+        number(after.1.saturating_sub(before.1).as_secs_f64()),
         number(window.whole().as_secs_f64()),
     );
     nodes.stop()?;
