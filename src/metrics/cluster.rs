@@ -184,7 +184,9 @@ impl ClusterMetrics {
         for (counters, figures) in
             [(&self.repairs, &figures.repairs), (&self.reconnects, &figures.reconnects)]
         {
-            figures.iter().for_each(|(label, count)| raise(counters, &[label], *count));
+            for (label, count) in figures {
+                raise(counters, &[label], *count);
+            }
         }
         self.values.set(figures);
     }

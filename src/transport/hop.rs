@@ -52,6 +52,7 @@ pub(crate) type FindNode =
 pub(crate) struct Hop {
     /// Name of this node.
     name: String,
+    find: Arc<FindNode>,
     key: Arc<HopKey>,
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
@@ -70,14 +71,15 @@ impl Hop {
     ) -> io::Result<Self> {
         // The signature proves the nodes to each other, not a certificate, whose name is that of the
         // public host.
-        let nodes = Nodes { find: Arc::new(find), tls: tls::remote_connector(true)? };
+        let find = Arc::new(find);
+        let nodes = Nodes { find: Arc::clone(&find), tls: tls::remote_connector(true)? };
         let client = Client::builder(Tasks(lifecycle.clone()))
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_max_idle_per_host(MAX_IDLE)
             .set_host(false)
             .build(nodes);
-        Ok(Self { name, key, hub, lifecycle, client })
+        Ok(Self { name, find, key, hub, lifecycle, client })
     }
 
     /// Returns the name of this node.
@@ -92,7 +94,14 @@ impl Hop {
             address: client_address(&request),
             is_tls: request.extensions().get::<ClientOverTls>().is_some(),
         };
-        let signed = self.key.sign(client, SystemTime::now())?;
+        let signed = match self.key.sign(client, SystemTime::now()) {
+            Some(signed) => signed,
+            None => {
+                // The key comes with the list of nodes.
+                (self.find)(node, false).await?;
+                self.key.sign(client, SystemTime::now())?
+            }
+        };
         let upgrade = request
             .headers()
             .contains_key(header::UPGRADE)
@@ -147,7 +156,8 @@ impl Hop {
 
 /// Returns a host for the name of a node: hosts that differ in case are the same, nodes are not.
 fn host_of(node: &str) -> String {
-    node.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    node.bytes().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Returns the name of the node of such a host.

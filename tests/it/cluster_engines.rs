@@ -65,7 +65,13 @@ async fn engine_is_away_for_a_minute() {
 /// Waits until a node has given up its first connection.
 async fn until_reconnected(server: &TestServer) {
     let waiting = async {
-        while Scrape::of(server).await.count("parlor_cluster_reconnects_total") == 0 {
+        loop {
+            let scrape = Scrape::of(server).await;
+            let reconnects =
+                |why| scrape.count(&format!(r#"parlor_cluster_reconnects_total{{why="{why}"}}"#));
+            if reconnects("lost") + reconnects("silent") > 0 {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

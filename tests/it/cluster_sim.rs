@@ -5,7 +5,7 @@
 //! A seed is a run. The seeds are 1 to 10, or those that the environment asks for:
 //!
 //! - `PARLOR_SIM_SEED=n`: this seed alone, with a log of everything that happens;
-//! - `PARLOR_SIM_SEEDS=n`: so many random seeds;
+//! - `PARLOR_SIM_SEEDS=n`: so many random seeds, or with `PARLOR_SIM_FIRST=m` those from `m` on;
 //! - `PARLOR_SIM_SECONDS=n`: random seeds for so many seconds.
 //!
 //! A seed that fails is run again with its log, of which the end is printed.
@@ -62,7 +62,11 @@ fn seeds() -> Box<dyn Iterator<Item = u64> + Send> {
     let start = Instant::now();
     let mut random = Random(u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap());
     let seeds = std::iter::repeat_with(move || random.next());
-    match (number_of("PARLOR_SIM_SEEDS"), number_of("PARLOR_SIM_SECONDS")) {
+    let count = number_of("PARLOR_SIM_SEEDS");
+    if let (Some(first), Some(count)) = (number_of("PARLOR_SIM_FIRST"), count) {
+        return Box::new(first..first + count);
+    }
+    match (count, number_of("PARLOR_SIM_SECONDS")) {
         (Some(count), _) => Box::new(seeds.take(usize::try_from(count).unwrap())),
         (None, Some(limit)) => {
             Box::new(seeds.take_while(move |_| start.elapsed().as_secs() < limit))

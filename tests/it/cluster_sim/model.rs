@@ -92,8 +92,8 @@ impl Model {
     /// another one gets a member of a node that does not live.
     pub(crate) fn change_silently(&mut self, adds_member: bool) {
         for record in self.rooms.values_mut() {
-            record.version += 1;
             if !adds_member {
+                record.version += 1;
                 record.members[0].metadata = Metadata::new(r#""was":"lost""#);
                 continue;
             }
