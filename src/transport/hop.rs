@@ -94,13 +94,12 @@ impl Hop {
             address: client_address(&request),
             is_tls: request.extensions().get::<ClientOverTls>().is_some(),
         };
-        let signed = match self.key.sign(client, SystemTime::now()) {
-            Some(signed) => signed,
-            None => {
-                // The key comes with the list of nodes.
-                (self.find)(node, false).await?;
-                self.key.sign(client, SystemTime::now())?
-            }
+        let signed = if let Some(signed) = self.key.sign(client, SystemTime::now()) {
+            signed
+        } else {
+            // The key comes with the list of nodes.
+            (self.find)(node, false).await?;
+            self.key.sign(client, SystemTime::now())?
         };
         let upgrade = request
             .headers()
