@@ -28,8 +28,8 @@
 //! [`RoomMember`] says. Its events are typed and encoded by a dialect. No other layer names str0m.
 //!
 //! Invariant: no input causes a panic. The direct API of str0m panics on streams that were not
-//! declared, so everything is checked before the call; a panic that happens all the same ends only
-//! the transport it concerns.
+//! declared, so everything is checked before the call; any remaining panic ends only the transport
+//! that it concerns.
 
 mod active_speaker;
 mod admission;

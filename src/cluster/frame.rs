@@ -48,7 +48,7 @@ pub enum Body {
     Signal(RemoteSignal),
     /// A signal that could not be delivered, back to the node of its sender.
     Bounce(Bounce),
-    /// The connection of a peer was lost, and may come back, or has come back.
+    /// A peer is away, or is back.
     Presence {
         /// The room.
         room: RoomId,

@@ -120,8 +120,7 @@ impl Cluster {
         let now = (self.clock)();
         self.empty(nodes, now);
         let reported = report(nodes, now);
-        // What a report delivers may be for other nodes: signals that waited for a peer of another
-        // node.
+        // A report may deliver queued signals to peers of other nodes.
         self.empty(nodes, now);
         for (incarnation, node) in self.incarnations.iter().zip(nodes.nodes()) {
             incarnation.store(node.incarnation().0, Ordering::Relaxed);

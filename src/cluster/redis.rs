@@ -42,7 +42,7 @@ pub struct NodeIdentity {
     pub prefix: String,
     /// Name of the node.
     pub name: String,
-    /// Where other nodes reach the port of this node.
+    /// URL of the port of this node for other nodes.
     pub address: String,
     /// The hosts of all engines, in their order.
     pub engines: String,

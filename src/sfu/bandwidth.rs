@@ -114,8 +114,8 @@ impl Sfu {
         }
         // The bitrate of a stream that has only just started is not meaningful yet.
         let desired = (allocation.desired + audio).max(FIRST_ESTIMATE);
-        // What is sent in any case. With feedback, the estimate decides about video with a single
-        // layer.
+        // The bitrate that is sent in any case. With feedback, the estimate decides about video
+        // with a single layer.
         let least =
             allocation.least + audio - if has_feedback { single_layers(&demands) } else { 0 };
         self.on_transport(id, |transport, output| {

@@ -1,7 +1,7 @@
 //! Congestion of a path to a client that carries video with a single layer.
 //!
-//! Where there are several layers, a narrow path gets a lower one
-//! ([`bandwidth`](super::bandwidth)). Where there is only one, it would push audio aside. So its
+//! With several layers, a narrow path gets a lower one ([`bandwidth`](super::bandwidth)). A single
+//! layer would displace audio. So its
 //! bandwidth is estimated for a while when video starts, and again after losses; video that does
 //! not fit is suspended, largest bitrate first, and resumes once there is room for it. Where a
 //! large part of a video is lost, as when a path becomes narrow in mid-call, it is suspended before

@@ -315,7 +315,7 @@ async fn node_stops_for(time: Duration) {
     assert!(stopped.elapsed() < Duration::from_secs(9), "{:?}", stopped.elapsed());
     tokio::time::sleep(time.saturating_sub(stopped.elapsed())).await;
     two.signal("CONT");
-    // The session that shares a room with another node ends; one that is alone goes on.
+    // The session that shares a room with another node ends; a session alone in its room continues.
     tokio::time::timeout(LIMIT, ben.ended())
         .await
         .expect("the node that was declared dead ends the session");

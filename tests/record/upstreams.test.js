@@ -1,4 +1,4 @@
-// Servers with TLS, other namespaces, paths or parsers: each is recorded, and its pages complete their call on Parlor.
+// Servers with TLS, namespaces or binary attachments, and slow ones: each is recorded, and its pages complete their call on Parlor.
 
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'

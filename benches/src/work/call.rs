@@ -47,13 +47,13 @@ pub(crate) fn run(
         window,
         script: hops.iter().enumerate().map(numbered).collect(),
         begun: 0,
-        under_way: Slab::new(),
+        pending: Slab::new(),
         sides: Vec::new(),
         measurement: Measurement::start(server)?,
     };
     clients
         .run(&mut calls, window.whole() + SLACK)
-        .with_context(|| format!("{} calls are under way", calls.under_way.len()))?;
+        .with_context(|| format!("{} calls are pending", calls.pending.len()))?;
     calls.measurement.outcome()
 }
 
@@ -68,7 +68,7 @@ struct Calls<'a> {
     script: Vec<(Kind, String)>,
     /// Number of calls started.
     begun: u64,
-    under_way: Slab<Call>,
+    pending: Slab<Call>,
     /// The call and side of each connection.
     sides: Vec<Option<(usize, usize)>>,
     measurement: Measurement<'a>,
@@ -95,7 +95,7 @@ impl Calls<'_> {
         let room = format!("call-{}", self.begun);
         self.begun += 1;
         let has_met = !clients.dialect().announces_peers();
-        let call = self.under_way.insert(Call {
+        let call = self.pending.insert(Call {
             began: at,
             room,
             ids: [None; 2],
@@ -109,9 +109,9 @@ impl Calls<'_> {
     }
 
     fn connect(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
-        let room = self.under_way[call].room.clone();
+        let room = self.pending[call].room.clone();
         let id = clients.open(Seat { room, name: ["ann", "bob"][side].to_owned() })?;
-        self.under_way[call].ids[side] = Some(id);
+        self.pending[call].ids[side] = Some(id);
         if self.sides.len() <= id {
             self.sides.resize(id + 1, None);
         }
@@ -131,7 +131,7 @@ impl Calls<'_> {
     }
 
     fn leave(&mut self, clients: &mut Clients, call: usize, side: usize) -> anyhow::Result<()> {
-        let call = &mut self.under_way[call];
+        let call = &mut self.pending[call];
         let id = call.ids[side].context("a leaving client is connected")?;
         if let Some(leave) = clients.dialect().leave(&call.room, Some(&call.names[1 - side])) {
             clients.send_text(id, &leave);
@@ -147,7 +147,7 @@ impl Calls<'_> {
         side: usize,
         text: &[u8],
     ) -> anyhow::Result<()> {
-        let hops = self.under_way[call].hops;
+        let hops = self.pending[call].hops;
         ensure!(side == hops % 2, "a signal reached its sender");
         let mark = mark(hops);
         ensure!(
@@ -155,16 +155,16 @@ impl Calls<'_> {
             "{mark} is next, not {}",
             excerpt(text)
         );
-        self.under_way[call].hops += 1;
-        if self.under_way[call].hops < self.script.len() {
-            return self.send(clients, &self.under_way[call]);
+        self.pending[call].hops += 1;
+        if self.pending[call].hops < self.script.len() {
+            return self.send(clients, &self.pending[call]);
         }
         self.leave(clients, call, SECOND)
     }
 
     fn over(&mut self, clients: &mut Clients, call: usize, at: Instant) -> anyhow::Result<()> {
-        self.under_way[call].is_over = true;
-        self.measurement.count_since(self.under_way[call].began, at);
+        self.pending[call].is_over = true;
+        self.measurement.count_since(self.pending[call].began, at);
         self.leave(clients, call, FIRST)
     }
 }
@@ -173,11 +173,11 @@ impl Load for Calls<'_> {
     fn due(&mut self, clients: &mut Clients, now: Instant) -> anyhow::Result<Due> {
         let next = self.measurement.advance(self.window, clients, now)?;
         let Some(mut next) = next else {
-            return Ok(if self.under_way.is_empty() { Due::Done } else { Due::Nothing });
+            return Ok(if self.pending.is_empty() { Due::Done } else { Due::Nothing });
         };
         match self.mode {
             Mode::Closed(at_a_time) => {
-                while self.under_way.len() < at_a_time {
+                while self.pending.len() < at_a_time {
                     self.begin(clients, now)?;
                 }
             }
@@ -203,7 +203,7 @@ impl Load for Calls<'_> {
         at: Instant,
     ) -> anyhow::Result<()> {
         let (index, side) = self.sides[id].context("everyone is in a call")?;
-        let call = &mut self.under_way[index];
+        let call = &mut self.pending[index];
         match message {
             Received::Signal => return self.signal_arrived(clients, index, side, text),
             Received::PeerLeft => {
@@ -226,7 +226,7 @@ impl Load for Calls<'_> {
         if call.is_in == [true, false] && call.ids[SECOND].is_none() {
             self.connect(clients, index, SECOND)
         } else if is_new && call.is_in == [true, true] && call.has_met {
-            self.send(clients, &self.under_way[index])
+            self.send(clients, &self.pending[index])
         } else {
             Ok(())
         }
@@ -234,14 +234,14 @@ impl Load for Calls<'_> {
 
     fn ended(&mut self, _: &mut Clients, id: Id, error: Option<io::Error>) -> anyhow::Result<()> {
         let (index, side) = self.sides[id].take().context("everyone is in a call")?;
-        let call = &mut self.under_way[index];
+        let call = &mut self.pending[index];
         call.ids[side] = None;
         ensure!(
             call.hops == self.script.len(),
             "a connection ended in the middle of a call: {error:?}"
         );
         if call.is_over && call.ids == [None, None] {
-            self.under_way.remove(index);
+            self.pending.remove(index);
         }
         Ok(())
     }

@@ -50,7 +50,7 @@ impl Node {
                 Some(Member { membership, .. }) if self.moves.is_holding(*connection) => {
                     held.push(*membership);
                 }
-                // Where its session is now, this node does not know yet.
+                // This node does not know yet on which node the session is.
                 Some(_) if self.moves.has_departed(room, *connection) => {
                     failed.push((*connection, SignalFailure::NotDelivered));
                 }

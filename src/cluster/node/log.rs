@@ -113,7 +113,7 @@ impl Node {
     }
 
     /// Applies a hang-up of another node's peer: a pair session ends for both peers, any other room
-    /// goes on without it.
+    /// continues without it.
     fn hung_up(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let is_local = self.is_local(room, connection);
         let Some(replica) = self.replicas.get_mut(room) else { return };

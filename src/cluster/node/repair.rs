@@ -227,7 +227,7 @@ impl Node {
         crate::room::RoomSpec { room: room.clone(), created_at: now.time, capacity, is_pair: false }
     }
 
-    /// Goes on once all syncs are answered: with rooms that were opened meanwhile, or as ready.
+    /// Continues once all syncs are answered: with rooms that were opened meanwhile, or as ready.
     pub(super) fn settle(&mut self, now: Moment) {
         if !self.can_call() || self.is_syncing() {
             return;

@@ -16,7 +16,7 @@ use super::Problem;
 /// How long an attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Where an engine is.
+/// Address of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineTarget {
     /// The engine, or the sentinels that know it.

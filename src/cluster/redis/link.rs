@@ -132,7 +132,7 @@ impl Engine for RedisEngine {
                 (Some(Wanted { me, generation, number }), true, 0);
             std::mem::take(&mut queue.requests)
         };
-        // Those who ask learn that nothing came of it.
+        // Dropping the requests notifies their callers of the failure.
         drop(former);
         self.0.renewed.notify_one();
     }

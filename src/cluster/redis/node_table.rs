@@ -41,7 +41,7 @@ pub struct ListedNode {
     pub incarnation: Incarnation,
     /// The name, `CLUSTER_NODE`.
     pub name: String,
-    /// Where other nodes reach its port, such as `http://10.0.0.7:4000`.
+    /// URL of its port for other nodes, such as `http://10.0.0.7:4000`.
     pub address: String,
     /// The load.
     pub load: NodeLoad,

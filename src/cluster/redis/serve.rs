@@ -231,7 +231,7 @@ impl Writer<'_> {
                     }
                     reports.extend(number.map(|number| Report::Published(to, number)));
                 }
-                // Who asked may have given up.
+                // The caller may have given up.
                 Request::Ask { answer, .. } => _ = answer.send(reply),
             }
         }

@@ -89,7 +89,7 @@ impl Transport {
 
     /// Removes a media section with its streams.
     pub(in crate::sfu) fn remove_media(&mut self, mid: Mid, output: &mut TransportOutput) {
-        // Its packets are dropped; those of other streams are sent all the same.
+        // Its packets are dropped; those of other streams are still sent.
         self.written.clear();
         self.video_streams.retain(|stream| stream.mid != mid);
         self.update_rtc(output, |rtc| rtc.direct_api().remove_media(mid));

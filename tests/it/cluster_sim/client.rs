@@ -48,7 +48,7 @@ pub(crate) enum Connection {
     Resuming,
 }
 
-/// Where a session is.
+/// Location of a session.
 #[derive(Debug)]
 pub(crate) enum State {
     Joining {

@@ -127,7 +127,7 @@ impl World {
         }
     }
 
-    /// The engine comes back: with its data, with none, or with data of some seconds ago.
+    /// The engine restarts: with its data, with none, or with data of some seconds ago.
     fn restart_engine(&mut self, engine: usize) {
         self.engines[engine].is_dead = false;
         match self.random.below(3) {
