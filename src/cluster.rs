@@ -16,6 +16,7 @@
 //! - [`moving`]: the state of a session move, when a client resumes its session on another node;
 //! - [`nodes`]: this process on all engines among which rooms are spread, and the session moves
 //!   that concern several of them;
+//! - [`media`]: the media of a room is on one node, which serves the peers of all others;
 //! - [`Cluster`]: the nodes of this process, one for each engine, as sessions call them;
 //! - [`redis`]: the connection to an engine, the only part with a socket and a clock.
 //!
@@ -33,6 +34,7 @@ use crate::room::{Applied, Rooms};
 pub mod frame;
 mod handle;
 pub mod link;
+pub mod media;
 pub mod moving;
 pub mod node;
 pub mod node_list;
@@ -43,6 +45,7 @@ pub mod replica;
 pub mod script;
 
 pub use handle::{Cluster, Status};
+pub use media::MediaHost;
 pub use node::Node;
 pub use nodes::Nodes;
 pub use record::{Incarnation, Member, Membership, Nonce, RoomRecord};
@@ -71,7 +74,7 @@ pub trait Engine: Send {
 
 /// The sessions of a node, as the cluster needs them. Implementations must not call the [`Node`]
 /// back.
-pub trait Host: Send + Sync {
+pub trait Host: MediaHost + Send + Sync {
     /// Returns the rooms of this node.
     fn rooms(&self) -> &Rooms;
 

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::id::RoomId;
 use crate::room::Event;
-use crate::sfu::MediaEvent;
+use crate::sfu::{MediaEvent, MediaRequest};
 
 pub mod content;
 mod conversation;
@@ -31,7 +31,8 @@ pub mod socketio;
 pub mod topic;
 
 pub use self::conversation::{
-    Begin, Connected, Conversation, Ending, Heartbeat, Hello, MediaAnswer, Step, WelcomeLater,
+    Begin, Connected, Conversation, Ending, Heartbeat, Hello, MediaAnswer, MediaMessage, Step,
+    WelcomeLater,
 };
 pub use self::error::{DecodeError, Failure, RequestError};
 pub use self::frame::{Frame, TokenMessage};
@@ -77,6 +78,16 @@ impl Dialect {
 /// The names of all dialects.
 pub const NAMES: [&str; 4] =
     [socketio::DIALECT.name, session::DIALECT.name, envelope::DIALECT.name, topic::DIALECT.name];
+
+/// The dialects with messages of the media server, in an order that is the same on all nodes of a
+/// cluster. A later version may add others at the end.
+pub static MEDIA_DIALECTS: [&Dialect; 2] = [&envelope::DIALECT, &envelope::WITH_DOTS];
+
+/// Decodes a message to the media server that another node has forwarded, of a client of one of
+/// [`MEDIA_DIALECTS`]. Returns `None` if it is none.
+pub fn forwarded_media(form: usize, text: &str) -> Option<(MediaRequest, MediaAnswer)> {
+    envelope::forwarded_media(form, text)
+}
 
 /// Source of peer ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

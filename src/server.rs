@@ -278,6 +278,7 @@ impl Server {
             .drain_interval
             .saturating_mul(connections)
             .min(self.shutdown_limit / 2);
+        self.hub.release_media(spread / 4).await;
         self.hub.drain(spread).await;
         _ = timeout_at(deadline, self.hub.emptied()).await;
         // Polling clients may open new connections for the rest: the port stays open until they

@@ -7,6 +7,7 @@ mod entry;
 mod fields;
 mod handover;
 mod kind;
+mod media;
 
 use std::ops::Range;
 
@@ -16,6 +17,10 @@ pub use self::entry::{LogEntry, RoomChange, encode_entry, number_of};
 use self::fields::{Fields, Writer, membership};
 pub use self::handover::{Handover, MovedRoom};
 pub use self::kind::TrafficKind;
+pub use self::media::{
+    MediaAnswered, MediaNotice, MediaOutcome, RemoteMediaAnswer, RemoteMediaNotice,
+    RemoteMediaRequest,
+};
 use super::SignalFailure;
 use super::record::{Incarnation, Membership};
 use crate::id::{ConnectionId, RoomId};
@@ -103,6 +108,12 @@ pub enum Body {
         /// Whether the peer was there.
         is_done: bool,
     },
+    /// A request of a peer to the media server of the receiver.
+    Media(RemoteMediaRequest),
+    /// The answer to [`Body::Media`].
+    MediaAnswer(RemoteMediaAnswer),
+    /// A notice of the media server of the sender.
+    MediaNotice(RemoteMediaNotice),
     /// Not numbered: the sender expects this number next, and will itself send `sent` next. A frame
     /// that the receiver misses is requested by it.
     Have {
@@ -189,6 +200,9 @@ const REFUSED: u8 = b'r';
 const HANDOVER: u8 = b'o';
 const KICK: u8 = b'k';
 const DONE: u8 = b'a';
+const MEDIA: u8 = b'm';
+const MEDIA_ANSWER: u8 = b'q';
+const MEDIA_NOTICE: u8 = b't';
 
 const SENDER: u8 = 1;
 const NUMBER: u8 = 2;
@@ -233,6 +247,9 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         Body::Handover(_) => HANDOVER,
         Body::Kick { .. } => KICK,
         Body::Done { .. } => DONE,
+        Body::Media(_) => MEDIA,
+        Body::MediaAnswer(_) => MEDIA_ANSWER,
+        Body::MediaNotice(_) => MEDIA_NOTICE,
     });
     writer.number(SENDER, from.0).number(NUMBER, *number);
     match body {
@@ -268,6 +285,9 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
             writer.text(ROOM, room.as_str()).connection(CONNECTION, *connection).number(ID, *id);
         }
         Body::Done { id, is_done } => _ = writer.number(ID, *id).number(FLAG, u64::from(*is_done)),
+        Body::Media(request) => media::encode_request(&mut writer, request),
+        Body::MediaAnswer(answer) => media::encode_answer(&mut writer, answer),
+        Body::MediaNotice(notice) => media::encode_notice(&mut writer, notice),
         Body::Withdrawn | Body::Echo => {}
     }
     writer.finish().into()
@@ -276,9 +296,7 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
 /// Reads a message. Returns `None` if it is of a kind that this version does not know.
 pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
     let (kind, fields) = Fields::of_message(message)?;
-    if [entry::SNAPSHOT, entry::JOIN, entry::LEAVE, entry::MOVE, entry::UPDATE, entry::CLOSE]
-        .contains(&kind)
-    {
+    if entry::KINDS.contains(&kind) {
         return entry::decode_entry(kind, &fields).map(InboxMessage::Entry).map(Some);
     }
     let body = match kind {
@@ -322,6 +340,9 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
             Body::Kick { room: fields.room(ROOM)?, connection, id }
         }
         DONE => Body::Done { id: fields.number(ID)?, is_done: fields.number(FLAG)? != 0 },
+        MEDIA => Body::Media(media::decode_request(&fields)?),
+        MEDIA_ANSWER => Body::MediaAnswer(media::decode_answer(&fields)?),
+        MEDIA_NOTICE => Body::MediaNotice(media::decode_notice(&fields)?),
         _ => return Ok(None),
     };
     let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);

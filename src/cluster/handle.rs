@@ -9,6 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Nodes;
+use super::frame::{MediaNotice, RemoteMediaNotice};
+use super::media::{MediaRequest, ServedMedia};
 use super::node::{Counters, JoinRequest, OutgoingSignal};
 use super::nodes::{MoveCounts, choose};
 use super::record::Incarnation;
@@ -38,6 +40,12 @@ enum Outgoing {
         room: RoomId,
         connection: ConnectionId,
         is_away: bool,
+    },
+    Served(ServedMedia),
+    Notice(RemoteMediaNotice),
+    /// The last transport of a room is closed at the media server of this node.
+    MediaEnded {
+        room: RoomId,
     },
 }
 
@@ -228,6 +236,49 @@ impl Cluster {
         self.add(room, Outgoing::Presence { room: room.clone(), connection, is_away });
     }
 
+    /// Takes a request of a local peer to the media server of its room; see
+    /// [`Nodes::request_media`]. Returns `false` if this process has left the cluster.
+    pub fn request_media(&self, request: MediaRequest) -> bool {
+        self.report(|nodes, now| nodes.request_media(now, request)).is_some()
+    }
+
+    /// Tells that the media server of this node has answered a request, or dropped it.
+    pub fn served(&self, served: ServedMedia) {
+        self.add(&served.room.clone(), Outgoing::Served(served));
+    }
+
+    /// Sends a notice of the media server of this node to a peer of another one. The room may be
+    /// locked.
+    pub fn notify(&self, room: &RoomId, to: ConnectionId, notice: &Arc<MediaNotice>) {
+        {
+            let mut outgoing = self.outgoing.lock();
+            if let Some(Outgoing::Notice(last)) = outgoing.back_mut()
+                && Arc::ptr_eq(&last.notice, notice)
+            {
+                last.to.push(to);
+                return;
+            }
+            let (room, notice) = (room.clone(), Arc::clone(notice));
+            outgoing.push_back(Outgoing::Notice(RemoteMediaNotice { room, to: vec![to], notice }));
+        }
+        (self.wakes[self.engine_of(room)])();
+    }
+
+    /// Tells that no transport of a room is left at the media server of this node.
+    pub fn media_ended(&self, room: &RoomId) {
+        self.add(room, Outgoing::MediaEnded { room: room.clone() });
+    }
+
+    /// Returns the rooms whose media is on this node.
+    pub fn media_rooms(&self) -> Vec<RoomId> {
+        self.report(|nodes, _| nodes.media_rooms()).unwrap_or_default()
+    }
+
+    /// Ends the media of a room on this node; see [`Nodes::release_media`].
+    pub fn release_media(&self, room: &RoomId) {
+        self.report(|nodes, now| nodes.release_media(now, room));
+    }
+
     /// Tells the cluster that all peers of this node have left.
     pub fn leave_all(&self, reason: LeaveReason) {
         self.report(|nodes, now| nodes.leave_all(now, reason));
@@ -275,6 +326,9 @@ impl Cluster {
                 Some(Outgoing::Presence { room, connection, is_away }) => {
                     nodes.announce_in(now, &room, connection, is_away);
                 }
+                Some(Outgoing::Served(served)) => nodes.served(now, served),
+                Some(Outgoing::Notice(notice)) => nodes.send_notice(now, &notice),
+                Some(Outgoing::MediaEnded { room }) => nodes.settle_media(now, &room),
                 None => return,
             }
         }

@@ -19,7 +19,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::frame::{Handover, RemoteSignal};
+use super::frame::{Handover, RemoteMediaNotice, RemoteSignal};
 use super::record::Incarnation;
 use crate::id::{ConnectionId, RoomId};
 
@@ -51,7 +51,7 @@ pub struct NodeAt {
     pub node: Incarnation,
 }
 
-/// Signals of local peers to a connection whose session is moving.
+/// Signals of local peers, and notices of the media server, to a connection whose session is moving.
 #[derive(Debug)]
 pub struct Hold {
     since: Instant,
@@ -60,12 +60,19 @@ pub struct Hold {
     /// Whether the session is claimed by this node. Such a hold ends with the claim.
     pub is_claim: bool,
     signals: Vec<RemoteSignal>,
+    notices: Vec<RemoteMediaNotice>,
 }
 
 impl Hold {
     /// Begins to hold signals.
     pub fn new(now: Instant) -> Self {
-        Self { since: now, rooms: BTreeSet::new(), is_claim: false, signals: Vec::new() }
+        Self {
+            since: now,
+            rooms: BTreeSet::new(),
+            is_claim: false,
+            signals: Vec::new(),
+            notices: Vec::new(),
+        }
     }
 
     /// Notes that the session is about to move, with some rooms.
@@ -88,6 +95,18 @@ impl Hold {
             self.signals.push(signal);
         }
         has_space
+    }
+
+    /// Holds a notice of the media server, which has one recipient. Beyond the limit it is dropped.
+    pub fn push_notice(&mut self, notice: RemoteMediaNotice) {
+        if self.notices.len() < MAX_HELD {
+            self.notices.push(notice);
+        }
+    }
+
+    /// Takes out the notices, in the order in which they were sent.
+    pub fn take_notices(&mut self) -> Vec<RemoteMediaNotice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Takes out the signals of a sender, whose own session is moving.

@@ -7,6 +7,7 @@
 //! - [`frames`]: frames to and from other nodes, of which most are signals;
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
 //! - [`audit`]: comparisons of the replicas with the engine;
+//! - [`media`]: the node with the media of a room, requests to it, and its notices;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
 //!   itself.
 
@@ -15,6 +16,7 @@ mod frames;
 mod joins;
 mod lease;
 mod log;
+mod media;
 mod moves;
 mod repair;
 
@@ -27,6 +29,7 @@ pub use self::frames::OutgoingSignal;
 use self::joins::Waiting;
 pub use self::joins::{JoinRequest, PROVISIONAL};
 use self::lease::Beat;
+use self::media::MediaRequests;
 pub use self::moves::MoveEvent;
 use self::moves::Moves;
 use self::repair::Phase;
@@ -113,6 +116,7 @@ pub struct Node {
     aside: VecDeque<(Incarnation, Body)>,
     moves: Moves,
     audits: Audits,
+    media: MediaRequests,
     members: NodeList,
     beat: Beat,
     /// When the last list of nodes was requested.
@@ -146,6 +150,7 @@ impl Node {
             aside: VecDeque::new(),
             moves: Moves::default(),
             audits: Audits::default(),
+            media: MediaRequests::default(),
             members: NodeList::default(),
             beat: Beat::default(),
             listed: None,
@@ -226,6 +231,9 @@ impl Node {
         for (room, connection) in own.collect::<Vec<_>>() {
             self.left(now, &room, connection, reason);
         }
+        for room in self.media_rooms() {
+            self.release_media(now, &room);
+        }
     }
 
     /// Tells the cluster that a peer of this node has left a room. Does nothing for a peer that the
@@ -249,8 +257,7 @@ impl Node {
         if let Some(replica) = self.replicas.get_mut(room)
             && replica.members.get(&connection).is_some_and(|member| member.holder == self.me)
         {
-            replica.members.shift_remove(&connection);
-            replica.provisional.retain(|membership| membership.connection != connection);
+            replica.remove(connection);
             if reason == LeaveReason::HungUp && replica.spec.is_pair {
                 // The session has ended for all, which its room knows.
                 self.replicas.remove(room);
@@ -339,6 +346,7 @@ impl Node {
         self.expire_holds(now);
         self.settle_left(now);
         self.tend_audit(now);
+        self.tend_media(now);
         let age = self.settings.lease * 2;
         for link in self.outgoing.values_mut() {
             link.prune(now.instant, age);
@@ -352,15 +360,14 @@ impl Node {
         self.calls.insert(self.last_call, (call, now));
     }
 
-    /// Drops the replica of a room that the engine counts no member of this node in, and with it
-    /// the members of other nodes.
+    /// Drops the replica of a room that the engine counts no member of this node in, and no media,
+    /// and with it the members of other nodes.
     fn drop_unused(&mut self, now: Moment, room: &RoomId) {
         let is_waiting = self.joins.range((room.clone(), ConnectionId::from_u128(0))..).next();
         let is_waiting = is_waiting.is_some_and(|((waiting, _), _)| waiting == room);
-        let is_unused = self
-            .replicas
-            .get(room)
-            .is_some_and(|replica| replica.held_by(self.me).next().is_none());
+        let is_unused = self.replicas.get(room).is_some_and(|replica| {
+            replica.held_by(self.me).next().is_none() && replica.media != Some(self.me)
+        });
         if !is_unused || is_waiting || self.moves.is_arriving_in(room) {
             return;
         }
@@ -379,8 +386,7 @@ impl Node {
 fn follow_departures(replica: &mut Replica, applied: &Applied) {
     for delivery in &applied.deliveries {
         if let Event::PeerLeft { peer, .. } = &delivery.event {
-            replica.members.shift_remove(&peer.connection);
-            replica.provisional.retain(|membership| membership.connection != peer.connection);
+            replica.remove(peer.connection);
         }
     }
 }

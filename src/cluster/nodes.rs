@@ -4,6 +4,7 @@
 //! session that moves may have rooms on several of them, see [`moves`]. It is claimed on the engine
 //! that the id of its connection decides, and leaves and arrives on all.
 
+mod media;
 mod moves;
 
 use std::collections::BTreeMap;

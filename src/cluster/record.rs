@@ -86,6 +86,8 @@ pub struct RoomRecord {
     pub version: u64,
     /// The members, in the order they joined.
     pub members: Vec<Member>,
+    /// The node that has the media of the room.
+    pub media: Option<Incarnation>,
 }
 
 impl RoomRecord {

@@ -5,7 +5,7 @@
 //! cannot add one, and remove one only in a snapshot that is later than its join.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
@@ -26,6 +26,10 @@ pub struct Replica {
     pub members: IndexMap<ConnectionId, Member>,
     /// Members of this node that it admitted alone.
     pub provisional: BTreeSet<Membership>,
+    /// The node with the media of the room.
+    pub media: Option<Incarnation>,
+    /// The transports that members of this node have there.
+    pub transports: BTreeMap<ConnectionId, Vec<Box<str>>>,
     /// Whether the copy is known to be that of the engine, since the connection was made. Entries
     /// are applied only then.
     pub is_synced: bool,
@@ -78,8 +82,16 @@ pub struct Diff {
 impl Replica {
     /// Creates a replica without members.
     pub fn new(spec: RoomSpec) -> Self {
-        let (members, provisional) = (IndexMap::new(), BTreeSet::new());
-        Self { spec, serial: 0, version: 0, members, provisional, is_synced: false }
+        Self {
+            spec,
+            serial: 0,
+            version: 0,
+            members: IndexMap::new(),
+            provisional: BTreeSet::new(),
+            media: None,
+            transports: BTreeMap::new(),
+            is_synced: false,
+        }
     }
 
     /// Returns the position of an entry that is no snapshot.
@@ -106,9 +118,17 @@ impl Replica {
         self.members.values().filter(move |member| member.holder == holder)
     }
 
-    /// Returns whether members of other nodes are in the room.
+    /// Returns whether another node has members of the room, or its media.
     pub fn is_shared(&self, me: Incarnation) -> bool {
         self.members.values().any(|member| member.holder != me)
+            || self.media.is_some_and(|media| media != me)
+    }
+
+    /// Forgets a member.
+    pub fn remove(&mut self, connection: ConnectionId) {
+        self.members.shift_remove(&connection);
+        self.transports.remove(&connection);
+        self.provisional.retain(|membership| membership.connection != connection);
     }
 
     /// Compares the replica with a record of the room.

@@ -47,6 +47,16 @@ pub enum Call {
         /// The node that had it.
         from: Incarnation,
     },
+    /// Makes this node the one with the media of a room, unless a living node is.
+    Pin {
+        /// The room. This node has a member in it.
+        room: RoomId,
+    },
+    /// Ends that, if it is so.
+    Unpin {
+        /// The room.
+        room: RoomId,
+    },
     /// Makes the engine's record of a room and this node's replica agree.
     Sync(Sync),
     /// Removes the members of a dead incarnation, some rooms at a time. Does nothing if it is not
@@ -65,9 +75,11 @@ impl Call {
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Join(join) => Some(&join.spec.room),
-            Self::Leave { room, .. } | Self::Update { room, .. } | Self::Move { room, .. } => {
-                Some(room)
-            }
+            Self::Leave { room, .. }
+            | Self::Update { room, .. }
+            | Self::Move { room, .. }
+            | Self::Pin { room }
+            | Self::Unpin { room } => Some(room),
             Self::Sync(sync) => Some(&sync.spec.room),
             Self::Hello { .. } | Self::Beat | Self::Reap { .. } | Self::Audit(_) => None,
         }
@@ -113,6 +125,9 @@ pub struct Sync {
     pub version: u64,
     /// The members of this node: admitted members first, then by the time of the join.
     pub members: Vec<Listed>,
+    /// The node with the media of the room, as this one knows. If it is another node, it counts
+    /// where the engine knows none.
+    pub media: Option<Incarnation>,
 }
 
 /// The replicas that an audit compares, and where it looks for members of dead nodes.
@@ -181,7 +196,7 @@ pub enum ScriptReply {
     },
     /// To calls whose effect arrives as a log entry.
     Done,
-    /// To [`Call::Join`] and [`Call::Move`]: nothing has changed.
+    /// To [`Call::Join`], [`Call::Move`] and [`Call::Pin`]: nothing has changed.
     Denied(Refusal),
     /// To [`Call::Sync`].
     Synced {

@@ -79,9 +79,8 @@ impl Hello<'_> {
 pub enum Step {
     /// Execute this command. [`Conversation::answer`] receives the result.
     Do(Command),
-    /// Execute this request to the media server, as a member of a room; `None` means the only room
-    /// of the connection. The encoder that [`Conversation::media`] returns encodes the result.
-    Media(Option<RoomId>, sfu::MediaRequest),
+    /// Execute this request to the media server, as a member of a room. The encoder that [`Conversation::media`] returns encodes the result.
+    Media(MediaMessage),
     /// Verify this token. [`Conversation::authenticated`] receives the result.
     Authenticate(Option<String>),
     /// Send this to the client.
@@ -244,6 +243,20 @@ pub trait Conversation: Send {
     fn is_settled(&self) -> bool {
         true
     }
+}
+
+/// A message to the media server.
+#[derive(Debug, Clone)]
+pub struct MediaMessage {
+    /// The room; `None` means the only room of the connection.
+    pub room: Option<RoomId>,
+    /// The request.
+    pub request: sfu::MediaRequest,
+    /// The message itself, for the node of a cluster that has the media of the room.
+    pub text: Box<str>,
+    /// The form of messages to the client: the index of its dialect in
+    /// [`MEDIA_DIALECTS`](super::MEDIA_DIALECTS).
+    pub form: usize,
 }
 
 /// Encodes the response of the media server to one request.

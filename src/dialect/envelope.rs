@@ -22,19 +22,20 @@ use self::encode::{Envelope, Identity};
 use self::style::Style;
 use super::{
     Conversation, DecodeError, Dialect, EXPIRED, Failure, Frame, Framing, Hello, MediaAnswer,
-    Names, RequestError, Step, WelcomeLater,
+    MediaMessage, Names, RequestError, Step, WelcomeLater,
 };
 use crate::auth::{Denial, Grant};
 use crate::ice::IceServers;
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Answer, Code, Command, Snapshot};
+use crate::sfu::MediaRequest;
 
 const NAME: &str = "envelope";
 
 /// Encodes events for envelope clients.
 pub static DIALECT: Dialect = dialect(Style::Colons);
 /// Encodes events for clients that write types with dots.
-static WITH_DOTS: Dialect = dialect(Style::Dots);
+pub static WITH_DOTS: Dialect = dialect(Style::Dots);
 
 const fn dialect(style: Style) -> Dialect {
     Dialect {
@@ -65,6 +66,35 @@ const fn dialect(style: Style) -> Dialect {
         reserves: |_| false,
         presence_is_vital: true,
     }
+}
+
+/// The styles, in the order of [`MEDIA_DIALECTS`](super::MEDIA_DIALECTS).
+const FORMS: [Style; 2] = [Style::Colons, Style::Dots];
+
+/// Decodes a message to the media server that another node has forwarded; see
+/// [`forwarded_media`](super::forwarded_media).
+pub(super) fn forwarded_media(form: usize, text: &str) -> Option<(MediaRequest, MediaAnswer)> {
+    let style = *FORMS.get(form)?;
+    let decode::Read { correlation, request, .. } = decode::read(text, &Defaults::default());
+    let Ok(EnvelopeRequest::Media(_, request)) = request else { return None };
+    Some((request, media_answer(style, correlation)))
+}
+
+/// Returns the encoder for the response to a request to the media server.
+fn media_answer(style: Style, correlation: Option<String>) -> MediaAnswer {
+    Box::new(move |result, now| {
+        let correlation = correlation.as_deref();
+        Frame::Text(match result {
+            Ok(answer) => {
+                let (kind, payload) = media::answer(&answer);
+                Envelope { style, kind, now, correlation }.with(|out| out.push_str(&payload))
+            }
+            Err(error) => {
+                let envelope = Envelope { style, kind: "error", now, correlation };
+                envelope.with(|out| encode::error(out, &Failure::from(&error), None, &[]))
+            }
+        })
+    })
 }
 
 fn failed(
@@ -175,7 +205,10 @@ impl Conversation for Typed {
                 let failure = Failure::from(&RequestError::Denied(Denial::Unauthorized));
                 Some(Step::Refuse(failure.code, self.error(&failure, &[])))
             }
-            Ok(EnvelopeRequest::Media(room, request)) => Some(Step::Media(room, request)),
+            Ok(EnvelopeRequest::Media(room, request)) => {
+                let form = FORMS.iter().position(|form| *form == self.style()).unwrap_or_default();
+                Some(Step::Media(MediaMessage { room, request, text: text.into(), form }))
+            }
             Ok(EnvelopeRequest::Command(command)) => {
                 self.is_settled |= matches!(command, Command::Join { .. }) && !self.needs_token;
                 if let Command::Leave { room } = &command {
@@ -269,20 +302,7 @@ impl Conversation for Typed {
     }
 
     fn media(&self) -> Option<MediaAnswer> {
-        let (style, correlation) = (self.style(), self.correlation.clone());
-        Some(Box::new(move |result, now| {
-            let correlation = correlation.as_deref();
-            Frame::Text(match result {
-                Ok(answer) => {
-                    let (kind, payload) = media::answer(&answer);
-                    Envelope { style, kind, now, correlation }.with(|out| out.push_str(&payload))
-                }
-                Err(error) => {
-                    let envelope = Envelope { style, kind: "error", now, correlation };
-                    envelope.with(|out| encode::error(out, &Failure::from(&error), None, &[]))
-                }
-            })
-        }))
+        Some(media_answer(self.style(), self.correlation.clone()))
     }
 
     fn authenticated(

@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::auth::Denial;
 use crate::id::IdError;
 use crate::room::{Code, RoomError};
-use crate::sfu::{ErrorScope, SfuError};
+use crate::sfu::{ErrorScope, SfuError, SfuErrorKind};
+
+/// Milliseconds until the next attempt to reach a media server of another node.
+const UNREACHABLE_RETRY_MS: u128 = 1000;
 
 /// An error as all protocols report it.
 #[derive(Debug)]
@@ -158,6 +161,9 @@ impl RequestError {
         match self {
             Self::RateLimited { retry_after } => {
                 Some(retry_after.as_micros().div_ceil(1000).max(1))
+            }
+            Self::Media(SfuError { kind: SfuErrorKind::Unreachable, .. }) => {
+                Some(UNREACHABLE_RETRY_MS)
             }
             Self::Decode(_)
             | Self::Room(_)

@@ -67,6 +67,7 @@ impl Hub {
     /// Asks one client to disconnect.
     pub fn drain_one(&self, id: ConnectionId) {
         let Some(Entry { dialect, mailbox }) = self.directory.get(id) else { return };
+        self.release_media_of(id);
         // A client whose queue is full is disconnected without a message.
         _ = mailbox.send((dialect.shutdown_frame)(SHUTDOWN_MESSAGE, SystemTime::now()));
         mailbox.close();

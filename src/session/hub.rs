@@ -21,6 +21,7 @@ use super::mailbox::{Mailbox, Sink};
 use super::notices::{Notices, limit_hit};
 use super::pending_claim::PendingClaim;
 use super::pending_join::PendingJoin;
+use super::pending_media::PendingMedia;
 use super::rate_limit::{MessageRate, RateLimiter};
 use super::refused_handshakes::RefusedHandshakes;
 use super::replay_buffer::ResumeLimits;
@@ -57,6 +58,8 @@ pub struct Hub {
     pub(super) joins: DashMap<(RoomId, ConnectionId), PendingJoin>,
     /// Sessions of other nodes that clients of this one wait for.
     pub(super) claims: DashMap<ConnectionId, PendingClaim>,
+    /// Media requests that the cluster has not answered.
+    pub(super) media_requests: DashMap<u64, PendingMedia>,
     /// Removals of peers that other nodes are asked for.
     pub(super) kicks: DashMap<u64, oneshot::Sender<bool>>,
 }
@@ -102,6 +105,7 @@ impl Hub {
             cluster: OnceLock::new(),
             joins: DashMap::new(),
             claims: DashMap::new(),
+            media_requests: DashMap::new(),
             kicks: DashMap::new(),
         }
     }

@@ -15,12 +15,14 @@ use tracing::debug;
 use super::directory::Entry;
 use super::handle::Session;
 use super::hub::Hub;
-use crate::dialect::{MediaAnswer, RequestError};
+use super::mailbox::Mailbox;
+use super::media_nodes::RemoteNotice;
+use crate::dialect::{Frame, MediaAnswer, MediaMessage, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::RoomError;
 use crate::sfu::{
-    ErrorScope, MediaEvent, MediaRequest, MediaServer, MediaStats, Notice, NoticeTarget,
-    RoomMember, SfuErrorKind, Signaling,
+    ErrorScope, MediaEvent, MediaResponse, MediaServer, MediaStats, Notice, NoticeTarget,
+    RoomMember, SfuError, SfuErrorKind, Signaling,
 };
 
 /// Completes when a request is answered.
@@ -43,18 +45,29 @@ impl Hub {
         self.media.get().map(MediaServer::stats).unwrap_or_default()
     }
 
-    /// Sends a media notice to one connection, if its dialect can express it.
-    fn send_notice(&self, connection: ConnectionId, notice: &Notice, now: SystemTime) {
-        let Some(Entry { dialect, mailbox }) = self.directory.get(connection) else { return };
+    /// Sends an event of the media server to one connection, if its dialect can express it. Returns
+    /// `false` if it has no session here.
+    pub(super) fn send_media_event(
+        &self,
+        connection: ConnectionId,
+        event: &MediaEvent,
+        now: SystemTime,
+    ) -> bool {
+        let Some(Entry { dialect, mailbox }) = self.directory.get(connection) else { return false };
         if let Some(write) = dialect.media {
-            // A missed active speaker notice is soon followed by another, so it is no reason to
-            // close the connection.
-            let is_vital = !matches!(notice.event, MediaEvent::ActiveSpeaker { .. });
             self.contain(connection, || {
-                _ = self.queue(connection, dialect, &mailbox, write(&notice.event, now), is_vital);
+                let frame = write(event, now);
+                _ = self.queue(connection, dialect, &mailbox, frame, is_vital(event));
             });
         }
+        true
     }
+}
+
+/// Returns whether a client that misses an event has a wrong view of the media: a missed active
+/// speaker notice is soon followed by another, so it is no reason to close the connection.
+pub(super) fn is_vital(event: &MediaEvent) -> bool {
+    !matches!(event, MediaEvent::ActiveSpeaker { .. })
 }
 
 impl Signaling for Hub {
@@ -62,18 +75,74 @@ impl Signaling for Hub {
         self.rooms().peer(member.connection, &member.room).is_some_and(|peer| peer == member.peer)
     }
 
-    fn deliver(&self, notice: Notice) {
+    fn deliver(&self, Notice { to, event }: Notice) {
         let now = SystemTime::now();
-        match &notice.to {
-            NoticeTarget::One(connection) => self.send_notice(*connection, &notice, now),
+        let mut elsewhere = RemoteNotice::default();
+        match &to {
+            NoticeTarget::One(room, connection) => {
+                if !self.send_media_event(*connection, &event, now) {
+                    elsewhere.send(self, room, *connection, &event, now);
+                }
+            }
             NoticeTarget::Room(room, except) => {
                 for connection in self.rooms().connections_in(room) {
-                    if Some(connection) != *except {
-                        self.send_notice(connection, &notice, now);
+                    if Some(connection) != *except
+                        && !self.send_media_event(connection, &event, now)
+                    {
+                        elsewhere.send(self, room, connection, &event, now);
                     }
                 }
             }
         }
+    }
+
+    fn room_closed(&self, room: &RoomId) {
+        self.tell_cluster(|cluster| cluster.media_ended(room));
+    }
+}
+
+/// Sends the answer to a media request.
+pub(super) struct MediaReply {
+    pub(super) hub: Arc<Hub>,
+    pub(super) id: ConnectionId,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) write: MediaAnswer,
+}
+
+impl MediaReply {
+    /// Encodes an answer and queues it. Returns it if the session has moved to another node.
+    pub(super) fn send(self, answer: Result<MediaResponse, SfuError>) -> Option<Box<str>> {
+        let Self { hub, id, mailbox, write } = self;
+        let answer = answer.map_err(RequestError::from);
+        if let Err(error) = &answer {
+            debug!(connection = %id, code = error.code().as_str(), "media request refused");
+            hub.metrics.error(error.code());
+        }
+        let frame = hub.contain(id, || write(answer, SystemTime::now()));
+        hub.send_media_answer(id, &mailbox, frame)
+    }
+}
+
+impl Hub {
+    /// Queues the answer to a media request. Returns its text if the session has moved to another
+    /// node.
+    pub(super) fn send_media_answer(
+        &self,
+        id: ConnectionId,
+        mailbox: &Mailbox,
+        frame: Option<Frame>,
+    ) -> Option<Box<str>> {
+        let text = match &frame {
+            Some(Frame::Text(text)) if self.cluster().is_some() => Some(text.as_str().into()),
+            _ => None,
+        };
+        let sent = frame.and_then(|frame| self.contain(id, || mailbox.send(frame)));
+        if matches!(sent, Some(Ok(()))) {
+            return None;
+        }
+        // A client that misses a response does not know the state of its media.
+        mailbox.close();
+        text.filter(|_| self.directory.get(id).is_none())
     }
 }
 
@@ -82,13 +151,13 @@ impl Session {
     /// mailbox; the connection should not be read until the returned future completes.
     pub fn media(
         &self,
-        room: Option<RoomId>,
-        request: MediaRequest,
+        MediaMessage { room, request, text, form }: MediaMessage,
         write: MediaAnswer,
     ) -> Result<Answered, RequestError> {
         let (hub, id) = (&self.hub, self.id());
-        let media =
-            hub.media.get().ok_or(SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport))?;
+        if hub.cluster().is_none() && !hub.has_media() {
+            return Err(SfuErrorKind::NotConfigured.in_scope(ErrorScope::Transport).into());
+        }
         // Fails if another connection has taken the session over.
         let member = self.while_held(|| {
             let room = hub.rooms().resolve(id, room)?;
@@ -97,22 +166,17 @@ impl Session {
         });
         let member = member.ok_or(RoomError::ConnectionEnded)??;
         let mailbox = Arc::clone(&self.state.mailbox);
-        let reply = {
-            let hub = Arc::clone(hub);
-            move |answer: Result<_, _>| {
-                let answer = answer.map_err(RequestError::from);
-                if let Err(error) = &answer {
-                    debug!(connection = %id, code = error.code().as_str(), "media request refused");
-                    hub.metrics.error(error.code());
-                }
-                let sent = hub.contain(id, || mailbox.send(write(answer, SystemTime::now())));
-                // A client that misses a response does not know the state of its media.
-                if !matches!(sent, Some(Ok(()))) {
-                    mailbox.close();
-                }
+        let reply = MediaReply { hub: Arc::clone(hub), id, mailbox, write };
+        if hub.cluster().is_some() {
+            return Ok(hub.request_media(member, request, (form, text), reply));
+        }
+        let media = hub.media.get().cloned();
+        Ok(Box::pin(async move {
+            if let Some(media) = media {
+                // Without a cluster, no session has moved.
+                let reply = Box::new(|answer| _ = reply.send(answer));
+                media.request(member, request, reply).await;
             }
-        };
-        let media = media.clone();
-        Ok(Box::pin(async move { media.request(member, request, Box::new(reply)).await }))
+        }))
     }
 }

@@ -144,9 +144,7 @@ impl Hub {
         if let Some(grant) = state.identity.clear() {
             self.expiries.remove(grant.expires_at, connection);
         }
-        if let Some(media) = self.media.get() {
-            self.rooms().of(connection).iter().for_each(|room| media.peer_left(room, connection));
-        }
+        // Its media stays where it is.
         self.rooms().moved_away(connection);
         let mut writer = Writer::default();
         state.mailbox.release(seen, &mut writer);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::consumer::Consumer;
 use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::request::{MediaEvent, Notice, NoticeTarget, ProducerAction};
-use super::state::Sfu;
+use super::state::{RoomChange, Sfu};
 use super::stats::MediaStats;
 use super::transport::Transport;
 use crate::id::{ConnectionId, RoomId};
@@ -17,6 +17,16 @@ impl Sfu {
         let last = |sfu: &Self| sfu.router_of(room)?.peers.get(&connection)?.last().copied();
         while let Some(transport) = last(self) {
             self.close_transport(transport);
+        }
+    }
+
+    /// Closes all transports of a room as failed, and notifies their clients.
+    pub fn fail_room(&mut self, room: &RoomId) {
+        let peers = self.router_of(room).map(|router| &router.peers);
+        let transports: Vec<TransportId> =
+            peers.into_iter().flat_map(|peers| peers.values().flatten().copied()).collect();
+        for transport in transports {
+            self.fail_transport(transport);
         }
     }
 
@@ -35,7 +45,7 @@ impl Sfu {
     /// transports, since other state may be inconsistent.
     pub(super) fn failure_notices(&self) -> Vec<Notice> {
         let failed = |(id, transport): (&TransportId, &Transport)| Notice {
-            to: NoticeTarget::One(transport.owner.connection),
+            to: NoticeTarget::One(transport.owner.room.clone(), transport.owner.connection),
             event: MediaEvent::TransportFailed(*id),
         };
         self.transports.iter().map(failed).collect()
@@ -62,17 +72,15 @@ impl Sfu {
     /// it.
     pub(super) fn fail_transport(&mut self, id: TransportId) {
         let Some(transport) = self.transports.get(&id) else { return };
-        let (connection, peer) = (transport.owner.connection, transport.owner.peer.clone());
+        let owner = transport.owner.clone();
         let (producers, consumers) = (transport.producers.clone(), transport.consumers.clone());
-        self.notify(connection, MediaEvent::TransportFailed(id));
+        self.notify(&owner, MediaEvent::TransportFailed(id));
         for id in producers {
-            self.notify(
-                connection,
-                MediaEvent::ProducerChanged(id, peer.clone(), ProducerAction::Close),
-            );
+            let peer = owner.peer.clone();
+            self.notify(&owner, MediaEvent::ProducerChanged(id, peer, ProducerAction::Close));
         }
         for consumer in consumers {
-            self.notify(connection, MediaEvent::ConsumerClosed(consumer));
+            self.notify(&owner, MediaEvent::ConsumerClosed(consumer));
         }
         self.close_transport(id);
     }
@@ -105,6 +113,8 @@ impl Sfu {
         if router.peers.is_empty() {
             self.routers.remove(&transport.router);
             self.rooms.remove(&transport.owner.room);
+            let room = transport.owner.room;
+            self.room_changes.push(RoomChange { room, is_open: false });
         }
     }
 
@@ -120,7 +130,7 @@ impl Sfu {
         let Some(consumers) = producer.map(|producer| producer.consumers.clone()) else { return };
         for consumer in consumers {
             if let Some(consumer) = self.close_consumer(router, consumer) {
-                self.notify(consumer.owner.connection, MediaEvent::ConsumerClosed(consumer.id));
+                self.notify(&consumer.owner, MediaEvent::ConsumerClosed(consumer.id));
             }
         }
         let removed =

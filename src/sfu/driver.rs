@@ -32,7 +32,7 @@ use super::request::{
 };
 use super::request_queue::{QueuedRequest, RequestQueue, Responder};
 use super::socket::MediaSocket;
-use super::state::{CertificateError, Sfu, SfuSettings};
+use super::state::{CertificateError, RoomChange, Sfu, SfuSettings};
 use super::stats::MediaStats;
 use crate::id::{ConnectionId, RoomId};
 
@@ -61,6 +61,11 @@ pub trait Signaling: Send + Sync {
 
     /// Delivers a notice. Must not block.
     fn deliver(&self, notice: Notice);
+
+    /// Notes that the last transport of a room is closed. Must not block.
+    fn room_closed(&self, room: &RoomId) {
+        _ = room;
+    }
 }
 
 /// Encodes and queues the response to a request. Must not block.
@@ -72,6 +77,12 @@ struct Shared {
     /// Peers that may have transports; bounded by the number of peers.
     users: Mutex<HashSet<(RoomId, ConnectionId)>>,
     departures: Mutex<Vec<(RoomId, ConnectionId)>>,
+    /// Requests of peers of other nodes; bounded by their connections, as each has one in flight.
+    submitted: Mutex<Vec<QueuedRequest>>,
+    /// Rooms whose transports are to fail.
+    failing: Mutex<Vec<RoomId>>,
+    /// Rooms with transports.
+    rooms: Mutex<HashSet<RoomId>>,
     wake: Notify,
     stop: Notify,
     stats: Mutex<MediaStats>,
@@ -154,6 +165,31 @@ impl MediaServer {
                 ));
             }
         }
+    }
+
+    /// Carries out a request of a peer of another node, which calls `reply`. Does not wait.
+    pub fn submit(&self, member: RoomMember, request: MediaRequest, reply: Reply) {
+        self.shared.users.lock().insert((member.room.clone(), member.connection));
+        let (pending, answered) = oneshot::channel();
+        // The node of the peer knows whether it is still there: the request is always carried out.
+        let reply: Reply = Box::new(move |outcome| {
+            reply(outcome);
+            drop(answered);
+        });
+        let responder = Responder { reply, pending };
+        self.shared.submitted.lock().push(QueuedRequest { member, request, responder });
+        self.shared.wake.notify_one();
+    }
+
+    /// Closes all transports of a room, as failed.
+    pub fn fail_room(&self, room: &RoomId) {
+        self.shared.failing.lock().push(room.clone());
+        self.shared.wake.notify_one();
+    }
+
+    /// Returns whether a room has transports.
+    pub fn has_room(&self, room: &RoomId) -> bool {
+        self.shared.rooms.lock().contains(room)
     }
 
     /// Closes the transports of a peer that has left a room.
@@ -244,6 +280,8 @@ impl Driver {
         }
         let failed = Err(SfuErrorKind::Internal.in_scope(ErrorScope::Transport));
         _ = catch_unwind(AssertUnwindSafe(|| self.respond(failed)));
+        let closed = std::mem::take(&mut *self.shared.rooms.lock());
+        closed.iter().for_each(|room| self.signaling.room_closed(room));
         self.publish(Instant::now());
         None
     }
@@ -252,6 +290,8 @@ impl Driver {
     /// turn, if one is scheduled.
     fn turn(&mut self, buffer: &mut [u8]) -> Option<Instant> {
         self.process_departures(buffer);
+        let submitted = std::mem::take(&mut *self.shared.submitted.lock());
+        self.request_queue.add(submitted);
         if let Some(command) = self.request_queue.next(Instant::now()) {
             self.run_request(command);
         }
@@ -271,6 +311,7 @@ impl Driver {
             self.shared.users.lock().remove(&key);
             Err(SfuErrorKind::NotInRoom.in_scope(ErrorScope::Transport))
         };
+        self.note_rooms();
         self.respond(outcome);
     }
 
@@ -315,6 +356,20 @@ impl Driver {
                 since = Instant::now();
             }
         }
+        let failing = std::mem::take(&mut *self.shared.failing.lock());
+        failing.iter().for_each(|room| self.sfu.fail_room(room));
+    }
+
+    /// Tells which rooms have transports.
+    fn note_rooms(&mut self) {
+        for RoomChange { room, is_open } in self.sfu.room_changes.drain(..) {
+            if is_open {
+                self.shared.rooms.lock().insert(room);
+            } else {
+                self.shared.rooms.lock().remove(&room);
+                self.signaling.room_closed(&room);
+            }
+        }
     }
 
     /// Sends datagrams and delivers notices until the SFU has no more that are due. Returns the
@@ -340,6 +395,7 @@ impl Driver {
         for notice in self.poll_output.notices.drain(..) {
             self.signaling.deliver(notice);
         }
+        self.note_rooms();
     }
 
     fn publish(&mut self, now: Instant) {

@@ -236,10 +236,10 @@ impl Sfu {
                 }
                 // The client may reconnect or restart ICE.
                 TransportEvent::Disconnected => {
-                    if let Some(connection) =
-                        self.transports.get(&id).map(|transport| transport.owner.connection)
+                    if let Some(owner) =
+                        self.transports.get(&id).map(|transport| transport.owner.clone())
                     {
-                        self.notify(connection, MediaEvent::TransportFailed(id));
+                        self.notify(&owner, MediaEvent::TransportFailed(id));
                     }
                 }
                 TransportEvent::Failed => self.fail_transport(id),

@@ -20,7 +20,7 @@ use super::request::{
     ProducerAction, RoomMember, SfuError, SfuErrorKind,
 };
 use super::router::Router;
-use super::state::Sfu;
+use super::state::{RoomChange, Sfu};
 use super::transport::Transport;
 use crate::id::RoomId;
 
@@ -128,8 +128,13 @@ impl Sfu {
 
     /// Returns the router of a room, and creates it if there is none.
     fn open_router(&mut self, room: &RoomId) -> RouterId {
-        let id = *self.rooms.entry(room.clone()).or_insert_with(RouterId::random);
-        self.routers.entry(id).or_insert_with(|| Router::new(room.clone()));
+        if let Some(id) = self.rooms.get(room) {
+            return *id;
+        }
+        let id = RouterId::random();
+        self.rooms.insert(room.clone(), id);
+        self.routers.insert(id, Router::new(room.clone()));
+        self.room_changes.push(RoomChange { room: room.clone(), is_open: true });
         id
     }
 

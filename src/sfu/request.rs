@@ -212,8 +212,8 @@ pub struct Notice {
 /// The recipients of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoticeTarget {
-    /// One connection.
-    One(ConnectionId),
+    /// One member of a room.
+    One(RoomId, ConnectionId),
     /// All members of a room, except one connection.
     Room(RoomId, Option<ConnectionId>),
 }
@@ -272,6 +272,9 @@ pub enum SfuErrorKind {
     /// The media server is shutting down.
     #[error("the media server is shutting down")]
     ShuttingDown,
+    /// The node of the cluster with the media of the room cannot be reached, or there is none yet.
+    #[error("the media server of the room cannot be reached, try again")]
+    Unreachable,
     /// The media server panicked.
     #[error("internal error")]
     Internal,

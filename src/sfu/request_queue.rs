@@ -41,6 +41,8 @@ pub(super) struct RequestQueue {
     requests: mpsc::Receiver<QueuedRequest>,
     /// The request that [`RequestQueue::received`] has received.
     next: Option<QueuedRequest>,
+    /// Requests that did not come by the channel.
+    added: VecDeque<QueuedRequest>,
     /// Requests that create transports and wait for the rate limit.
     waiting: VecDeque<QueuedRequest>,
     /// The rate limiter of those requests; `None` if there is no limit.
@@ -56,7 +58,18 @@ impl RequestQueue {
     ) -> Self {
         let rate = Rate { per_second: per_second.into(), burst: per_second.into() };
         let creation_bucket = (per_second > 0).then(|| TokenBucket::new(rate, now));
-        Self { requests, next: None, waiting: VecDeque::new(), creation_bucket }
+        Self {
+            requests,
+            next: None,
+            added: VecDeque::new(),
+            waiting: VecDeque::new(),
+            creation_bucket,
+        }
+    }
+
+    /// Adds requests that did not come by the channel.
+    pub(super) fn add(&mut self, requests: Vec<QueuedRequest>) {
+        self.added.extend(requests);
     }
 
     /// Waits for a request. Returns `false` once the channel is closed. Cancel safe.
@@ -78,7 +91,12 @@ impl RequestQueue {
                 return Some(self.take_token(now, request));
             }
         }
-        while let Some(request) = self.next.take().or_else(|| self.requests.try_recv().ok()) {
+        while let Some(request) = self
+            .next
+            .take()
+            .or_else(|| self.added.pop_front())
+            .or_else(|| self.requests.try_recv().ok())
+        {
             if may_create || !request.creates_transport() {
                 return Some(self.take_token(now, request));
             }
@@ -101,8 +119,12 @@ impl RequestQueue {
         request
     }
 
-    /// Returns when the first waiting request may be carried out.
+    /// Returns when the next request may be carried out that [`RequestQueue::received`] does not
+    /// report.
     pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
+        if !self.added.is_empty() {
+            return Some(now);
+        }
         let creation_bucket = self.creation_bucket.as_mut().filter(|_| !self.waiting.is_empty())?;
         Some(now + creation_bucket.time_until(now, 1.0))
     }

@@ -205,7 +205,8 @@ impl Router {
             }
             if has_switched && is_simulcast {
                 let event = MediaEvent::LayersChanged(*id, u8::try_from(layer).unwrap_or(u8::MAX));
-                outlet.notify(Notice { to: NoticeTarget::One(consumer.owner.connection), event });
+                let to = NoticeTarget::One(self.room.clone(), consumer.owner.connection);
+                outlet.notify(Notice { to, event });
             }
         }
         if needs_keyframe && codec.kind() == TrackKind::Video {

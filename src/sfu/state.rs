@@ -16,7 +16,7 @@ use super::admission::Owner;
 use super::id::{ById, RouterId, TransportId};
 use super::outlet::TransportOutlet;
 use super::output::TransportOutput;
-use super::request::{MediaEvent, Notice, NoticeTarget};
+use super::request::{MediaEvent, Notice, NoticeTarget, RoomMember};
 use super::router::Router;
 use super::srtp;
 use super::stats::MediaStats;
@@ -68,8 +68,17 @@ pub struct Sfu {
     pub(super) allocated_at: Option<Instant>,
     pub(super) output: TransportOutput,
     pub(super) notices: Vec<Notice>,
+    /// Rooms that got their first transport, or lost their last one.
+    pub(super) room_changes: Vec<RoomChange>,
     /// Counters and gauges, except that of transports.
     pub(super) counted: MediaStats,
+}
+
+/// The first transport of a room was created, or its last one closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RoomChange {
+    pub(super) room: RoomId,
+    pub(super) is_open: bool,
 }
 
 /// The cryptography library could not generate a certificate.
@@ -103,6 +112,7 @@ impl Sfu {
             allocated_at: None,
             output: TransportOutput::default(),
             notices: Vec::new(),
+            room_changes: Vec::new(),
             counted: MediaStats::default(),
         })
     }
@@ -157,8 +167,9 @@ impl Sfu {
         self.timers.insert((transport.due, id));
     }
 
-    /// Queues an event for one connection.
-    pub(super) fn notify(&mut self, to: ConnectionId, event: MediaEvent) {
-        self.notices.push(Notice { to: NoticeTarget::One(to), event });
+    /// Queues an event for one member of a room.
+    pub(super) fn notify(&mut self, to: &RoomMember, event: MediaEvent) {
+        let to = NoticeTarget::One(to.room.clone(), to.connection);
+        self.notices.push(Notice { to, event });
     }
 }

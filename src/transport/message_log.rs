@@ -10,7 +10,7 @@
 use tracing::{Level, debug, enabled, field};
 
 use super::polling::Sid;
-use crate::dialect::{Dialect, Step};
+use crate::dialect::{Dialect, MediaMessage, Step};
 use crate::id::ConnectionId;
 use crate::metrics::MessageKind;
 use crate::room::Code;
@@ -64,7 +64,7 @@ pub(super) fn message(sender: Sender, step: Option<&Step>, correlation: Option<&
             let kind = session::kind_of(command).as_str();
             debug!(dialect, connection, room, kind, to, correlation, size, "message");
         }
-        Some(Step::Media(room, request)) => {
+        Some(Step::Media(MediaMessage { room, request, .. })) => {
             let (room, kind) = (room.as_ref().map(field::display), request.name());
             debug!(dialect, connection, room, kind, correlation, size, "message");
         }

@@ -44,5 +44,5 @@ fn member(connection: u128, nonce: u64, holder: u64, since: u64) -> Member {
 }
 
 fn record(version: u64, members: &[Member]) -> RoomRecord {
-    RoomRecord { spec: spec(), serial: 1, version, members: members.to_vec() }
+    RoomRecord { spec: spec(), serial: 1, version, members: members.to_vec(), media: None }
 }

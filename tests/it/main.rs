@@ -22,6 +22,7 @@ mod cluster;
 mod cluster_engines;
 mod cluster_faults;
 mod cluster_hops;
+mod cluster_media;
 mod cluster_moves;
 mod cluster_network;
 mod cluster_nodes;

@@ -383,7 +383,10 @@ fn members_are_notified_of_producers_and_active_speaker() {
     assert_eq!(
         events,
         [
-            (NoticeTarget::One(ben.connection), MediaEvent::ConsumerClosed(audio_consumer.id)),
+            (
+                NoticeTarget::One(ben.room.clone(), ben.connection),
+                MediaEvent::ConsumerClosed(audio_consumer.id)
+            ),
             (others, closed)
         ]
     );

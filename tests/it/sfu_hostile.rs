@@ -389,7 +389,7 @@ impl Fuzzer {
     fn check_notice(&self, notice: &Notice) {
         let room = match &notice.to {
             NoticeTarget::Room(room, _) => room,
-            NoticeTarget::One(connection) => {
+            NoticeTarget::One(_, connection) => {
                 &self
                     .members
                     .iter()

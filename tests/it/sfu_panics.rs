@@ -52,7 +52,7 @@ async fn panic_notifies_all_clients_that_their_transports_failed() {
             panic!()
         };
         expected.push(Notice {
-            to: NoticeTarget::One(member.connection),
+            to: NoticeTarget::One(member.room.clone(), member.connection),
             event: MediaEvent::TransportFailed(id),
         });
     }

@@ -1,6 +1,6 @@
 //! Media of a `/ws` peer whose connection drops: it continues until the session expires.
 
-use parlor::dialect::Frame;
+use parlor::dialect::{Frame, MediaMessage};
 use parlor::dialect::envelope::DIALECT;
 use parlor::id::RoomId;
 use parlor::room::{Command, LeaveReason, Metadata, RoomKind};
@@ -146,19 +146,23 @@ async fn resumed_session_refuses_media_requests_of_old_connection() {
     assert!(
         older.handle(Moment::now(), join, 0, |_| Some(Frame::Text(String::new()))).result.is_ok()
     );
-    let ask = || (None, MediaRequest::ListProducers, Box::new(|_, _| Frame::Text(String::new())));
-    let (room, request, write) = ask();
-    assert!(older.media(room, request, write).is_ok());
+    let ask = || {
+        let (request, text) = (MediaRequest::ListProducers, Box::default());
+        let message = MediaMessage { room: None, request, text, form: 0 };
+        (message, Box::new(|_, _| Frame::Text(String::new())))
+    };
+    let (message, write) = ask();
+    assert!(older.media(message, write).is_ok());
     let (newer, _) = server
         .hub()
         .resume(&older.token().unwrap(), 0, None, None)
         .expect("the session is resumed");
-    let (room, request, write) = ask();
+    let (message, write) = ask();
     let refused =
-        older.media(room, request, write).err().expect("the old connection has no session");
+        older.media(message, write).err().expect("the old connection has no session");
     assert_eq!(refused.to_string(), "the connection has ended");
-    let (room, request, write) = ask();
-    assert!(newer.media(room, request, write).is_ok());
+    let (message, write) = ask();
+    assert!(newer.media(message, write).is_ok());
     newer.end(LeaveReason::Disconnected);
     server.finish().await;
 }

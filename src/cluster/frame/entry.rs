@@ -56,15 +56,19 @@ pub enum RoomChange {
         /// The metadata.
         metadata: Metadata,
     },
+    /// The media of the room is on this node from now on, or on none.
+    Pin(Option<Incarnation>),
 }
 
 /// The kinds of entries.
-pub(super) const SNAPSHOT: u8 = b'S';
-pub(super) const JOIN: u8 = b'J';
-pub(super) const LEAVE: u8 = b'L';
-pub(super) const MOVE: u8 = b'M';
-pub(super) const UPDATE: u8 = b'U';
-pub(super) const CLOSE: u8 = b'X';
+const SNAPSHOT: u8 = b'S';
+const JOIN: u8 = b'J';
+const LEAVE: u8 = b'L';
+const MOVE: u8 = b'M';
+const UPDATE: u8 = b'U';
+const CLOSE: u8 = b'X';
+const PIN: u8 = b'P';
+pub(super) const KINDS: [u8; 7] = [SNAPSHOT, JOIN, LEAVE, MOVE, UPDATE, CLOSE, PIN];
 
 const ROOM: u8 = 1;
 const SERIAL: u8 = 2;
@@ -81,6 +85,7 @@ const SINCE: u8 = 12;
 const JOINED_AT: u8 = 13;
 const PEER: u8 = 14;
 const MEMBERSHIP: u8 = 15;
+const MEDIA: u8 = 16;
 
 /// Flags of a room, and of a member.
 const IS_PAIR: u64 = 1;
@@ -111,6 +116,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
         RoomChange::Move { .. } => MOVE,
         RoomChange::Update { .. } => UPDATE,
         RoomChange::Close => CLOSE,
+        RoomChange::Pin(_) => PIN,
     };
     let mut writer = Writer::message(kind);
     writer.text(ROOM, room.as_str()).number(SERIAL, *serial).number(ROOM_VERSION, *version);
@@ -132,6 +138,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
         RoomChange::Update { membership, metadata } => {
             writer.membership(MEMBERSHIP, *membership).text(METADATA, metadata.as_str());
         }
+        RoomChange::Pin(media) => encode_media(&mut writer, *media),
     }
     writer.finish()
 }
@@ -163,6 +170,7 @@ pub(super) fn decode_entry(kind: u8, fields: &Fields) -> Result<LogEntry, Malfor
             RoomChange::Update { membership: fields.membership(MEMBERSHIP)?, metadata }
         }
         CLOSE => RoomChange::Close,
+        PIN => RoomChange::Pin(decode_media(fields)?),
         _ => return Err(Malformed),
     };
     Ok(LogEntry { room, serial, version, change })
@@ -188,6 +196,17 @@ fn encode_contents(writer: &mut Writer, record: &RoomRecord) {
     for member in &record.members {
         writer.bytes(MEMBER, &encode_member(member));
     }
+    encode_media(writer, record.media);
+}
+
+fn encode_media(writer: &mut Writer, media: Option<Incarnation>) {
+    if let Some(media) = media {
+        writer.number(MEDIA, media.0);
+    }
+}
+
+fn decode_media(fields: &Fields) -> Result<Option<Incarnation>, Malformed> {
+    fields.find(MEDIA).map(|_| fields.incarnation(MEDIA)).transpose()
 }
 
 /// Reads a record.
@@ -200,7 +219,7 @@ pub(super) fn decode_record(fields: &Fields) -> Result<RoomRecord, Malformed> {
     let created_at: SystemTime = time(fields.number(CREATED_AT)?);
     let spec = RoomSpec { room, created_at, capacity, is_pair: flags & IS_PAIR != 0 };
     let members = fields.all(MEMBER).map(decode_member).collect::<Result<_, _>>()?;
-    Ok(RoomRecord { spec, serial, version, members })
+    Ok(RoomRecord { spec, serial, version, members, media: decode_media(fields)? })
 }
 
 fn encode_member(member: &Member) -> Vec<u8> {

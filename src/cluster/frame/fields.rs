@@ -158,7 +158,8 @@ pub(super) fn room(value: &[u8]) -> Result<RoomId, Malformed> {
     RoomId::exact(text).map_err(|_| Malformed)
 }
 
-fn connection(value: &[u8]) -> Result<ConnectionId, Malformed> {
+/// Reads the id of a connection.
+pub(super) fn connection(value: &[u8]) -> Result<ConnectionId, Malformed> {
     let value = value.try_into().map_err(|_| Malformed)?;
     Ok(ConnectionId::from_u128(u128::from_be_bytes(value)))
 }

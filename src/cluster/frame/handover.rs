@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::entry::{decode_record, encode_record};
 use super::fields::{Fields, Writer};
+use super::media::{decode_texts, encode_texts};
 use super::{Malformed, RemoteSignal, decode_signal, encode_signal};
 use crate::cluster::record::{Incarnation, RoomRecord};
 use crate::id::ConnectionId;
@@ -29,6 +30,8 @@ pub struct MovedRoom {
     pub from: Incarnation,
     /// The room as the client knows it. The session is a member of it.
     pub known: RoomRecord,
+    /// The transports that the session has at the node with the media of the room.
+    pub transports: Vec<Box<str>>,
 }
 
 const CONNECTION: u8 = super::CONNECTION;
@@ -37,15 +40,17 @@ const ROOM: u8 = 31;
 const UNSENT: u8 = 32;
 /// In a room, beside the fields of a record.
 const FROM: u8 = 33;
+const TRANSPORT: u8 = 34;
 
 pub(super) fn encode(
     writer: &mut Writer,
     Handover { connection, session, rooms, unsent }: &Handover,
 ) {
     writer.connection(CONNECTION, *connection).bytes(SESSION, session);
-    for MovedRoom { from, known } in rooms {
+    for MovedRoom { from, known, transports } in rooms {
         let mut room = encode_record(known);
         room.number(FROM, from.0);
+        encode_texts(&mut room, TRANSPORT, transports);
         writer.bytes(ROOM, &room.finish());
     }
     for signal in unsent {
@@ -58,7 +63,12 @@ pub(super) fn encode(
 pub(super) fn decode(fields: &Fields) -> Result<Handover, Malformed> {
     let room = |value: &[u8]| {
         let fields = Fields::of(value)?;
-        Ok(MovedRoom { from: fields.incarnation(FROM)?, known: decode_record(&fields)? })
+        let transports = decode_texts(&fields, TRANSPORT)?;
+        Ok(MovedRoom {
+            from: fields.incarnation(FROM)?,
+            known: decode_record(&fields)?,
+            transports,
+        })
     };
     Ok(Handover {
         connection: fields.connection(CONNECTION)?,

@@ -268,6 +268,9 @@ impl Node {
                 self.push(now, from, Body::Done { id, is_done });
             }
             Body::Done { id, is_done } => self.host.kicked(id, is_done),
+            Body::Media(request) => self.serve_media(now, from, request),
+            Body::MediaAnswer(answer) => self.media_answered(now, from, answer),
+            Body::MediaNotice(notice) => self.media_notice(from, &notice),
             body => self.move_frame(now, from, body),
         }
     }

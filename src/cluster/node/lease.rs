@@ -105,8 +105,14 @@ impl Node {
         self.aside.clear();
         self.leaves.clear();
         self.end_moves(now);
-        for replica in self.replicas.values_mut() {
+        for (room, replica) in &mut self.replicas {
             let is_shared = replica.is_shared(former);
+            if is_shared && replica.media == Some(former) {
+                // The others have told their peers, and may have the media on another node by now.
+                self.host.end_media(room);
+            }
+            let has_media = replica.media == Some(former) && !is_shared;
+            replica.media = has_media.then_some(self.me);
             (replica.serial, replica.version) = (0, 0);
             for member in replica.members.values_mut().filter(|member| member.holder == former) {
                 if is_shared {

@@ -57,6 +57,12 @@ impl Node {
             self.adopt(now, record, None);
             return;
         }
+        if let RoomChange::Pin(media) = change {
+            if *media == Some(self.me) {
+                self.call(now.instant, Call::Unpin { room: room.clone() });
+            }
+            return;
+        }
         let is_leaving =
             |call: &Call| matches!(call, Call::Leave { room: leaving, .. } if leaving == room);
         if !self.calls.values().any(|(call, _)| is_leaving(call)) {
@@ -108,6 +114,7 @@ impl Node {
                     self.host.deliver(&applied, now);
                 }
             }
+            RoomChange::Pin(media) => self.set_media(now, room, media),
             RoomChange::Snapshot(_) => {}
         }
     }
@@ -228,6 +235,7 @@ impl Node {
         for member in diff.completed {
             self.complete(now, room, member);
         }
+        self.set_media(now, room, record.media);
     }
 
     /// Applies the answer to a sync.
@@ -263,8 +271,8 @@ impl Node {
                 self.lose(now, room, membership, *why);
             }
         }
-        let nothing =
-            RoomRecord { spec: sync.spec.clone(), serial: 0, version: 0, members: Vec::new() };
+        let spec = sync.spec.clone();
+        let nothing = RoomRecord { spec, serial: 0, version: 0, members: Vec::new(), media: None };
         if record.is_some() || self.replicas.contains_key(room) {
             self.adopt(now, record.unwrap_or(&nothing), None);
         }

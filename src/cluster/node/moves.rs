@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{ConnectionId, Incarnation, LeaveReason, Member, Membership, Node, Replica, RoomId};
 use crate::clock::Moment;
-use crate::cluster::frame::{Body, Bounce, Handover, MovedRoom, RemoteSignal};
+use crate::cluster::frame::{
+    Body, Bounce, Handover, MovedRoom, RemoteMediaNotice, RemoteSignal,
+};
 use crate::cluster::moving::{Hold, MAX_HELD};
 use crate::cluster::record::RoomRecord;
 use crate::cluster::script::Call;
@@ -96,6 +98,30 @@ impl Moves {
     pub(super) fn hold(&mut self, signal: RemoteSignal) -> bool {
         let connection = signal.to.first().map(|to| to.connection);
         connection.and_then(|to| self.holds.get_mut(&to)).is_some_and(|hold| hold.push(signal))
+    }
+
+    /// Holds a notice of the media server with one recipient.
+    pub(super) fn hold_notice(&mut self, notice: RemoteMediaNotice) {
+        let hold = notice.to.first().and_then(|to| self.holds.get_mut(to));
+        if let Some(hold) = hold {
+            hold.push_notice(notice);
+        }
+    }
+
+    /// Puts a notice with one recipient aside whose session is not complete here yet. Returns it if
+    /// it is.
+    pub(super) fn put_aside_notice(
+        &mut self,
+        from: Incarnation,
+        notice: RemoteMediaNotice,
+    ) -> Option<RemoteMediaNotice> {
+        let Some(early) = notice.to.first().and_then(|to| self.early.get_mut(to)) else {
+            return Some(notice);
+        };
+        if early.len() < MAX_HELD {
+            early.push((from, Body::MediaNotice(notice)));
+        }
+        None
     }
 
     pub(super) fn has_departed(&self, room: &RoomId, connection: ConnectionId) -> bool {
@@ -210,11 +236,11 @@ impl Node {
             true;
     }
 
-    /// Returns the other nodes with peers in a room.
+    /// Returns the other nodes with peers in a room, or with its media.
     pub(in crate::cluster) fn nodes_in(&self, room: &RoomId) -> BTreeSet<Incarnation> {
-        let members =
-            self.replicas.get(room).into_iter().flat_map(|replica| replica.members.values());
-        members.map(|member| member.holder).filter(|holder| *holder != self.me).collect()
+        let Some(replica) = self.replicas.get(room) else { return BTreeSet::new() };
+        let holders = replica.members.values().map(|member| member.holder).chain(replica.media);
+        holders.filter(|holder| *holder != self.me).collect()
     }
 
     /// Returns whether a join of this connection is not answered yet.
@@ -264,7 +290,9 @@ impl Node {
                 replica.members.values().filter(|member| shown.contains(&member.connection()));
             let members = members.cloned().collect();
             let (spec, serial, version) = (replica.spec.clone(), replica.serial, replica.version);
-            MovedRoom { from: self.me, known: RoomRecord { spec, serial, version, members } }
+            let known = RoomRecord { spec, serial, version, members, media: replica.media };
+            let transports = replica.transports.get(&connection).cloned().unwrap_or_default();
+            MovedRoom { from: self.me, known, transports }
         });
         if moved.is_some() {
             self.counters.departed += 1;
@@ -372,7 +400,10 @@ impl Node {
 
     /// Ends a hold: its signals go to where the replicas say that the session is.
     pub(in crate::cluster) fn release(&mut self, now: Moment, connection: ConnectionId) {
-        let Some(hold) = self.moves.holds.remove(&connection) else { return };
+        let Some(mut hold) = self.moves.holds.remove(&connection) else { return };
+        for notice in hold.take_notices() {
+            self.send_notice(now, &notice);
+        }
         for signal in hold.release() {
             self.forward(now, signal);
         }

@@ -215,11 +215,13 @@ impl Node {
         }));
         members.sort_by_key(|listed| (!listed.is_admitted, listed.member.joined_at));
         let (serial, version) = replica.map_or((0, 0), |replica| (replica.serial, replica.version));
+        let media = replica.and_then(|replica| replica.media);
         let may_create = self.host.rooms().limits().auto_create;
         if let Some(replica) = self.replicas.get_mut(room) {
             replica.is_synced = false;
         }
-        self.call(now.instant, Call::Sync(Sync { spec, may_create, serial, version, members }));
+        let sync = Sync { spec, may_create, serial, version, members, media };
+        self.call(now.instant, Call::Sync(sync));
     }
 
     fn spec_of_none(&self, now: Moment, room: &RoomId) -> crate::room::RoomSpec {

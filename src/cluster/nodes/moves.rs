@@ -251,6 +251,11 @@ impl Nodes {
                 self.host.catch_up(&applied, now);
             }
         }
+        for MovedRoom { known, transports, .. } in handover.rooms.iter() {
+            let engine = self.engine_of(known.room());
+            let at = (known.room(), known.media);
+            self.on_engines[engine].take_transports(connection, at, transports);
+        }
         for signal in handover.unsent {
             let engine = self.engine_of(&signal.room);
             self.on_engines[engine].forward(now, signal);

@@ -19,6 +19,8 @@ pub(super) enum Script {
     Leave,
     Update,
     Move,
+    Pin,
+    Unpin,
     Sync,
     Reap,
     Audit,
@@ -38,13 +40,15 @@ macro_rules! source {
 
 impl Script {
     /// All scripts, in the order of their numbers, with their sources.
-    pub(super) const ALL: [(Self, &str); 15] = [
+    pub(super) const ALL: [(Self, &str); 17] = [
         (Self::Hello, source!("hello")),
         (Self::Beat, source!("beat")),
         (Self::Join, source!("join")),
         (Self::Leave, source!("leave")),
         (Self::Update, source!("update")),
         (Self::Move, source!("move")),
+        (Self::Pin, source!("pin")),
+        (Self::Unpin, source!("unpin")),
         (Self::Sync, source!("sync")),
         (Self::Reap, source!("reap")),
         (Self::Audit, source!("audit")),
@@ -216,12 +220,20 @@ pub(super) fn encode(
                 .bytes("from", &from.0.to_be_bytes());
             (Script::Move, pack.finish())
         }
-        Call::Sync(Sync { spec, may_create, serial, version, members }) => {
-            let mut pack = Pack::map(6);
+        Call::Pin { room } | Call::Unpin { room } => {
+            let mut pack = Pack::map(1);
+            pack.bytes("room", room.as_str().as_bytes());
+            let is_pin = matches!(call, Call::Pin { .. });
+            (if is_pin { Script::Pin } else { Script::Unpin }, pack.finish())
+        }
+        Call::Sync(Sync { spec, may_create, serial, version, members, media }) => {
+            let mut pack = Pack::map(7);
             pack.bytes("room", spec.room.as_str().as_bytes()).spec(spec);
             pack.flag("may_create", *may_create)
                 .number("serial", *serial)
                 .number("version", *version);
+            let media = media.map(|media| media.0.to_be_bytes());
+            pack.optional("media", media.as_ref().map(<[u8; 8]>::as_slice));
             pack.name("members");
             pack.begin_array(members.len());
             for listed in members {

@@ -85,6 +85,7 @@ local function snapshot(room, record)
   for _, member in ipairs(record.members) do
     parts[#parts + 1] = field(4, member_fields(member))
   end
+  parts[#parts + 1] = record.media and field(16, record.media) or ''
   return entry('S', room, record, table.concat(parts))
 end
 
@@ -93,15 +94,19 @@ local function load(room)
   return value and cmsgpack.unpack(value)
 end
 
--- Returns the nodes with a member in a room, as a list and as a set.
+-- Returns the nodes with a member in a room, or with its media, as a list and as a set.
 local function holders(record)
   local list, set = {}, {}
-  for _, member in ipairs(record and record.members or {}) do
-    if not set[member.h] then
-      set[member.h] = true
-      list[#list + 1] = member.h
+  local function add(node)
+    if node and not set[node] then
+      set[node] = true
+      list[#list + 1] = node
     end
   end
+  for _, member in ipairs(record and record.members or {}) do
+    add(member.h)
+  end
+  add(record and record.media)
   return list, set
 end
 
@@ -111,8 +116,11 @@ local function publish(nodes, message)
   end
 end
 
--- Stores a room that these nodes had members in before; without members it ends.
+-- Stores a room that these nodes had members in before, or the media of; without members it ends.
 local function save(room, record, before)
+  if #record.members == 0 then
+    record.media = nil
+  end
   local after, has_member = holders(record)
   local had_member = {}
   for _, node in ipairs(before) do
@@ -161,6 +169,15 @@ local function remove(room, record, connection, reason)
   end)
   record.v = record.v + 1
   publish(before, entry('L', room, record, field(5, connection) .. number(6, reason)))
+  save(room, record, before)
+end
+
+-- Changes the node with the media of a room, and tells the nodes.
+local function set_media(room, record, media)
+  local before = holders(record)
+  record.media = media
+  record.v = record.v + 1
+  publish(before, entry('P', room, record, media and field(16, media) or ''))
   save(room, record, before)
 end
 

@@ -23,6 +23,9 @@ for index = 1, min(#rooms, ROOMS) do
         remove(room, record, member.c, DISCONNECTED)
       end
     end
+    if record.media == dead and #record.members > 0 then
+      set_media(room, record, nil)
+    end
   end
 end
 if #rooms > ROOMS then

@@ -1,5 +1,5 @@
 -- Makes the engine's record of a room and the caller's replica agree. args: room, founding, may_create, serial, version,
--- members (each with `admitted` and `arriving`).
+-- members (each with `admitted` and `arriving`), media.
 
 local refusal = refused()
 if refusal then
@@ -88,6 +88,16 @@ end
 if not record or (record.waits and #record.members == 0) then
   return { 'synced', '', out }
 end
+
+local media = record.media
+if media == me and args.media ~= me then
+  media = nil
+elseif args.media == me and media and not redis.call('ZSCORE', P .. 'alive', media) then
+  media = me
+end
+media = media or args.media
+has_changed = has_changed or media ~= record.media
+record.media = media
 
 local serial = max(record.e, args.serial)
 has_changed = has_changed or serial ~= record.e or record.e == 0 or record.v < args.version

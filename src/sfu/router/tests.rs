@@ -212,7 +212,7 @@ fn consumer_gets_one_layer_and_its_client_is_notified_of_a_change() {
     }
     assert_eq!(bench.sent_to(consumer), 3);
     let changed = |layer| Notice {
-        to: NoticeTarget::One(ben.connection),
+        to: NoticeTarget::One(bench.router.room.clone(), ben.connection),
         event: MediaEvent::LayersChanged(consumer, layer),
     };
     assert_eq!(bench.outlet.notices, [changed(0), changed(1)]);

@@ -8,12 +8,10 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{End, Executor};
-use crate::dialect::{Ending, Frame, RequestError, Step};
-use crate::id::RoomId;
+use crate::dialect::{Ending, Frame, MediaMessage, RequestError, Step};
 use crate::metrics::Limit;
 use crate::room::{Code, Command};
 use crate::session::{Handled, Moment, Outgoing, QueueDepth, QueueFull, Sink};
-use crate::sfu;
 use crate::transport::message_log;
 
 impl Executor {
@@ -57,7 +55,7 @@ impl Executor {
                     self.tell(Frame::Text(text))?;
                     self.tell(Frame::Close(code, reason))?;
                 }
-                Step::Media(room, request) => next = self.request_media(room, request, now),
+                Step::Media(message) => next = self.request_media(message, now),
                 Step::Authenticate(token) => next = self.authenticate(token.as_deref()),
                 Step::Do(command) => {
                     let channel = self.conversation.channel();
@@ -101,12 +99,11 @@ impl Executor {
     /// that responses keep the order of their requests.
     fn request_media(
         &mut self,
-        room: Option<RoomId>,
-        request: sfu::MediaRequest,
+        message: MediaMessage,
         now: SystemTime,
     ) -> Option<Step> {
         let write = self.conversation.media()?;
-        match self.current_session()?.session.media(room, request, write) {
+        match self.current_session()?.session.media(message, write) {
             Ok(answered) => {
                 self.pause = Some(answered);
                 None

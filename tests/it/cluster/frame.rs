@@ -1,13 +1,14 @@
 //! Messages of the cluster: round trips, hostile bytes, and messages of other versions.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use parlor::cluster::frame::{
-    Body, Bounce, Handover, InboxMessage, LinkFrame, LogEntry, MovedRoom, RemoteSignal, RoomChange,
-    decode, encode_entry, encode_frame,
+    Body, Bounce, Handover, InboxMessage, LinkFrame, LogEntry, MediaAnswered, MediaNotice,
+    MediaOutcome, MovedRoom, RemoteMediaAnswer, RemoteMediaNotice, RemoteMediaRequest,
+    RemoteSignal, RoomChange, decode, encode_entry, encode_frame,
 };
-use parlor::cluster::{Incarnation, SignalFailure};
+use parlor::cluster::{Incarnation, RoomRecord, SignalFailure};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{FoundBy, LeaveReason, Metadata, SignalKind};
 use proptest::prelude::*;
@@ -24,6 +25,9 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         RoomChange::Leave { connection, reason: LeaveReason::Kicked },
         RoomChange::Move { connection, holder: Incarnation(9) },
         RoomChange::Update { membership: membership(7, 8), metadata: Metadata::new("\"a\":1") },
+        RoomChange::Snapshot(RoomRecord { media: Some(Incarnation(9)), ..record(3, &[]) }),
+        RoomChange::Pin(Some(Incarnation(u64::MAX))),
+        RoomChange::Pin(None),
     ];
     let signal = RemoteSignal {
         room: room(),
@@ -51,11 +55,19 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         rooms: vec![MovedRoom {
             from: Incarnation(5),
             known: record(3, &[member(7, 13, 5, 1), member(2, 12, 6, 2)]),
+            transports: vec!["one".into(), "two".into()],
         }],
         unsent: vec![
             signal.clone(),
             RemoteSignal { name: None, attachments: Vec::new(), ..signal.clone() },
         ],
+    };
+    let answer = |outcome| {
+        Body::MediaAnswer(RemoteMediaAnswer { room: room(), connection, id: 3, outcome })
+    };
+    let notice = |to: &[u128], notice| {
+        let to = to.iter().map(|to| ConnectionId::from_u128(*to)).collect();
+        Body::MediaNotice(RemoteMediaNotice { room: room(), to, notice: Arc::new(notice) })
     };
     let bodies = [
         Body::Signal(signal),
@@ -72,6 +84,33 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         Body::Handover(Box::new(handover)),
         Body::Kick { room: room(), connection, id: 12 },
         Body::Done { id: 12, is_done: true },
+        Body::Media(RemoteMediaRequest {
+            room: room(),
+            connection,
+            id: u64::MAX,
+            form: 1,
+            text: "{\"type\":\"producers:list\"}".into(),
+        }),
+        answer(MediaOutcome::Answered(MediaAnswered {
+            text: "{\"type\":\"é\"}".into(),
+            created: Some("one".into()),
+            closed: None,
+        })),
+        answer(MediaOutcome::Answered(MediaAnswered {
+            closed: Some("two".into()),
+            ..MediaAnswered::default()
+        })),
+        answer(MediaOutcome::Elsewhere),
+        answer(MediaOutcome::Failed),
+        notice(&[], MediaNotice { is_vital: true, ..MediaNotice::default() }),
+        notice(
+            &[1, u128::MAX],
+            MediaNotice {
+                texts: vec!["a".into(), "".into(), "c".into()],
+                is_vital: false,
+                failed: Some("one".into()),
+            },
+        ),
     ];
     let entries = changes.map(|change| {
         encode_entry(&LogEntry { room: room(), serial: 1, version: 3, change }).into()
@@ -94,7 +133,7 @@ fn every_message_is_decoded_as_it_was_encoded() {
         let message = decode(bytes).unwrap().expect("the kind is known");
         assert_eq!(encode(&message), bytes, "{message:?}");
     }
-    assert_eq!(MESSAGES.len(), 20);
+    assert_eq!(MESSAGES.len(), 30);
 }
 
 #[test]
@@ -125,9 +164,9 @@ fn unknown_field_and_unknown_kind_are_skipped() {
 #[test]
 fn range_outside_the_body_of_a_signal_is_malformed() {
     let Some(InboxMessage::Frame(LinkFrame { body: Body::Signal(signal), .. })) =
-        decode(&MESSAGES[6]).unwrap()
+        decode(&MESSAGES[9]).unwrap()
     else {
-        panic!("the seventh message is a signal");
+        panic!("the tenth message is a signal");
     };
     let frame = |content| {
         let signal = RemoteSignal { content, ..signal.clone() };

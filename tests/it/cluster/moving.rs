@@ -40,7 +40,7 @@ fn handover(rooms: &[&str]) -> Handover {
     let moved = |name: &&str| {
         let mut known = record(3, &[member(7, 1, 1, 1)]);
         known.spec.room = RoomId::new(name).unwrap();
-        MovedRoom { from: Incarnation(1), known }
+        MovedRoom { from: Incarnation(1), known, transports: Vec::new() }
     };
     let (connection, session) = (ConnectionId::from_u128(7), Bytes::from_static(b"session"));
     Handover { connection, session, rooms: rooms.iter().map(moved).collect(), unsent: Vec::new() }

@@ -70,7 +70,7 @@ impl Test {
 
     fn call(&mut self, me: Incarnation) -> Call {
         let room = self.room();
-        match self.below(22) {
+        match self.below(25) {
             0..8 => {
                 let (spec, member) = (self.spec(&room), self.member(me));
                 let member = Member { since: 0, ..member };
@@ -114,7 +114,10 @@ impl Test {
                 let (serial, version) =
                     if self.below(3) > 0 { known } else { (self.below(4), self.below(20)) };
                 let may_create = self.below(8) > 0;
-                Call::Sync(Sync { spec: self.spec(&room), may_create, serial, version, members })
+                let media = [None, Some(me), Some(Incarnation(self.below(NODES) + 1))];
+                let media = media[self.random.index(3)];
+                let spec = self.spec(&room);
+                Call::Sync(Sync { spec, may_create, serial, version, members, media })
             }
             18 if self.below(4) == 0 => Call::Beat,
             18 => {
@@ -134,6 +137,8 @@ impl Test {
                 }
                 Call::Audit(Audit { rooms, position: self.below(2) })
             }
+            21..23 => Call::Pin { room },
+            23 => Call::Unpin { room },
             _ => Call::Reap { dead: Incarnation(self.below(NODES) + 1) },
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
 use parlor::cluster::{
-    Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Resumed, SignalFailure, Undelivered,
+    Call, CallId, Engine, Host, Incarnation, MediaHost, Nodes, Refusal, Resumed, SignalFailure, Undelivered,
 };
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, Event, LeaveReason, RoomLimits, Rooms};
@@ -311,6 +311,8 @@ impl Sessions {
         elsewhere
     }
 }
+
+impl MediaHost for Sessions {}
 
 impl Host for Sessions {
     fn rooms(&self) -> &Rooms {

@@ -149,6 +149,13 @@ impl Model {
                 });
                 ScriptReply::Done
             }
+            Call::Pin { room } => run.pin(room),
+            Call::Unpin { room } => {
+                if run.data.rooms.get(room).is_some_and(|record| record.media == Some(me)) {
+                    run.set_media(room, None);
+                }
+                ScriptReply::Done
+            }
             Call::Sync(sync) => run.sync(sync),
             Call::Reap { dead } => run.reap(clock, *dead),
             Call::Audit(audit) => run.audit(audit),
@@ -158,11 +165,11 @@ impl Model {
     }
 }
 
-/// The nodes with a member in a room.
+/// The nodes with a member in a room, or with its media.
 fn holders(record: Option<&RoomRecord>) -> BTreeSet<Incarnation> {
     record
         .into_iter()
-        .flat_map(|record| record.members.iter().map(|member| member.holder))
+        .flat_map(|record| record.members.iter().map(|member| member.holder).chain(record.media))
         .collect()
 }
 
@@ -227,6 +234,7 @@ impl Run<'_> {
             serial: self.data.serial,
             version: 0,
             members: Vec::new(),
+            media: None,
         };
         self.data.rooms.insert(join.spec.room.clone(), record);
     }
@@ -322,6 +330,27 @@ impl Run<'_> {
         ScriptReply::Done
     }
 
+    fn pin(&mut self, room: &RoomId) -> ScriptReply {
+        let Some(record) =
+            self.data.rooms.get(room).filter(|record| holders(Some(record)).contains(&self.me))
+        else {
+            return ScriptReply::Denied(Refusal::NotMember);
+        };
+        if record.media.is_none_or(|media| !self.data.alive.contains_key(&media)) {
+            self.set_media(room, Some(self.me));
+        }
+        ScriptReply::Done
+    }
+
+    /// Changes the node with the media of a room.
+    fn set_media(&mut self, room: &RoomId, media: Option<Incarnation>) {
+        let record = self.data.rooms.get_mut(room).unwrap();
+        let before = holders(Some(record));
+        record.media = media;
+        record.version += 1;
+        self.publish(room, &before, RoomChange::Pin(media));
+    }
+
     fn leave(&mut self, room: &RoomId, connection: ConnectionId, reason: LeaveReason) {
         let Some(record) = self.data.rooms.get_mut(room) else { return };
         if record.member(connection).is_some_and(|member| member.holder == self.me) {
@@ -368,13 +397,11 @@ impl Run<'_> {
         if !clock.is_over(dead, *beat) {
             return ScriptReply::Reaped { is_over: true };
         }
-        let has_member =
-            |record: &RoomRecord| record.members.iter().any(|member| member.holder == dead);
         let rooms = self
             .data
             .rooms
             .iter()
-            .filter(|(_, record)| has_member(record))
+            .filter(|(_, record)| holders(Some(record)).contains(&dead))
             .map(|(room, _)| room.clone());
         let rooms: Vec<RoomId> = rooms.take(REAPED_ROOMS + 1).collect();
         for room in rooms.iter().take(REAPED_ROOMS) {
@@ -382,6 +409,9 @@ impl Run<'_> {
             let own = members.iter().filter(|member| member.holder == dead).map(Member::connection);
             for connection in own.collect::<Vec<_>>() {
                 self.remove(room, connection, LeaveReason::Disconnected);
+            }
+            if self.data.rooms.get(room).is_some_and(|record| record.media == Some(dead)) {
+                self.set_media(room, None);
             }
         }
         let is_over = rooms.len() <= REAPED_ROOMS;
@@ -423,7 +453,13 @@ impl Run<'_> {
             let record = record.get_or_insert_with(|| {
                 has_changed = true;
                 let spec = sync.spec.clone();
-                RoomRecord { spec, serial: sync.serial, version: sync.version, members: Vec::new() }
+                RoomRecord {
+                    spec,
+                    serial: sync.serial,
+                    version: sync.version,
+                    members: Vec::new(),
+                    media: None,
+                }
             });
             match self.put_back(record, listed) {
                 Ok(changed) => has_changed |= changed,
@@ -431,6 +467,9 @@ impl Run<'_> {
             }
         }
         if let Some(record) = &mut record {
+            let media = self.media_after(record, sync);
+            has_changed |= media != record.media;
+            record.media = media;
             let serial = record.serial.max(sync.serial);
             has_changed |=
                 serial != record.serial || record.serial == 0 || record.version < sync.version;
@@ -445,6 +484,9 @@ impl Run<'_> {
                     .filter(|member| member.since == u64::MAX)
                     .for_each(|new| new.since = version);
             }
+            if record.members.is_empty() {
+                record.media = None;
+            }
             self.data.rooms.insert(room.clone(), record.clone());
         }
         if has_changed && let Some(record) = self.data.rooms.get(room) {
@@ -455,6 +497,17 @@ impl Run<'_> {
         }
         self.delete_if_empty(room);
         ScriptReply::Synced { record: self.data.rooms.get(room).cloned(), out }
+    }
+
+    /// Returns the node with the media of a room after a sync.
+    fn media_after(&self, record: &RoomRecord, sync: &Sync) -> Option<Incarnation> {
+        let me = Some(self.me);
+        let known = match record.media {
+            known if known == me && sync.media != me => None,
+            Some(known) if sync.media == me && !self.data.alive.contains_key(&known) => me,
+            known => known,
+        };
+        known.or(sync.media)
     }
 
     /// Puts a member of the calling node into a record. Returns whether that changed it.

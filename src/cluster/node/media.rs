@@ -1,0 +1,376 @@
+//! The media of the rooms of one engine: which node has it, requests to that, and its notices.
+//!
+//! The replica of a room states the node with its media. A request that finds none, and that
+//! creates a transport, asks the engine to make this node the one, and waits for the log to say
+//! which it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{ConnectionId, Incarnation, Node, PROVISIONAL, RoomId};
+use crate::clock::Moment;
+use crate::cluster::frame::{
+    Body, MediaAnswered, MediaNotice, MediaOutcome, RemoteMediaAnswer, RemoteMediaNotice,
+    RemoteMediaRequest,
+};
+use crate::cluster::media::{MediaRequest, MediaRole, ServedMedia};
+use crate::cluster::script::Call;
+
+/// How long a request waits for the log to say which node has the media, or for the connection to
+/// the engine. Longer than [`PROVISIONAL`], after which this node decides alone.
+const UNPINNED_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// How many transports of a session in a room are remembered. It has no more at a time, but this
+/// node does not learn of the end of all.
+const MAX_TRANSPORTS: usize = 8;
+
+/// The media requests of local peers, and those that the media server of this node is serving.
+#[derive(Debug, Default)]
+pub(super) struct MediaRequests {
+    waiting: BTreeMap<u64, Waiting>,
+    /// Number of requests that the media server of this node has, of each room.
+    serving: BTreeMap<RoomId, usize>,
+}
+
+/// A request of a local peer that is not answered.
+#[derive(Debug)]
+struct Waiting {
+    request: MediaRequest,
+    since: Instant,
+    /// The node that it was forwarded to.
+    asked: Option<Incarnation>,
+    /// A node that does not have the media any more, which the log is about to say.
+    refused_by: Option<Incarnation>,
+}
+
+impl Node {
+    /// Takes a request of a local peer to the media server of its room, on whichever node that is.
+    pub fn request_media(&mut self, now: Moment, request: MediaRequest) {
+        let id = request.id;
+        let waiting = Waiting { request, since: now.instant, asked: None, refused_by: None };
+        self.media.waiting.insert(id, waiting);
+        self.advance_media(now, id);
+    }
+
+    /// Returns the rooms whose media is on this node.
+    pub fn media_rooms(&self) -> Vec<RoomId> {
+        let has_media = |(_, replica): &(&RoomId, &super::Replica)| replica.media == Some(self.me);
+        self.replicas.iter().filter(has_media).map(|(room, _)| room.clone()).collect()
+    }
+
+    /// Takes the next step of a request that is not forwarded.
+    fn advance_media(&mut self, now: Moment, id: u64) {
+        let Some(waiting) = self.media.waiting.get(&id).filter(|waiting| waiting.asked.is_none())
+        else {
+            return;
+        };
+        let MediaRequest { room, connection, creates, .. } = &waiting.request;
+        let (room, creates, refused_by) = (room.clone(), *creates, waiting.refused_by);
+        let since = waiting.since;
+        let is_local = self.is_local(&room, *connection);
+        let Some(replica) = self.replicas.get(&room).filter(|_| is_local) else {
+            self.fail_media(id);
+            return;
+        };
+        match (replica.media, self.host.media_role()) {
+            (Some(node), _) if node == self.me => self.serve_own(&room, id),
+            (Some(node), _) if refused_by == Some(node) => {}
+            // It waits for the connection, for some time.
+            (Some(_), _) if !self.is_ready() => {}
+            (Some(node), _) if !self.has_capacity(now, node) => self.fail_media(id),
+            // It has just started, or is dead.
+            (Some(node), _) if !self.is_living(node) => {
+                if self.has_list_since(since) {
+                    self.pin(now, &room);
+                } else {
+                    self.list_again(now);
+                }
+            }
+            (Some(node), _) => self.forward_media(now, node, id),
+            (None, MediaRole::Off) => self.serve_own(&room, id),
+            (None, _) if !creates => self.serve_own(&room, id),
+            (None, MediaRole::Draining) => {}
+            (None, MediaRole::Serving) if self.is_ready() => self.pin(now, &room),
+            (None, MediaRole::Serving) => {
+                let is_away = |since: Instant| now.instant.duration_since(since) >= PROVISIONAL;
+                if self.away_since.is_some_and(is_away) {
+                    self.set_media(now, &room, Some(self.me));
+                }
+            }
+        }
+    }
+
+    fn pin(&mut self, now: Moment, room: &RoomId) {
+        let is_pin =
+            |call: &Call| matches!(call, Call::Pin { room: pinning } if pinning == room);
+        if self.is_ready() && !self.calls.values().any(|(call, _)| is_pin(call)) {
+            self.call(now.instant, Call::Pin { room: room.clone() });
+        }
+    }
+
+    /// Passes a request to the media server of this node.
+    fn serve_own(&mut self, room: &RoomId, id: u64) {
+        self.media.waiting.remove(&id);
+        *self.media.serving.entry(room.clone()).or_default() += 1;
+        self.host.serve_media(id);
+    }
+
+    fn forward_media(&mut self, now: Moment, node: Incarnation, id: u64) {
+        let Some(waiting) = self.media.waiting.get_mut(&id) else { return };
+        (waiting.asked, waiting.since) = (Some(node), now.instant);
+        let MediaRequest { room, connection, id, form, text, .. } = waiting.request.clone();
+        self.push(now, node, Body::Media(RemoteMediaRequest { room, connection, id, form, text }));
+    }
+
+    fn fail_media(&mut self, id: u64) {
+        self.media.waiting.remove(&id);
+        self.host.media_failed(id);
+    }
+
+    /// Takes a request that another node has forwarded.
+    pub(super) fn serve_media(
+        &mut self,
+        now: Moment,
+        from: Incarnation,
+        request: RemoteMediaRequest,
+    ) {
+        let replica = self.replicas.get(&request.room);
+        let member = replica.and_then(|replica| replica.members.get(&request.connection));
+        let outcome = if replica.is_none_or(|replica| replica.media != Some(self.me)) {
+            MediaOutcome::Elsewhere
+        } else if member.is_none_or(|member| member.holder != from) {
+            MediaOutcome::Failed
+        } else {
+            *self.media.serving.entry(request.room.clone()).or_default() += 1;
+            self.host.serve_forwarded(from, &request);
+            return;
+        };
+        let RemoteMediaRequest { room, connection, id, .. } = request;
+        let answer = RemoteMediaAnswer { room, connection, id, outcome };
+        self.push(now, from, Body::MediaAnswer(answer));
+    }
+
+    /// Reports that the media server of this node has answered a request.
+    pub fn served(&mut self, now: Moment, served: ServedMedia) {
+        let ServedMedia { room, connection, asked_by, answer } = served;
+        if let Some(serving) = self.media.serving.get_mut(&room) {
+            *serving -= 1;
+            if *serving == 0 {
+                self.media.serving.remove(&room);
+            }
+        }
+        match (asked_by, answer) {
+            (Some((node, id)), answer) => {
+                let outcome = answer.map_or(MediaOutcome::Failed, MediaOutcome::Answered);
+                let room = room.clone();
+                let answer = RemoteMediaAnswer { room, connection, id, outcome };
+                self.push(now, node, Body::MediaAnswer(answer));
+            }
+            (None, Some(answer)) => self.note_answer(now, &room, connection, answer),
+            (None, None) => {}
+        }
+        self.settle_media(now, &room);
+    }
+
+    /// Notes what a request of a session has changed. Sends the answer after a session that has
+    /// moved meanwhile.
+    fn note_answer(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        connection: ConnectionId,
+        answer: MediaAnswered,
+    ) {
+        let MediaAnswered { text, created, closed } = answer;
+        if self.is_local(room, connection)
+            && let Some(replica) = self.replicas.get_mut(room)
+        {
+            let transports = replica.transports.entry(connection).or_default();
+            transports.retain(|known| Some(known) != closed.as_ref());
+            transports.extend(created);
+            let excess = transports.len().saturating_sub(MAX_TRANSPORTS);
+            transports.drain(..excess);
+        }
+        if !text.is_empty() {
+            let notice = MediaNotice { texts: vec![text], is_vital: true, failed: None };
+            let (room, notice) = (room.clone(), Arc::new(notice));
+            self.send_notice(now, &RemoteMediaNotice { room, to: vec![connection], notice });
+        }
+    }
+
+    /// Takes the answer of another node.
+    pub(super) fn media_answered(
+        &mut self,
+        now: Moment,
+        from: Incarnation,
+        answer: RemoteMediaAnswer,
+    ) {
+        let RemoteMediaAnswer { id, outcome, .. } = answer;
+        let is_it = |waiting: &&mut Waiting| waiting.asked == Some(from);
+        let Some(waiting) = self.media.waiting.get_mut(&id).filter(is_it) else { return };
+        match outcome {
+            MediaOutcome::Answered(mut answered) => {
+                let MediaRequest { room, connection, .. } = waiting.request.clone();
+                self.media.waiting.remove(&id);
+                if self.host.media_answered(id, &answered.text) {
+                    answered.text = Box::default();
+                }
+                self.note_answer(now, &room, connection, answered);
+            }
+            MediaOutcome::Elsewhere => {
+                (waiting.asked, waiting.refused_by) = (None, Some(from));
+                self.advance_media(now, id);
+            }
+            MediaOutcome::Failed => self.fail_media(id),
+        }
+    }
+
+    /// Sends a notice of the media server of this node to peers of others.
+    pub fn send_notice(&mut self, now: Moment, notice: &RemoteMediaNotice) {
+        let RemoteMediaNotice { room, to, notice } = notice;
+        let to_some = |to| RemoteMediaNotice { room: room.clone(), to, notice: Arc::clone(notice) };
+        let mut nodes: BTreeMap<Incarnation, Vec<ConnectionId>> = BTreeMap::new();
+        for connection in to {
+            if self.moves.is_holding(*connection) {
+                self.moves.hold_notice(to_some(vec![*connection]));
+                continue;
+            }
+            let member =
+                self.replicas.get(room).and_then(|replica| replica.members.get(connection));
+            // A session that is just ending here gets nothing.
+            if let Some(member) = member.filter(|member| member.holder != self.me)
+                && self.has_capacity(now, member.holder)
+            {
+                nodes.entry(member.holder).or_default().push(*connection);
+            }
+        }
+        for (node, to) in nodes {
+            self.push(now, node, Body::MediaNotice(to_some(to)));
+        }
+    }
+
+    /// Takes a notice of the media server of another node.
+    pub(super) fn media_notice(&mut self, from: Incarnation, notice: &RemoteMediaNotice) {
+        let RemoteMediaNotice { room, to, notice } = notice;
+        for connection in to {
+            let (room, to) = (room.clone(), vec![*connection]);
+            let one = RemoteMediaNotice { room, to, notice: Arc::clone(notice) };
+            let Some(RemoteMediaNotice { room, .. }) = self.moves.put_aside_notice(from, one)
+            else {
+                continue;
+            };
+            if !self.is_local(&room, *connection) {
+                continue;
+            }
+            // A failure that the peer knows since the log has said that the media is elsewhere.
+            let is_late = notice.failed.is_some()
+                && self.replicas.get(&room).is_none_or(|replica| replica.media != Some(from));
+            if !is_late {
+                self.host.media_notice(*connection, notice);
+            }
+        }
+    }
+
+    /// Notes which node has the media of a room. Transports at another node than that have failed.
+    pub(super) fn set_media(&mut self, now: Moment, room: &RoomId, media: Option<Incarnation>) {
+        let Some(replica) = self.replicas.get_mut(room) else { return };
+        let former = std::mem::replace(&mut replica.media, media);
+        if former == media {
+            return;
+        }
+        let transports = std::mem::take(&mut replica.transports);
+        if former == Some(self.me) {
+            self.host.end_media(room);
+        } else {
+            for (connection, transports) in transports {
+                self.host.transports_failed(connection, &transports);
+            }
+        }
+        let waiting = self.media.waiting.iter_mut();
+        let of_room = waiting.filter(|(_, waiting)| waiting.request.room == *room);
+        let mut ids = Vec::new();
+        for (id, waiting) in of_room {
+            // Its answer would be about a transport that has failed.
+            if waiting.asked.is_some() {
+                (waiting.asked, waiting.since) = (None, now.instant);
+            }
+            ids.push(*id);
+        }
+        for id in ids {
+            self.advance_media(now, id);
+        }
+        self.settle_media(now, room);
+    }
+
+    /// Ends the pin of a room that has no transport any more at this node, and the transports of a
+    /// room that is not pinned to it.
+    pub fn settle_media(&mut self, now: Moment, room: &RoomId) {
+        let is_pinned =
+            self.replicas.get(room).is_some_and(|replica| replica.media == Some(self.me));
+        let has_media = self.host.has_media(room);
+        if !is_pinned && has_media {
+            self.host.end_media(room);
+        } else if is_pinned && !has_media && !self.media.serving.contains_key(room) {
+            self.unpin(now, room);
+        }
+    }
+
+    /// Ends the media of a room on this node: its transports fail, and the next one decides on
+    /// another node.
+    pub fn release_media(&mut self, now: Moment, room: &RoomId) {
+        if self.replicas.get(room).is_some_and(|replica| replica.media == Some(self.me)) {
+            self.unpin(now, room);
+            self.host.end_media(room);
+        }
+    }
+
+    fn unpin(&mut self, now: Moment, room: &RoomId) {
+        if let Some(replica) = self.replicas.get_mut(room) {
+            replica.media = None;
+            replica.transports.clear();
+        }
+        // Without a connection, the sync of the next one says so.
+        if self.can_call() {
+            self.call(now.instant, Call::Unpin { room: room.clone() });
+        } else {
+            self.unsettled.insert(room.clone());
+        }
+        self.drop_unused(now, room);
+    }
+
+    /// Notes the transports of a session that has moved here. Those at a node that does not have
+    /// the media any more have failed meanwhile.
+    pub(in crate::cluster) fn take_transports(
+        &mut self,
+        connection: ConnectionId,
+        (room, media): (&RoomId, Option<Incarnation>),
+        transports: &[Box<str>],
+    ) {
+        let Some(replica) = self.replicas.get_mut(room).filter(|_| !transports.is_empty()) else {
+            return;
+        };
+        if replica.media == media {
+            replica.transports.insert(connection, transports.to_vec());
+        } else {
+            self.host.transports_failed(connection, transports);
+        }
+    }
+
+    /// Takes the next step of requests that wait, and refuses those that have waited too long.
+    pub(super) fn tend_media(&mut self, now: Moment) {
+        let (is_ready, lease) = (self.is_ready(), self.settings.lease);
+        let is_over = |waiting: &Waiting| {
+            let limit = if is_ready && waiting.asked.is_some() { lease } else { UNPINNED_TIMEOUT };
+            now.instant.duration_since(waiting.since) >= limit
+        };
+        let ids: Vec<(u64, bool)> =
+            self.media.waiting.iter().map(|(id, waiting)| (*id, is_over(waiting))).collect();
+        for (id, is_over) in ids {
+            self.advance_media(now, id);
+            if is_over && self.media.waiting.contains_key(&id) {
+                self.fail_media(id);
+            }
+        }
+    }
+}
