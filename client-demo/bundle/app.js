@@ -18,7 +18,7 @@ let s=t.split(/\s+/).filter(Boolean),i=s.length>1?[s[0],s.at(-1)]:s;n.textConten
 "");let r=0;for(let o of e)r=r*31+o.codePointAt(0)>>>0;n.style.setProperty("--hue",String(r%360))}async function ct(n){try{
 return await navigator.clipboard.writeText(n),!0}catch{let e=document.createElement("textarea");e.value=n,e.className="v\
 isually-hidden",document.body.append(e),e.select();let t=document.execCommand("copy");return e.remove(),t}}function I(n,e){try{return window[`${n}Storage`].getItem(e)}catch{return null}}function x(n,e,t){try{window[`${n}Storage`].
-setItem(e,t)}catch{}return t}function D(n,e){try{window[`${n}Storage`].removeItem(e)}catch{}}function dt(n){try{let e=atob(
+setItem(e,t)}catch{}return t}function _(n,e){try{window[`${n}Storage`].removeItem(e)}catch{}}function dt(n){try{let e=atob(
 n.split(".")[1].replaceAll("-","+").replaceAll("_","/"));return JSON.parse(new TextDecoder().decode(Uint8Array.from(e,t=>t.
 charCodeAt(0)))).sub}catch{return}}var ht=["amber","brass","cedar","coral","ivory","linen","maple","olive","pearl","slat\
 e","umber","walnut"],lt=["alcove","atrium","cabinet","gallery","hearth","lantern","mantel","parquet","settee","veranda"];
@@ -31,16 +31,16 @@ o.id,c),{signal:r}),s.addEventListener("application",({detail:{from:o,topic:c,da
 name??h?.userName)},{signal:r})}clear(){this.#e.firstElementChild.replaceChildren(),a("chat-empty").hidden=!1}async#a(e){
 e.preventDefault();let t=a("chat-text").value.trim();if(!t)return;a("chat-text").value="";let s=this.#d({...this.#t,text:t,
 self:!0,at:Date.now()});await this.#i.message(mt,{text:t,name:this.#t.name}).then(()=>!0,()=>this.#r.chat(t)>0)||s.append(
-De("message-note","No one was here to receive this."))}#c(e,t,s){if(typeof t!="string"||!t.trim())return;let i=this.#r.members.
+_e("message-note","No one was here to receive this."))}#c(e,t,s){if(typeof t!="string"||!t.trim())return;let i=this.#r.members.
 get(e)?.name||T(s)||"Guest",r={id:e,name:i,text:t.slice(0,Zt),self:!1,at:Date.now()};this.#d(r),this.dispatchEvent(new CustomEvent(
 "message",{detail:r}))}#d(e){return this.#n=[...this.#n,e].slice(-Xt),x("session",this.#s,JSON.stringify(this.#n)),this.#l(
 e)}#l({id:e,name:t,text:s,self:i,at:r}){let o=document.createElement("li");if(o.className=i?"message message-self":"mess\
-age",e!==this.#o.id||r-this.#o.at>Qt){let d=De("message-heading"),l=document.createElement("b");l.append(i?"You":at(t));
+age",e!==this.#o.id||r-this.#o.at>Qt){let d=_e("message-heading"),l=document.createElement("b");l.append(i?"You":at(t));
 let u=document.createElement("time");u.textContent=new Date(r).toLocaleTimeString([],{hour:"2-digit",minute:"2-digit"}),
-d.append(l,u),o.append(d)}this.#o={id:e,at:r};let c=De("message-text");c.dir="auto",c.append(...ts(s)),o.append(c);let h=this.#e.
+d.append(l,u),o.append(d)}this.#o={id:e,at:r};let c=_e("message-text");c.dir="auto",c.append(...ts(s)),o.append(c);let h=this.#e.
 scrollHeight-this.#e.scrollTop-this.#e.clientHeight<60;return this.#e.firstElementChild.append(o),a("chat-empty").hidden=
 !0,(h||i)&&(this.#e.scrollTop=this.#e.scrollHeight),o}};function es(n){return typeof n=="string"?n:n?.text??n?.message??
-n?.content}function De(n,e=""){return Object.assign(document.createElement("p"),{className:n,textContent:e})}function ts(n){
+n?.content}function _e(n,e=""){return Object.assign(document.createElement("p"),{className:n,textContent:e})}function ts(n){
 return n.split(/(https?:\/\/[^\s<>"]+)/).map((e,t)=>t%2===0?e:Object.assign(document.createElement("a"),{href:e,target:"\
 _blank",rel:"noopener noreferrer",textContent:e}))}var ss={ROOM_FULL:"This room is full. Ask someone to leave, or choose another room.",ROOM_NOT_FOUND:"There is no such ro\
 om. Check the link, or ask for a new one.",INVALID_MESSAGE:"The server did not accept the room or the name. Both may hav\
@@ -52,10 +52,10 @@ was closed by its operator.",SHUTTING_DOWN:"The server is restarting. Try again 
 sage is too large for the server.",UNREACHABLE:"The server cannot be reached. Check your network, then try again.",OFFLINE:"\
 The connection to the server was lost. Try again.",TRANSPORT_ERROR:"The media server is not available, so the call is a \
 mesh.",NO_BUNDLE:"The media server needs mediasoup-client, which this server does not have, so the call is a mesh.",TARGET_NOT_FOUND:"\
-That person has left.",TIMEOUT:"The server did not respond in time. Try again."};function _(n){return ss[n.code]??`Somet\
-hing went wrong on the server (${n.message||n.code||"no reason given"}).`}var _e={audio:"microphone",video:"camera",both:"\
-camera or microphone"};function Q({audio:n,video:e}){return n&&e&&n.name===e.name?$e(n,_e.both):[n&&$e(n,_e.audio),e&&$e(
-e,_e.video)].filter(Boolean).join(" ")}function $e(n,e){switch(n.name){case"NotAllowedError":return/system/i.test(n.message)?
+That person has left.",TIMEOUT:"The server did not respond in time. Try again."};function D(n){return ss[n.code]??`Somet\
+hing went wrong on the server (${n.message||n.code||"no reason given"}).`}var De={audio:"microphone",video:"camera",both:"\
+camera or microphone"};function Q({audio:n,video:e}){return n&&e&&n.name===e.name?$e(n,De.both):[n&&$e(n,De.audio),e&&$e(
+e,De.video)].filter(Boolean).join(" ")}function $e(n,e){switch(n.name){case"NotAllowedError":return/system/i.test(n.message)?
 `The operating system refused access to your ${e.replace(" or "," and ")}. Allow it for the browser in the system\u2019s priv\
 acy settings, then try again.`:`The browser refused access to your ${e.replace(" or "," and ")}. Allow it beside the add\
 ress bar, then try again.`;case"NotFoundError":case"OverconstrainedError":return`No ${e} was found. Connect one, then tr\
@@ -80,43 +80,43 @@ s.sender.track!==t?(s.direction=t?"sendonly":"inactive",s.sender.replaceTrack(t)
 ot be sent",i))):!s&&t&&(this.#t[e]=this.#e.addTransceiver(t,{direction:"sendonly",streams:[this.#s]}))}}};function Pe(n){return new Promise(e=>setTimeout(e,n,void 0))}function H(n){return/^a=fingerprint:(.+?)\s*$/m.exec(n?.sdp??
 "")?.[1].toLowerCase()??""}var gt=["audio","video"],rs=2500,os=1500,as=1e3,cs=1e3,hs=16384,se=class extends O{id=Math.random().toString(36).slice(2,
 10);remoteId=null;stream=new MediaStream;screen=new MediaStream;#e;#s;#t;#i;#r;#n={audio:null,video:null};#o={};#a=null;#c=!1;#d=Promise.
-resolve();#l=Promise.resolve();#h=1;#u;#m;#y;#f=new U;constructor({polite:e,iceServers:t=[],renewIceServers:s,outgoing:i}){
+resolve();#l=Promise.resolve();#h=1;#u;#m;#w;#f=new U;constructor({polite:e,iceServers:t=[],renewIceServers:s,outgoing:i}){
 super(),this.#s=e,this.#t=i,this.#r=s,this.#e=new RTCPeerConnection({iceServers:t}),this.#i=new te(this.#e),this.#u=new Promise(
 r=>this.#e.addEventListener("icecandidate",r,{once:!0})),this.#p()}get connection(){return this.#e}get state(){return this.#e.
 connectionState}get alive(){return this.state==="connected"&&this.#a?.readyState!=="closed"}isStranger(e){let[t,s]=[H(this.#e.
 remoteDescription),H(e)];return!!t&&!!s&&t!==s}get calling(){return this.#c&&!this.#e.currentRemoteDescription}call(){this.#c=
 !0,this.#T();for(let e of gt){let t=this.#n[e];if(t){let s=this.#e.addTrack(t,this.#t);this.#o[e]=this.#e.getTransceivers().
-find(i=>i.sender===s)}else this.#o[e]=this.#e.addTransceiver(e,{direction:"recvonly"})}this.#L()}receiveDescription(e){return this.#x(
-()=>e.type==="offer"?this.#I(e):this.#v(e))}receiveCandidate(e){return this.#x(async()=>{let t=this.#e.remoteDescription?.
+find(i=>i.sender===s)}else this.#o[e]=this.#e.addTransceiver(e,{direction:"recvonly"})}this.#k()}receiveDescription(e){return this.#x(
+()=>e.type==="offer"?this.#I(e):this.#y(e))}receiveCandidate(e){return this.#x(async()=>{let t=this.#e.remoteDescription?.
 sdp.split(/\r?\n/)??[],s=e?.usernameFragment??/ ufrag (\S+)/.exec(e?.candidate??"")?.[1];!t.length||s&&!t.includes(`a=ic\
 e-ufrag:${s}`)||await this.#e.addIceCandidate(e??void 0)})}async setTrack(e,t){if(e==="screen"||e==="screenAudio")return this.#i.
-tracks[e]=t,this.#L();this.#n[e]=t;let s=this.#o[e];s&&await this.#M(s,t)}setVideoScale(e){this.#h=e,this.#C()}resume(e){
-e&&this.#e.setConfiguration({iceServers:e}),!this.#E()&&this.#w&&this.#g()}send(e){return this.#a?.readyState!=="open"?!1:
+tracks[e]=t,this.#k();this.#n[e]=t;let s=this.#o[e];s&&await this.#M(s,t)}setVideoScale(e){this.#h=e,this.#C()}resume(e){
+e&&this.#e.setConfiguration({iceServers:e}),!this.#E()&&this.#g&&this.#v()}send(e){return this.#a?.readyState!=="open"?!1:
 (this.#a.send(JSON.stringify(e)),!0)}async stats(){return this.#f.read(await this.#e.getStats())}get audioLevel(){let e=this.#o.
 audio?.receiver.getSynchronizationSources?.()[0];return!e||performance.timeOrigin+performance.now()-e.timestamp>1e3?0:e.
-audioLevel??0}close(){clearTimeout(this.#m),clearTimeout(this.#y),this.#e.close()}#p(){let e=this.#e;e.addEventListener(
+audioLevel??0}close(){clearTimeout(this.#m),clearTimeout(this.#w),this.#e.close()}#p(){let e=this.#e;e.addEventListener(
 "negotiationneeded",()=>{this.#d=this.#b()}),e.addEventListener("icecandidate",({candidate:t})=>this.tell("candidate",t?.
-toJSON()??null)),e.addEventListener("track",({track:t,transceiver:s})=>{let i=s===this.#k(t.kind)?this.stream:this.screen;
+toJSON()??null)),e.addEventListener("track",({track:t,transceiver:s})=>{let i=s===this.#O(t.kind)?this.stream:this.screen;
 for(let r of i.getTracks())r.kind===t.kind&&i.removeTrack(r);i.addTrack(t);for(let r of["mute","unmute","ended"])t.addEventListener(
 r,()=>this.tell("stream",this.stream));this.tell("stream",this.stream)}),e.addEventListener("connectionstatechange",()=>{
-clearTimeout(this.#m),this.state==="failed"&&this.#g(),this.state==="disconnected"&&(this.#m=setTimeout(()=>this.#g(),rs)),
-this.tell("state",this.state)})}get#S(){return this.#e.signalingState==="closed"}get#w(){return this.state==="failed"||this.
-state==="disconnected"}async#g(){let e=this.#e;if(clearTimeout(this.#m),this.#r&&e.getConfiguration().iceServers?.some(({
-credential:t})=>t)){let t=await Promise.race([this.#r().catch(()=>{}),Pe(cs)]);if(!this.#w)return;t&&e.setConfiguration(
+clearTimeout(this.#m),this.state==="failed"&&this.#v(),this.state==="disconnected"&&(this.#m=setTimeout(()=>this.#v(),rs)),
+this.tell("state",this.state)})}get#S(){return this.#e.signalingState==="closed"}get#g(){return this.state==="failed"||this.
+state==="disconnected"}async#v(){let e=this.#e;if(clearTimeout(this.#m),this.#r&&e.getConfiguration().iceServers?.some(({
+credential:t})=>t)){let t=await Promise.race([this.#r().catch(()=>{}),Pe(cs)]);if(!this.#g)return;t&&e.setConfiguration(
 {iceServers:t})}e.restartIce()}#E(){let{signalingState:e,localDescription:t}=this.#e,s=e==="have-local-offer"&&!!t;return s&&
 this.tell("description",t),s}async#b(){let e=this.#e;try{await e.setLocalDescription(),e.localDescription?.type==="offer"&&
 this.tell("description",e.localDescription)}catch(t){this.#S||console.warn("negotiation failed",t)}}async#I(e){let t=this.#e;
-if(await this.#d,t.signalingState==="have-local-offer"){if(!(this.#s??H(t.localDescription)<H(e))){clearTimeout(this.#y),
-this.#y=setTimeout(()=>this.#E(),os);return}if(await Promise.race([this.#u,Pe(as)]),this.#S)return}await t.setRemoteDescription(
-e),e.sdp?.includes("m=application")&&this.#T(),this.#O(),await t.setLocalDescription(),t.localDescription&&this.tell("de\
-scription",t.localDescription),this.#L(),this.#C()}async#v(e){this.#e.signalingState==="have-local-offer"&&(await this.#e.
+if(await this.#d,t.signalingState==="have-local-offer"){if(!(this.#s??H(t.localDescription)<H(e))){clearTimeout(this.#w),
+this.#w=setTimeout(()=>this.#E(),os);return}if(await Promise.race([this.#u,Pe(as)]),this.#S)return}await t.setRemoteDescription(
+e),e.sdp?.includes("m=application")&&this.#T(),this.#L(),await t.setLocalDescription(),t.localDescription&&this.tell("de\
+scription",t.localDescription),this.#k(),this.#C()}async#y(e){this.#e.signalingState==="have-local-offer"&&(await this.#e.
 setRemoteDescription(e),this.#C())}#x(e){let t=this.#l.then(()=>{if(!this.#S)return e()});return this.#l=t.catch(()=>{}),
 t}#T(){this.#a||(this.#a=this.#e.createDataChannel("parlor",{negotiated:!0,id:0}),this.#a.addEventListener("open",()=>this.
 tell("open",void 0)),this.#a.addEventListener("close",()=>this.tell("closed",void 0)),this.#a.addEventListener("message",
-({data:e})=>{if(!(typeof e!="string"||e.length>hs))try{this.tell("message",JSON.parse(e))}catch{}}))}#O(){for(let e of this.#e.
-getTransceivers())e.mid===null&&!this.#i.owns(e)&&e.stop();for(let e of gt){if(this.#o[e]?.mid)continue;let t=this.#k(e);
-this.#o[e]=t,t&&this.#M(t,this.#n[e])}}#k(e){return this.#e.getTransceivers().find(t=>t.mid!==null&&t.receiver.track.kind===
-e)}#L(){(this.#c||this.#e.currentRemoteDescription)&&this.#i.fill()}async#M(e,t){t&&!e.direction.startsWith("send")&&(e.
+({data:e})=>{if(!(typeof e!="string"||e.length>hs))try{this.tell("message",JSON.parse(e))}catch{}}))}#L(){for(let e of this.#e.
+getTransceivers())e.mid===null&&!this.#i.owns(e)&&e.stop();for(let e of gt){if(this.#o[e]?.mid)continue;let t=this.#O(e);
+this.#o[e]=t,t&&this.#M(t,this.#n[e])}}#O(e){return this.#e.getTransceivers().find(t=>t.mid!==null&&t.receiver.track.kind===
+e)}#k(){(this.#c||this.#e.currentRemoteDescription)&&this.#i.fill()}async#M(e,t){t&&!e.direction.startsWith("send")&&(e.
 sender.setStreams?.(this.#t),e.direction="sendrecv"),await e.sender.replaceTrack(t),this.#C()}#C(){let e=this.#o.video?.
 sender,t=e?.getParameters();!e||!t?.encodings?.length||(t.encodings[0].scaleResolutionDownBy??1)===this.#h||(t.encodings[0].
 scaleResolutionDownBy=this.#h,e.setParameters(t).catch(()=>{}))}};var L=Object.freeze({audio:null,video:null,screen:null,screenAudio:null}),ls=1500,ds=new Set(["OFFLINE","TARGET_NOT_FOUN\
@@ -130,31 +130,31 @@ t,({detail:i})=>s(i),{signal:this.#l.signal});e("room-users",t=>this.#u(t)),e("o
 values())s?.resume()}),e("user-joined",t=>this.#m(t).peer?.resume()),e("user-back",t=>this.#m(t).peer?.resume()),e("user\
 -away",({userId:t})=>this.#f(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#S(i,s??"d\
 isconnected")}),e("offer",({from:t,user:s,offer:i,link:r})=>this.#E(s?this.#m(s):this.#t.get(t),i,r)),e("answer",({from:t,
-answer:s,link:i})=>this.#b(t,i,(r,o)=>!i&&r.isStranger(s)?this.#g(o).call():r.receiveDescription(s))),e("ice-candidate",
+answer:s,link:i})=>this.#b(t,i,(r,o)=>!i&&r.isStranger(s)?this.#v(o).call():r.receiveDescription(s))),e("ice-candidate",
 ({from:t,candidate:s,link:i})=>this.#b(t,i,r=>r.receiveCandidate(s)))}#u({users:e,iceServers:t,userId:s}){if(this.#l.signal.
 aborted)return;this.#a=this.#c??t;let i=!!this.#i&&this.#i!==s;this.#i=s;let r=new Set(e.map(o=>o.userId));for(let o of this.#t.
 values())r.has(o.id)||this.#S(o,"timeout");for(let o of e){let c=this.#m(o);c.peer&&!i?c.peer.resume(this.#a):!o.calling&&
-!c.elsewhere&&this.#g(c).call()}}#m(e){let t=this.#t.get(e.userId),s=T(e.name);if(t)return e.expected||this.#y(t),t.elsewhere||=
+!c.elsewhere&&this.#v(c).call()}}#m(e){let t=this.#t.get(e.userId),s=T(e.name);if(t)return e.expected||this.#w(t),t.elsewhere||=
 e.media==="sfu",t.elsewhere&&(t.peer=t.peer?.close()??null),this.#f(e.userId,{away:!1,listed:!0,...s&&{name:s}}),t;let i=!!e.
 anonymous,r={id:e.userId,name:s||(i?"Guest":`Guest ${e.userId.slice(-4)}`),peer:null,away:!1,listed:!0,sends:null,unnamed:!s,
 anonymous:i,elsewhere:e.media==="sfu",expected:!!e.expected};return this.#t.set(r.id,r),r.expected||this.tell("joined",r),
-this.#T(),r}#y(e){e.expected&&(e.expected=!1,this.tell("joined",e))}#f(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),
+this.#T(),r}#w(e){e.expected&&(e.expected=!1,this.tell("joined",e))}#f(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),
 this.#p(s))}#p(e){e.expected||this.tell("changed",e)}#S(e,t){!(t==="left"||t==="kicked"||t==="closed")&&e.peer?.alive?this.#f(
-e.id,{away:!0,listed:!1}):this.#w(e,t)}#w(e,t){this.#t.get(e.id)===e&&(this.#t.delete(e.id),e.peer?.close(),e.expected||
-this.tell("left",{...e,reason:t}),this.#T())}#g(e){e.peer?.close();let t=new se({iceServers:this.#a,renewIceServers:this.#c?
+e.id,{away:!0,listed:!1}):this.#g(e,t)}#g(e,t){this.#t.get(e.id)===e&&(this.#t.delete(e.id),e.peer?.close(),e.expected||
+this.tell("left",{...e,reason:t}),this.#T())}#v(e){e.peer?.close();let t=new se({iceServers:this.#a,renewIceServers:this.#c?
 void 0:()=>this.#e.iceServers(),outgoing:this.#r});e.peer=t,e.sends=null,this.#x(t),this.#T();let s=()=>e.peer===t&&this.#t.
 get(e.id)===e,i=(o,c)=>t.addEventListener(o,({detail:h})=>s()&&c(h)),r=()=>({link:{from:t.id,to:t.remoteId}});return i("\
-description",o=>{(o.type==="offer"?this.#e.offer(e.id,o.toJSON(),r()):this.#e.answer(e.id,o.toJSON(),r())).catch(h=>this.#v(
-t,h))}),i("candidate",o=>{this.#e.candidate(e.id,o,r()).catch(c=>this.#v(t,c))}),i("state",o=>{!e.listed&&(o==="failed"||
-o==="disconnected")?this.#w(e,"timeout"):this.#p(e)}),i("closed",()=>{(e.away||e.anonymous)&&this.#w(e,"left")}),i("stre\
+description",o=>{(o.type==="offer"?this.#e.offer(e.id,o.toJSON(),r()):this.#e.answer(e.id,o.toJSON(),r())).catch(h=>this.#y(
+t,h))}),i("candidate",o=>{this.#e.candidate(e.id,o,r()).catch(c=>this.#y(t,c))}),i("state",o=>{!e.listed&&(o==="failed"||
+o==="disconnected")?this.#g(e,"timeout"):this.#p(e)}),i("closed",()=>{(e.away||e.anonymous)&&this.#g(e,"left")}),i("stre\
 am",()=>this.tell("stream",e)),i("open",()=>{this.#s&&t.send({type:"name",name:this.#s}),t.send({type:"sends",...this.#o})}),
-i("message",o=>this.#I(e,o)),t}async#E(e,t,s){if(!e)return;this.#y(e);let{peer:i}=e;if(s?.to&&s.to!==i?.id){i?.calling||
-this.#g(e).call();return}let o=!i||(s?i.remoteId&&i.remoteId!==s.from:i.isStranger(t))?this.#g(e):i;o.remoteId=s?.from??
+i("message",o=>this.#I(e,o)),t}async#E(e,t,s){if(!e)return;this.#w(e);let{peer:i}=e;if(s?.to&&s.to!==i?.id){i?.calling||
+this.#v(e).call();return}let o=!i||(s?i.remoteId&&i.remoteId!==s.from:i.isStranger(t))?this.#v(e):i;o.remoteId=s?.from??
 null;try{await o.receiveDescription(t)}catch(c){console.warn("an offer could not be taken",c)}}async#b(e,t,s){let i=this.#t.
-get(e),r=i?.peer;if(r&&!(t&&(t.to?t.to!==r.id:t.from!==r.remoteId))){t&&(r.remoteId=t.from),this.#y(i);try{await s(r,i)}catch(o){
+get(e),r=i?.peer;if(r&&!(t&&(t.to?t.to!==r.id:t.from!==r.remoteId))){t&&(r.remoteId=t.from),this.#w(i);try{await s(r,i)}catch(o){
 console.warn("a signal could not be taken",o)}}}#I(e,t){if(t?.type==="chat"&&typeof t.text=="string")this.tell("chat",{member:e,
 text:t.text});else if(t?.type==="name"&&typeof t.name=="string"){let s=T(t.name);e.unnamed&&s&&this.#f(e.id,{name:s})}else if(t?.
-type==="sends"){let{audio:s,video:i,screen:r}=t;this.#f(e.id,{sends:{audio:!!s,video:!!i,screen:!!r}})}}#v(e,t){ds.has(t.
+type==="sends"){let{audio:s,video:i,screen:r}=t;this.#f(e.id,{sends:{audio:!!s,video:!!i,screen:!!r}})}}#y(e,t){ds.has(t.
 code)||this.#d.has(e)||(console.warn("a signal was refused",t.code,t.message),this.#d.add(e),setTimeout(()=>{this.#d.delete(
 e),e.state!=="closed"&&e.resume()},t.retryAfterMs??ls))}#x(e){for(let t of["audio","video","screen","screenAudio"])e.setTrack(
 t,this.#n[t]).catch(s=>console.warn("a track could not be sent",s))}#T(){let e=this.#t.size,t=e<2?1:e<4?2:3;for(let{peer:s}of this.#t.
@@ -180,7 +180,7 @@ camera",layers:t.length}}),await this.#m("screen",{encodings:ps,appData:{source:
 {appData:{source:"screen-audio"}})}async#u(){let{sends:e}=this.#o,t=await this.#m("audio",{appData:{source:"microphone"}});
 !t||t.paused===!e.audio||(await this.#e(e.audio?"producer:resume":"producer:pause",{producerId:t.id}),e.audio?t.resume():
 t.pause())}async#m(e,t){let s=this.#o[e],i=this.#n[e];if(s)return i?(i.track!==s&&await i.replaceTrack({track:s}),i):this.#n[e]=
-await this.#y({track:s,...t});if(!i)return;delete this.#n[e],await this.#e("producer:close",{producerId:i.id}),i.close()}async#y(e){
+await this.#w({track:s,...t});if(!i)return;delete this.#n[e],await this.#e("producer:close",{producerId:i.id}),i.close()}async#w(e){
 return this.#i?.produce({...e,stopTracks:!1,disableTrackOnPause:!1})}#f(){this.#d||this.tell("broken",void 0)}};function ws(n){
 let{width:e=0,height:t=0}=n.getSettings(),s=e*t>=us?3:e*t>=ms?2:1;return fs.slice(-s)}var ne=class{stream=new MediaStream;screen=new MediaStream;layers=null;#e=new Map;#s=new U;#t;constructor(e){this.#t=e}get state(){
 let e=this.#t();return e==="new"&&!this.#e.size?"connected":e}consumer(e){return this.#e.get(e)}add(e,t,s){this.remove(e),
@@ -198,69 +198,70 @@ send(this.#n)}async preferLayer(e,t){let s=this.#t.get(e),i=s?.peer?.consumer("v
 wanted=t,await this.#O("consumer:layers",{consumerId:i.id,spatialLayer:t}),this.tell("changed",s))}close(){this.#c.abort(),
 clearTimeout(this.#a),this.#r?.close(),this.#r=null,this.#t.clear(),this.#o=[]}#d(){let e=(t,s)=>this.#e.addEventListener(
 t,({detail:i})=>s(i),{signal:this.#c.signal});e("room-users",t=>this.#l(t)),e("online",()=>this.#k()),e("user-joined",t=>this.#b(
-t)),e("user-updated",t=>this.#t.has(t.userId)&&this.#b(t)),e("user-back",({userId:t})=>this.#v(t,{away:!1})),e("user-awa\
-y",({userId:t})=>this.#v(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#x(i,s??"disco\
+t)),e("user-updated",t=>this.#t.has(t.userId)&&this.#b(t)),e("user-back",({userId:t})=>this.#y(t,{away:!1})),e("user-awa\
+y",({userId:t})=>this.#y(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#x(i,s??"disco\
 nnected")}),e("message",({type:t,payload:s})=>this.#h(t,s))}#l({users:e}){if(this.#c.signal.aborted)return;let t=new Set(
 e.map(s=>s.userId));for(let s of[...this.#t.values()])t.has(s.id)||this.#x(s,"timeout");for(let s of e)this.#b(s);this.#k(),
 this.#u()}#h(e,t){switch(e){case"new:producer":return this.#f(t);case"producer:paused":case"producer:resumed":return this.#S(
-t.producerId,e==="producer:paused");case"producer:closed":return this.#w(t.producerId);case"consumer:closed":return this.#w(
-this.#p(t.consumerId)?.producerId);case"consumer:layers-changed":return this.#g(this.#p(t.consumerId),t.spatialLayer);case"\
+t.producerId,e==="producer:paused");case"producer:closed":return this.#g(t.producerId);case"consumer:closed":return this.#g(
+this.#p(t.consumerId)?.producerId);case"consumer:layers-changed":return this.#v(this.#p(t.consumerId),t.spatialLayer);case"\
 room:active-speaker":return this.tell("speaker",{id:t.userId,level:t.level});case"transport:failed":return this.#r?.restart(
 t.transportId)}}async#u(){clearTimeout(this.#a),this.#r?.close(),this.#i.clear();for(let{peer:s}of this.#t.values())s?.clear();
 let e=new ie({ask:(s,i)=>this.#O(s,i),device:this.#m()});this.#r=e;let t=()=>this.#r===e;e.addEventListener("state",()=>{
-if(t())for(let s of this.#t.values())this.tell("changed",s)}),e.addEventListener("broken",()=>t()&&this.#y()),e.addEventListener(
-"failed",({detail:s})=>t()&&this.#T(s));try{if(await e.open(),!t())return;e.send(this.#n);let{producers:s}=await this.#O(
+if(t())for(let s of this.#t.values())this.tell("changed",s)}),e.addEventListener("broken",()=>t()&&this.#w()),e.addEventListener(
+"failed",({detail:s})=>t()&&this.#L(s));try{if(await e.open(),!t())return;e.send(this.#n);let{producers:s}=await this.#O(
 "producers:list");if(t())for(let i of s)this.#f(i)}catch(s){t()&&this.#T(s)}}async#m(){let e=await this.#s();if(!e)throw new TypeError(
-"Device or loadDevice is required");return new e}#y(){clearTimeout(this.#a),this.#a=setTimeout(()=>this.#u(),yt)}async#f(e){
+"Device or loadDevice is required");return new e}#w(){clearTimeout(this.#a),this.#a=setTimeout(()=>this.#u(),yt)}async#f(e){
 let{producerId:t,userId:s,appData:i}=e,r=re(e),o=this.#r;if(!o?.isOpen||this.#i.has(t))return;this.#i.set(t,e),this.#E(s);
 let c=()=>this.#r===o&&this.#i.get(t)===e;try{let h=await o.consume(t,r.startsWith("screen")?`${s}-screen`:s),d=this.#t.
 get(s);if(!c()||!d?.peer)return o.dismiss(h);let l=d.peer.consumer(r);l&&o.dismiss(l);let u=Number.isInteger(i?.layers)?
 Math.min(Math.max(i.layers,1),4):1;d.peer.add(r,h,u);for(let m of["mute","unmute"])h.track.addEventListener(m,()=>c()&&this.
-tell("stream",d));this.tell("stream",d),await this.#O("consumer:resume",{consumerId:h.id})}catch(h){c()&&this.#T(h)}}#p(e){
+tell("stream",d));this.tell("stream",d),await this.#O("consumer:resume",{consumerId:h.id})}catch(h){c()&&this.#L(h)}}#p(e){
 return[...this.#i.values()].find(t=>this.#t.get(t.userId)?.peer?.consumer(re(t))?.id===e)}#S(e,t){let s=this.#i.get(e);s&&
-(s.paused=t,this.#E(s.userId))}#w(e){let t=this.#i.get(e??"");if(!t)return;this.#i.delete(t.producerId);let s=this.#t.get(
-t.userId),i=re(t);s?.peer?.consumer(i)?.producerId===t.producerId&&s.peer.remove(i),this.#E(t.userId)}#g(e,t){let s=e&&this.#t.
+(s.paused=t,this.#E(s.userId))}#g(e){let t=this.#i.get(e??"");if(!t)return;this.#i.delete(t.producerId);let s=this.#t.get(
+t.userId),i=re(t);s?.peer?.consumer(i)?.producerId===t.producerId&&s.peer.remove(i),this.#E(t.userId)}#v(e,t){let s=e&&this.#t.
 get(e.userId);s?.peer?.layers&&(s.peer.layers.current=t,this.tell("changed",s))}#E(e){let t=[...this.#i.values()].filter(
 i=>i.userId===e&&!i.paused).map(re),s={audio:t.includes("audio"),video:t.includes("video"),screen:t.includes("screen")};
-this.#v(e,{sends:s})}#b(e){let t=T(e.name),s=!!e.media,i=this.#t.get(e.userId);if(i)return i.elsewhere===s&&(i.peer=this.#I(
-s)),this.#v(i.id,{away:!1,elsewhere:!s,...t&&{name:t}});let r={id:e.userId,name:t||`Guest ${e.userId.slice(-4)}`,elsewhere:!s,
+this.#y(e,{sends:s})}#b(e){let t=T(e.name),s=!!e.media,i=this.#t.get(e.userId);if(i)return i.elsewhere===s&&(i.peer=this.#I(
+s)),this.#y(i.id,{away:!1,elsewhere:!s,...t&&{name:t}});let r={id:e.userId,name:t||`Guest ${e.userId.slice(-4)}`,elsewhere:!s,
 peer:this.#I(s),away:!1,sends:s?{audio:!1,video:!1,screen:!1}:null};this.#t.set(r.id,r),this.tell("joined",r)}#I(e){return e?
-new ne(()=>this.#r?.state??"new"):null}#v(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),this.tell("changed",s))}#x(e,t){
+new ne(()=>this.#r?.state??"new"):null}#y(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),this.tell("changed",s))}#x(e,t){
 this.#t.delete(e.id);for(let s of[...this.#i.values()])s.userId===e.id&&this.#i.delete(s.producerId);e.peer?.clear(),this.
-tell("left",{...e,reason:t})}#T(e){e.code==="OFFLINE"||e.code==="TIMEOUT"?this.#y():this.tell("failed",e)}async#O(e,t){for(let s=1;;s++){
-for(;!this.#e.online;)await new Promise(i=>this.#o.push(()=>i(void 0)));try{return await this.#e.ask(e,t)}catch(i){let r=i,
-o=r.code==="OFFLINE"&&vs.has(e)?0:r.code==="RATE_LIMITED"?r.retryAfterMs??yt:null;if(o===null||s===gs)throw r;await new Promise(
-c=>setTimeout(c,o*(1+Math.random())))}}}#k(){for(let e of this.#o.splice(0))e()}};function re({kind:n,appData:e}){return e?.
-source==="screen"&&n==="video"?"screen":e?.source==="screen-audio"&&n==="audio"?"screenAudio":n}var ae=5,St="media-mode",ys=5e3,Ss=2e4,Es=400,bs=new Set(["TRANSPORT_ERROR","NO_BUNDLE"]),oe=class extends O{#e;#s;#t;#i=null;#r=null;#n=null;#o;#a=new Map;#c=new Set;#d={
-users:[]};#l=L;#h={};#u=new Set;#m=new Set;#y=new AbortController;constructor(e){super(),this.#s=e,this.#e=e.signaling,this.#t=
+tell("left",{...e,reason:t})}#T(e){e.code==="TRANSPORT_ERROR"&&e.retryAfterMs||e.code==="OFFLINE"||e.code==="TIMEOUT"?this.#w():
+this.tell("failed",e)}#L(e){e.code==="TRANSPORT_ERROR"?this.#w():this.#T(e)}async#O(e,t){for(let s=1;;s++){for(;!this.#e.
+online;)await new Promise(i=>this.#o.push(()=>i(void 0)));try{return await this.#e.ask(e,t)}catch(i){let r=i,o=r.code===
+"OFFLINE"&&vs.has(e)?0:r.code==="RATE_LIMITED"?r.retryAfterMs??yt:null;if(o===null||s===gs)throw r;await new Promise(c=>setTimeout(
+c,o*(1+Math.random())))}}}#k(){for(let e of this.#o.splice(0))e()}};function re({kind:n,appData:e}){return e?.source==="\
+screen"&&n==="video"?"screen":e?.source==="screen-audio"&&n==="audio"?"screenAudio":n}var ae=5,St="media-mode",ys=5e3,Ss=2e4,Es=400,bs=new Set(["TRANSPORT_ERROR","NO_BUNDLE"]),oe=class extends O{#e;#s;#t;#i=null;#r=null;#n=null;#o;#a=new Map;#c=new Set;#d={
+users:[]};#l=L;#h={};#u=new Set;#m=new Set;#w=new AbortController;constructor(e){super(),this.#s=e,this.#e=e.signaling,this.#t=
 e.loadDevice,this.#o=!!e.wanted,this.#f()}get mode(){return this.#n}get canUseSfu(){return!!this.#t}get meshOnly(){return[
 ...this.#a.values()].filter(({media:e})=>!e)}get members(){let e=this.#i?.members??new Map;for(let t of e.keys()){let s=this.#r?.
 members.get(t);s&&!this.#m.has(t)&&e.set(t,s)}return e}send(e,t={}){this.#l={...L,...e},this.#h=t;for(let s of[this.#i,this.#r])
-s?.send(e,t)}async ask(e){this.#p?await this.#e.message(St,{mode:e}):this.#g(e)}chat(e){return this.#i instanceof W?this.#i.
-chat(e):0}async preferLayer(e,t){this.#i instanceof Y&&await this.#i.preferLayer(e,t)}close(){this.#y.abort(),this.#r?.close(),
-this.#i?.close(),this.#r=this.#i=null,this.#a.clear()}#f(){let e=(t,s)=>this.#e.addEventListener(t,({detail:i})=>s(i),{signal:this.#y.
-signal});e("room-users",t=>{this.#d=t,this.#a=new Map(t.users.map(s=>[s.userId,s])),this.#c=new Set(this.#a.keys()),this.#w()}),
-e("user-joined",t=>{this.#c.delete(t.userId),this.#a.delete(t.userId),this.#a.set(t.userId,t),this.#w()}),e("user-left",
-({userId:t})=>{this.#c.delete(t),this.#a.delete(t),this.#w()}),e("user-updated",t=>{this.#a.set(t.userId,t),this.#w()}),
+s?.send(e,t)}async ask(e){this.#p?await this.#e.message(St,{mode:e}):this.#v(e)}chat(e){return this.#i instanceof W?this.#i.
+chat(e):0}async preferLayer(e,t){this.#i instanceof Y&&await this.#i.preferLayer(e,t)}close(){this.#w.abort(),this.#r?.close(),
+this.#i?.close(),this.#r=this.#i=null,this.#a.clear()}#f(){let e=(t,s)=>this.#e.addEventListener(t,({detail:i})=>s(i),{signal:this.#w.
+signal});e("room-users",t=>{this.#d=t,this.#a=new Map(t.users.map(s=>[s.userId,s])),this.#c=new Set(this.#a.keys()),this.#g()}),
+e("user-joined",t=>{this.#c.delete(t.userId),this.#a.delete(t.userId),this.#a.set(t.userId,t),this.#g()}),e("user-left",
+({userId:t})=>{this.#c.delete(t),this.#a.delete(t),this.#g()}),e("user-updated",t=>{this.#a.set(t.userId,t),this.#g()}),
 e("online",({recovered:t})=>{t&&this.canUseSfu&&!this.#p&&this.#b({mode:this.#n,asked:this.#o})}),e("application",({topic:t,
-data:s})=>{let i=s?.mode;t===St&&(i==="mesh"||i==="sfu")&&!this.#p&&this.canUseSfu&&this.#g(i)})}get#p(){return[...this.#a.
+data:s})=>{let i=s?.mode;t===St&&(i==="mesh"||i==="sfu")&&!this.#p&&this.canUseSfu&&this.#v(i)})}get#p(){return[...this.#a.
 values()].find(({userId:e,media:t})=>t==="auto"&&this.#c.has(e))}get#S(){return this.#a.size+1>=ae&&!this.meshOnly.length?
-"sfu":"mesh"}#w(){if(!this.canUseSfu)return this.#v("mesh");let e=this.#p;if(e?.mode)this.#o=!!e.asked,this.#v(e.mode);else if(e)
-this.#n||this.#v(this.#S);else if(!this.#n&&this.#s.wanted&&!this.meshOnly.length)this.#g(this.#s.wanted);else{this.#o&&=
-!!this.#n;let t=this.#n==="sfu"||this.#o;this.#E(t&&this.#n?this.#n:this.#S)}}#g(e){this.#o=!0,this.#E(e)}#E(e){let t=this.#I.
-metadata;(t?.mode!==e||t.asked!==this.#o)&&this.#b({mode:e,asked:this.#o}),this.#v(e)}#b(e){this.#I.update(e).catch(()=>{})}get#I(){
-return this.#e}#v(e){if(e===this.#n)return;this.#L(),this.#n=e,this.#r=this.#i;let t=d=>this.#c.has(d.userId)||!d.media,
+"sfu":"mesh"}#g(){if(!this.canUseSfu)return this.#y("mesh");let e=this.#p;if(e?.mode)this.#o=!!e.asked,this.#y(e.mode);else if(e)
+this.#n||this.#y(this.#S);else if(!this.#n&&this.#s.wanted&&!this.meshOnly.length)this.#v(this.#s.wanted);else{this.#o&&=
+!!this.#n;let t=this.#n==="sfu"||this.#o;this.#E(t&&this.#n?this.#n:this.#S)}}#v(e){this.#o=!0,this.#E(e)}#E(e){let t=this.#I.
+metadata;(t?.mode!==e||t.asked!==this.#o)&&this.#b({mode:e,asked:this.#o}),this.#y(e)}#b(e){this.#I.update(e).catch(()=>{})}get#I(){
+return this.#e}#y(e){if(e===this.#n)return;this.#k(),this.#n=e,this.#r=this.#i;let t=d=>this.#c.has(d.userId)||!d.media,
 s=[...this.#a.values()].map(d=>t(d)?d:{...d,calling:!0}),i={...this.#d,users:s},{signaling:r,name:o,iceServers:c}=this.#s,
 h=e==="sfu"&&this.#t?new Y({signaling:this.#I,loadDevice:this.#t,present:i}):new W({signaling:r,name:o,iceServers:c,present:i});
-this.#i=h,this.#x(h),h.send(this.#l,this.#h),this.#r&&this.#k(),this.tell("mode",e)}#x(e){let t=()=>this.#i===e,s=(i,r)=>EventTarget.
+this.#i=h,this.#x(h),h.send(this.#l,this.#h),this.#r&&this.#O(),this.tell("mode",e)}#x(e){let t=()=>this.#i===e,s=(i,r)=>EventTarget.
 prototype.addEventListener.call(e,i,o=>r(o.detail));for(let i of["joined","changed","stream"])s(i,({id:r})=>this.#T(i,r));
 s("left",i=>{t()&&this.#u.delete(i.id)&&this.tell("left",i)}),s("chat",i=>t()&&this.tell("chat",i)),s("speaker",i=>t()&&
-this.tell("speaker",i)),s("failed",i=>t()&&this.#O(i))}#T(e,t){let s=this.members.get(t);if(!s)return;let i=!this.#u.has(
-t);this.#u.add(t),this.tell(i?"joined":e==="joined"?"changed":e,s)}#O(e){this.tell("failed",e),bs.has(e.code)&&(this.#t=
-void 0,this.#b({media:null,mode:null}),this.#v("mesh"))}async#k(){let e=this.#r;this.#m.clear();let t=performance.now(),
+this.tell("speaker",i)),s("failed",i=>t()&&this.#L(i))}#T(e,t){let s=this.members.get(t);if(!s)return;let i=!this.#u.has(
+t);this.#u.add(t),this.tell(i?"joined":e==="joined"?"changed":e,s)}#L(e){this.tell("failed",e),bs.has(e.code)&&(this.#t=
+void 0,this.#b({media:null,mode:null}),this.#y("mesh"))}async#O(){let e=this.#r;this.#m.clear();let t=performance.now(),
 s=1/0,i=()=>this.#r!==e||!e;for(;!i();){await new Promise(h=>setTimeout(h,Es));let r=this.#i?.members??new Map;for(let[h,
 d]of r){let l=e?.members.get(h),u=!this.#m.has(h)&&(!l||await Ts(d,l).catch(()=>!1));if(i())return;u&&(this.#m.add(h),this.#T(
-"changed",h))}let o=performance.now();s=[...r.keys()].every(h=>this.#m.has(h))?Math.min(s,o):1/0,(o-s>ys||o-t>Ss)&&this.#L()}}#L(){
+"changed",h))}let o=performance.now();s=[...r.keys()].every(h=>this.#m.has(h))?Math.min(s,o):1/0,(o-s>ys||o-t>Ss)&&this.#k()}}#k(){
 let e=this.#r;if(this.#r=null,!e)return;let t=e.members;e.close();for(let s of this.members.keys())this.#T("changed",s);
 for(let[s,i]of t)!this.#i?.members.has(s)&&this.#u.delete(s)&&this.tell("left",{...i,reason:"timeout"})}};async function Ts(n,e){
 if(e.peer?.state!=="connected")return!0;if(n.peer?.state!=="connected")return!1;let[t,s]=await Promise.all([Et(n.peer),Et(
@@ -328,8 +329,8 @@ for(let[s,i]of Object.entries(e)){let o=(await n.devices(s)).map(({id:c,label:h,
 gs-speaker"},He=()=>I("local",Ge)!=="off",fe=()=>I("local",Be)==="on",me=class{#e=a("settings");constructor({media:e,call:t,
 signal:s}){let i=(r,o,c)=>a(r).addEventListener(o,c,{signal:s});for(let[r,o]of Object.entries(qe))i(o,"change",({target:c})=>e.
 choose(r,c.value));i("menu-settings","click",()=>this.#s(e,t)),i("settings-close","click",()=>this.close()),i("settings-\
-mode","change",({target:r})=>t.ask(r.value).catch(()=>{})),i("settings-shortcuts","change",({target:r})=>{r.checked?D("l\
-ocal",Ge):x("local",Ge,"off")}),i("settings-talk","change",({target:r})=>{r.checked?x("local",Be,"on"):D("local",Be),e.setMicrophone(
+mode","change",({target:r})=>t.ask(r.value).catch(()=>{})),i("settings-shortcuts","change",({target:r})=>{r.checked?_("l\
+ocal",Ge):x("local",Ge,"off")}),i("settings-talk","change",({target:r})=>{r.checked?x("local",Be,"on"):_("local",Be),e.setMicrophone(
 !r.checked)}),e.addEventListener("change",()=>this.#e.open&&V(e,qe),{signal:s}),t.addEventListener("mode",({detail:r})=>a(
 "settings-mode").value=r,{signal:s})}close(){this.#e.close()}#s(e,t){this.#e.open||(a("settings-shortcuts").checked=He(),
 a("settings-talk").checked=fe(),a("settings-mode").value=t.mode??"mesh",a("settings-mode-field").hidden=!t.canUseSfu,V(e,
@@ -418,61 +419,61 @@ documentElement.requestFullscreen()}catch(e){this.#h("notice",`The page cannot f
 "panel").classList.toggle("with-statistics");a("menu-stats").setAttribute("aria-pressed",String(e)),e&&this.#s.open("peo\
 ple")}#h(e,t){this.dispatchEvent(new CustomEvent(e,{detail:t}))}};var Se=class{#e=null;#s=new AbortController;constructor(){this.#t(),document.addEventListener("visibilitychange",()=>this.#t(),
 {signal:this.#s.signal})}async#t(){if(document.visibilityState!=="visible")return;let e=await navigator.wakeLock?.request(
-"screen").catch(()=>null);this.#s.signal.aborted?e?.release():this.#e=e??null}release(){this.#s.abort(),this.#e?.release()}};var Ds=1e3,_s=200,$s=.03,Ps=6e3,js=2e3,Us={title:"Waiting for the other person",text:"One other person can join, with th\
+"screen").catch(()=>null);this.#s.signal.aborted?e?.release():this.#e=e??null}release(){this.#s.abort(),this.#e?.release()}};var _s=1e3,Ds=200,$s=.03,Ps=6e3,js=2e3,Us={title:"Waiting for the other person",text:"One other person can join, with th\
 is link."},Fs={mesh:"The server is unavailable. Your call continues; no one can join until it is back.",sfu:"The server \
 is unavailable, and audio and video go through it. The call continues when it is back."},Ee=class extends EventTarget{#e;#s;#t;#i;#r;#n;#o=new ve(
-a("tiles"));#a=new we;#c=new ue;#d;#l;#h=new he;#u;#m;#y=new Se;#f="";#p="";#S=new MediaStream;#w=new MediaStream;#g=new AbortController;#E=[];#b=0;#I=0;#v=!1;#x=!0;constructor({
+a("tiles"));#a=new we;#c=new ue;#d;#l;#h=new he;#u;#m;#w=new Se;#f="";#p="";#S=new MediaStream;#g=new MediaStream;#v=new AbortController;#E=[];#b=0;#I=0;#y=!1;#x=!0;constructor({
 signaling:e,media:t,self:s,room:i,protocol:r,link:o,iceServers:c,wanted:h,loadDevice:d}){super(),this.#e=e,this.#s=t,this.#t=
-s,this.#i=o,this.#r=r;let{signal:l}=this.#g;this.#n=new oe({signaling:e,name:s.name,iceServers:c,wanted:h,loadDevice:d}),
+s,this.#i=o,this.#r=r;let{signal:l}=this.#v;this.#n=new oe({signaling:e,name:s.name,iceServers:c,wanted:h,loadDevice:d}),
 this.#d=new X({room:i,self:s,signaling:e,call:this.#n,signal:l}),this.#l=new J(e,l),this.#u=new ye({media:t,panel:this.#h,
 audience:this.#l,tiles:this.#o,signal:l}),this.#m=new me({media:t,call:this.#n,signal:l}),new pe(t,l),a("room-name").textContent=
-i,this.#T(),this.#O()}get userId(){return this.#e.userId}get signaling(){return this.#e}get mode(){return this.#n.mode}connections(){
+i,this.#T(),this.#L()}get userId(){return this.#e.userId}get signaling(){return this.#e}get mode(){return this.#n.mode}connections(){
 let e=[...this.#n.members.values()].filter(({peer:t})=>t);return new Map(e.map(({id:t,peer:s})=>[t,s.connection??s]))}show(){
-a("call").hidden=!1,this.#v=!0,this.#N(),this.#u.draw(),this.#L(),this.#C(),this.#E.push(setInterval(()=>this.#$(),Ds)),
-this.#E.push(setInterval(()=>this.#P(),_s)),a("room-name").focus()}close({mayRejoin:e=!1}={}){this.#g.abort(),this.#E.forEach(
+a("call").hidden=!1,this.#y=!0,this.#N(),this.#u.draw(),this.#k(),this.#C(),this.#E.push(setInterval(()=>this.#$(),_s)),
+this.#E.push(setInterval(()=>this.#P(),Ds)),a("room-name").focus()}close({mayRejoin:e=!1}={}){this.#v.abort(),this.#E.forEach(
 clearInterval),clearTimeout(this.#b),clearTimeout(this.#I),this.#n.close();for(let t of["mode-notice","device-notice","c\
-all-notice"])y(a(t),"");this.#e.hangUp&&!e?this.#e.hangUp():this.#e.leave(),this.#y.release(),this.#o.clear(),this.#c.clear(),
+all-notice"])y(a(t),"");this.#e.hangUp&&!e?this.#e.hangUp():this.#e.leave(),this.#w.release(),this.#o.clear(),this.#c.clear(),
 this.#d.clear(),this.#h.dispose(),this.#u.dispose(),this.#m.close(),Nt(),a("call").hidden=!0}shortcut(e){e==="escape"&&this.#h.
-close();let t=Rt[e];return t&&a(t).click(),!!t||e==="escape"}#T(){let{signal:e}=this.#g,t=(s,i,r)=>s.addEventListener(i,
-o=>r(o.detail,o),{signal:e});t(this.#n,"joined",s=>{this.#k(s),this.#L(),this.#C(),this.#v&&$(`${s.name} joined`)}),t(this.#n,
-"changed",s=>this.#k(s)),t(this.#n,"stream",s=>this.#k(s)),t(this.#n,"left",({id:s,name:i,reason:r})=>{this.#o.remove(s),
-this.#c.remove(s),this.#L(),this.#C(),$(pt(i,r))}),t(this.#n,"mode",s=>this.#M(s)),t(this.#n,"speaker",({id:s})=>this.#R(
-s)),t(this.#n,"failed",s=>this.#A(`The server refused some media: ${_(s)}`)),t(this.#a,"layer",({id:s,layer:i})=>this.#D(
+close();let t=Rt[e];return t&&a(t).click(),!!t||e==="escape"}#T(){let{signal:e}=this.#v,t=(s,i,r)=>s.addEventListener(i,
+o=>r(o.detail,o),{signal:e});t(this.#n,"joined",s=>{this.#O(s),this.#k(),this.#C(),this.#y&&$(`${s.name} joined`)}),t(this.#n,
+"changed",s=>this.#O(s)),t(this.#n,"stream",s=>this.#O(s)),t(this.#n,"left",({id:s,name:i,reason:r})=>{this.#o.remove(s),
+this.#c.remove(s),this.#k(),this.#C(),$(pt(i,r))}),t(this.#n,"mode",s=>this.#M(s)),t(this.#n,"speaker",({id:s})=>this.#R(
+s)),t(this.#n,"failed",s=>this.#A(`The server refused some media: ${D(s)}`)),t(this.#a,"layer",({id:s,layer:i})=>this.#_(
 s,i)),t(this.#d,"message",({name:s,text:i})=>this.#u.countMessage()&&$(`${s}: ${i}`)),t(this.#l,"hand",({id:s,raised:i})=>{
-let r=this.#n.members.get(s);r&&(this.#k(r),i&&$(`${r.name} raises a hand`))}),t(this.#l,"reaction",({id:s,emoji:i})=>{this.#o.
-react(s,i),R(`${this.#n.members.get(s)?.name??"A guest"}: ${i}`)}),t(this.#u,"hand",()=>this.#O()),t(this.#u,"reaction",
+let r=this.#n.members.get(s);r&&(this.#O(r),i&&$(`${r.name} raises a hand`))}),t(this.#l,"reaction",({id:s,emoji:i})=>{this.#o.
+react(s,i),R(`${this.#n.members.get(s)?.name??"A guest"}: ${i}`)}),t(this.#u,"hand",()=>this.#L()),t(this.#u,"reaction",
 s=>this.#o.react(this.#t.id,s)),t(this.#u,"notice",s=>this.#A(s)),t(this.#u,"leave",()=>this.dispatchEvent(new Event("le\
 ave"))),t(this.#e,"offline",()=>this.#N(!1)),t(this.#e,"online",()=>this.#N(!0)),t(this.#e,"ended",s=>this.dispatchEvent(
-new CustomEvent("ended",{detail:s}))),t(this.#s,"change",()=>this.#O()),t(this.#s,"lost",({kind:s,replaced:i})=>{let r=s===
+new CustomEvent("ended",{detail:s}))),t(this.#s,"change",()=>this.#L()),t(this.#s,"lost",({kind:s,replaced:i})=>{let r=s===
 "audio"?"microphone":"camera";this.#A(i?`Your ${r} was removed; another one is in use now.`:`Your ${r} was removed, or i\
-ts permission withdrawn.`)}),t(this.#o,"blocked",()=>this.#_())}#O(){let e=this.#s,t={audio:e.microphoneOn,video:e.cameraOn,
+ts permission withdrawn.`)}),t(this.#o,"blocked",()=>this.#D())}#L(){let e=this.#s,t={audio:e.microphoneOn,video:e.cameraOn,
 screen:!!e.screen},{microphone:s,camera:i,screen:r,screenAudio:o}=e;this.#n.send({audio:s,video:i,screen:r,screenAudio:o},
-t),this.#S=Dt(this.#S,e.camera);let c={...this.#t,self:!0,state:""},h=this.#l.isRaised;this.#o.show({...c,stream:this.#S,
-video:t.video,screen:!1,muted:!t.audio,hand:h}),this.#w=Dt(this.#w,e.screen),e.screen?this.#o.show({...c,stream:this.#w,
+t),this.#S=_t(this.#S,e.camera);let c={...this.#t,self:!0,state:""},h=this.#l.isRaised;this.#o.show({...c,stream:this.#S,
+video:t.video,screen:!1,muted:!t.audio,hand:h}),this.#g=_t(this.#g,e.screen),e.screen?this.#o.show({...c,stream:this.#g,
 video:!0,screen:!0,muted:!1}):this.#o.removeScreen(this.#t.id),this.#c.showSelf({...this.#t,microphone:t.audio,camera:t.
 video,screen:t.screen,hand:h}),this.#o.useSpeaker(e.speaker),y(a("device-notice"),e.microphoneOn&&e.isSilenced?ee:""),this.#u.
-draw()}#k(e){let{id:t,name:s,peer:i,sends:r,away:o}=e,c=i?.stream??null,h=c?.getVideoTracks()[0],d=this.#l.hasRaised(t),
+draw()}#O(e){let{id:t,name:s,peer:i,sends:r,away:o}=e,c=i?.stream??null,h=c?.getVideoTracks()[0],d=this.#l.hasRaised(t),
 l=i?.state==="connected"&&!o?"":Fe(e,this.mode),u=!!h&&(r?r.video:!h.muted);this.#o.show({id:t,name:s,self:!1,stream:c,video:u,
 screen:!1,muted:!!r&&!r.audio,hand:d,away:o,state:l});let m=i?.screen.getVideoTracks()[0];!!m&&(r?r.screen:!m.muted)?this.#o.
 show({id:t,name:s,self:!1,stream:i.screen,video:!0,screen:!0,muted:!1,state:""}):this.#o.removeScreen(t),this.#a.show(this.#o.
 tile(t),e,r?.video?i?.layers??null:null),this.mode==="sfu"&&this.#f===t&&!r?.audio&&this.#R(""),this.#c.show(e,{mode:this.
-mode,hand:d})}#L(){this.#o.invite(this.#n.members.size?"":this.#i,this.#r.forTwo?Us:void 0)}#M(e){this.#R(""),this.#N(),
-this.#C(),this.#v&&e==="sfu"&&$("Audio and video now go through the server"),this.#v&&e==="mesh"&&$("Audio and video now\
+mode,hand:d})}#k(){this.#o.invite(this.#n.members.size?"":this.#i,this.#r.forTwo?Us:void 0)}#M(e){this.#R(""),this.#N(),
+this.#C(),this.#y&&e==="sfu"&&$("Audio and video now go through the server"),this.#y&&e==="mesh"&&$("Audio and video now\
  go from browser to browser"),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}#C(){let e=a("mode-notice"),t=this.#r.
 forTwo?null:Ot(this.#n);if(!t||t.text===this.#p)return y(e,"");if(e.firstChild?.textContent===t.text)return;y(e,t.text);
-let{mode:s,text:i}=t;s&&e.append(Ve(`Change to ${s==="sfu"?"SFU":"mesh"}`,()=>this.#n.ask(s).catch(r=>this.#A(_(r))))),e.
-append(Ve("Not now",()=>{this.#p=i,y(e,"")}))}#R(e){this.#o.speaking(this.#f,!1),this.#f=e,this.#o.speaking(e,!0)}async#D(e,t){
-try{await this.#n.preferLayer(e,t)}catch(s){this.#A(_(s))}}#N(e=this.#x){let t=this.#x;this.#x=e;let s=a("server-state");
+let{mode:s,text:i}=t;s&&e.append(Ve(`Change to ${s==="sfu"?"SFU":"mesh"}`,()=>this.#n.ask(s).catch(r=>this.#A(D(r))))),e.
+append(Ve("Not now",()=>{this.#p=i,y(e,"")}))}#R(e){this.#o.speaking(this.#f,!1),this.#f=e,this.#o.speaking(e,!0)}async#_(e,t){
+try{await this.#n.preferLayer(e,t)}catch(s){this.#A(D(s))}}#N(e=this.#x){let t=this.#x;this.#x=e;let s=a("server-state");
 s.dataset.state=e?"online":"offline",s.textContent=e?`Connected over ${this.#r.name}${this.mode==="sfu"?", media by SFU":
 ""}`:"Reconnecting\u2026",e!==t&&(clearTimeout(this.#I),e?this.#A(""):this.#I=setTimeout(()=>this.#A(Fs[this.mode??"mesh"],
 {stays:!0}),js))}notify(e){this.#A(e)}#A(e,{stays:t=!1}={}){clearTimeout(this.#b),y(a("call-notice"),e),e&&!t&&(this.#b=
-setTimeout(()=>y(a("call-notice"),""),Ps))}#_(){this.#A("Your browser has blocked audio. ",{stays:!0}),a("call-notice").
+setTimeout(()=>y(a("call-notice"),""),Ps))}#D(){this.#A("Your browser has blocked audio. ",{stays:!0}),a("call-notice").
 append(Ve("Turn on audio",()=>{this.#A(""),this.#o.play()}))}async#$(){for(let e of this.#n.members.values()){let t=await e.
 peer?.stats().catch(()=>null),s=this.#o.tile(e.id);!t||!s||(this.#c.measure(e,t),this.mode==="sfu"&&this.#a.measure(s,t))}}#P(){
-if(this.mode!=="sfu")for(let{id:e,peer:t}of this.#n.members.values())this.#o.speaking(e,(t?.audioLevel??0)>$s)}};function Dt(n,e){
+if(this.mode!=="sfu")for(let{id:e,peer:t}of this.#n.members.values())this.#o.speaking(e,(t?.audioLevel??0)>$s)}};function _t(n,e){
 let[t]=n.getVideoTracks();return t===(e??void 0)?n:new MediaStream(e?[e]:[])}function Ve(n,e){let t=Object.assign(document.
 createElement("button"),{type:"button",className:"button button-small",textContent:n});return t.addEventListener("click",
-e),t}var Ke=navigator.hardwareConcurrency<=4,_t=Ke?{width:960,height:540,frameRate:24}:{width:1280,height:720,frameRate:24},ze={
+e),t}var Ke=navigator.hardwareConcurrency<=4,Dt=Ke?{width:960,height:540,frameRate:24}:{width:1280,height:720,frameRate:24},ze={
 audio:{echoCancellation:!0,noiseSuppression:!0,autoGainControl:!0},video:{width:{ideal:Ke?640:1280},height:{ideal:Ke?360:
 720},frameRate:{ideal:24,max:30}}},be=class extends EventTarget{microphone=null;camera=null;screen=null;screenAudio=null;speaker="";problems={
 audio:null,video:null};#e={audio:"",video:""};#s=ze.video;constructor(){super(),navigator.mediaDevices?.addEventListener(
@@ -594,7 +595,7 @@ resolve(null);constructor({media:e,name:t,room:s,invited:i,protocol:r,mode:o,tok
 r,this.#o=o,this.#a=c,a("name").value=t,a("room").value=s,a("protocol-options").replaceChildren(...P.map(h=>ci(h,h===r))),
 a("mode-options").replaceChildren(...F.map(ai)),this.#p(),a("preview-meter").replaceChildren(...Array.from({length:ti},()=>document.
 createElement("i"))),a("room").addEventListener("input",()=>{this.#r=!1,this.#p(),clearTimeout(this.#c),y(a("room-member\
-s"),""),this.#c=setTimeout(()=>this.#f(),ii)}),a("mode-options").addEventListener("change",({target:h})=>this.#y(ce(h.value))),
+s"),""),this.#c=setTimeout(()=>this.#f(),ii)}),a("mode-options").addEventListener("change",({target:h})=>this.#w(ce(h.value))),
 a("protocol-options").addEventListener("change",({target:h})=>{this.#n=q(h.value),this.#p(),this.dispatchEvent(new CustomEvent(
 "protocol",{detail:this.#n}))}),a("join-form").addEventListener("submit",h=>{h.preventDefault(),this.#u()}),a("preview-m\
 ic").addEventListener("click",()=>e.setMicrophone(!e.microphoneOn)),a("preview-camera").addEventListener("click",()=>e.setCamera(
@@ -609,7 +610,7 @@ iew-mic",v:"preview-camera"}[e];return t&&a(t).click(),!!t}#u(){let e=T(a("name"
 null:"room":"name";if(a("name").setAttribute("aria-invalid",String(!e)),a("room").setAttribute("aria-invalid",String(!t)),
 s){y(a("lobby-error"),s==="name"?"Enter your name: the others will see it.":this.#m?"A call needs a name.":"A room needs\
  a name."),a(s).focus();return}this.dispatchEvent(new CustomEvent("join",{detail:{name:e,room:t}}))}get#m(){return!!this.#n.
-forTwo}#y(e){this.#o=e,this.#p(),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}async#f(){this.#l.abort(),this.#l=
+forTwo}#w(e){this.#o=e,this.#p(),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}async#f(){this.#l.abort(),this.#l=
 new AbortController;let{signal:e}=this.#l,t=It(a("room").value.trim(),this.#a,e);this.#h=t;let s=await t;if(e.aborted||!s)
 return;let i=s.names.map(T).filter(Boolean);y(a("room-members"),xt({names:i,count:s.count})),a("mode").disabled=!s.sfu,y(
 a("mode-hint"),s.sfu?"":"This server has no media server: every call is a mesh.")}#p(){for(let t of a("mode-options").querySelectorAll(
@@ -621,8 +622,8 @@ e.label,a("protocol-chosen").textContent=this.#n.name}#S(){let e=this.#e,t=a("pr
 e.isSilenced?ee:"");y(a("preview-note"),e.camera?"":e.problems.video?"Your camera is not available":"Your camera is off"),
 y(a("device-error"),s&&`${s} ${ft}`),a("retry-devices").hidden=!s;let i=e.microphoneOn;B(a("preview-mic"),{name:i?"mic":
 "mic-off",label:"Microphone",title:i?"Mute":"Unmute",key:"m",pressed:i});let r=e.cameraOn;B(a("preview-camera"),{name:r?
-"camera":"camera-off",label:"Camera",title:r?"Camera off":"Camera on",key:"v",pressed:r}),this.#w(),this.#g()}async#w(){
-a("devices").hidden=!await V(this.#e,{video:"camera-choice",audio:"microphone-choice"})}#g(){this.#E();let e=[...a("prev\
+"camera":"camera-off",label:"Camera",title:r?"Camera off":"Camera on",key:"v",pressed:r}),this.#g(),this.#v()}async#g(){
+a("devices").hidden=!await V(this.#e,{video:"camera-choice",audio:"microphone-choice"})}#v(){this.#E();let e=[...a("prev\
 iew-meter").children];a("preview-meter").hidden=!this.#e.microphoneOn,this.#e.microphoneOn&&(this.#s=$t(this.#e.microphone),
 this.#t=setInterval(()=>{let t=Math.ceil(this.#s.level()*e.length);e.forEach((s,i)=>s.classList.toggle("lit",i<t))},si))}#E(){
 clearInterval(this.#t),this.#s?.stop(),this.#s=null}};function ai({id:n,name:e}){let t=k("mode-template");return t.querySelector(
@@ -639,12 +640,12 @@ this browser.")});Ae();E.addEventListener("change",()=>S&&Yt());window.parlor=Ob
 Xe},room:()=>S?v:"",peers:()=>S?.connections()??new Map,signaling:()=>S?.signaling,mode:()=>S?.mode??null});function hi(){
 let n=p.get("wire");p.delete("wire"),n&&!p.has("protocol")&&p.set("protocol",n)}function li(){let n=p.get("session")?.trim();
 n&&(p.delete("session"),p.set("room",n),p.set("protocol","session"))}function di(){let n=p.get("token");return p.delete(
-"token"),n?x("session","parlor.token",n):(performance.getEntriesByType("navigation")[0]?.type==="navigate"&&D("session",
+"token"),n?x("session","parlor.token",n):(performance.getEntriesByType("navigation")[0]?.type==="navigate"&&_("session",
 "parlor.token"),I("session","parlor.token")??void 0)}async function ui(){let n=JSON.parse(I("session","parlor.call")??"n\
 ull");if(b.show(),await Gt(),n?.room!==v||!v)return E.open();b.busy(!0),await E.open({audio:n.microphone,video:n.camera}),
 await tt({name:n.name??"Guest",room:v})}async function mi(n){return!E.microphoneOn||!await Ut(n)?!1:(await E.setMicrophone(
-!1),!0)}async function tt({name:n,room:e}){b.busy(!0),v=e,x("local","parlor.name",n);try{S=await fi(n)}catch(t){D("sessi\
-on","parlor.call"),b.show(_(t));return}Qe(),Qe=Ft(v),S.addEventListener("leave",vi),S.addEventListener("ended",({detail:t})=>yi(
+!1),!0)}async function tt({name:n,room:e}){b.busy(!0),v=e,x("local","parlor.name",n);try{S=await fi(n)}catch(t){_("sessi\
+on","parlor.call"),b.show(D(t));return}Qe(),Qe=Ft(v),S.addEventListener("leave",vi),S.addEventListener("ended",({detail:t})=>yi(
 t)),b.hide(),a("end-screen").hidden=!0,S.show(),Yt(),p.set("room",v),Ae(),document.title=`${v} \xB7 Parlor`,R(`You are i\
 n ${v}`)}async function fi(n){try{return await qt(C,n)}catch(e){if(e.code!=="UNREACHABLE"||C!==P[0])throw e;try{return await qt(
 q("socketio"),n)}catch(t){throw t.code?t:e}}}async function qt(n,e){let t=await n.load(),s=!!n.hasSfu&&await b.hasSfu(),
@@ -652,13 +653,13 @@ i=new t({userId:Xe,name:e,token:et,metadata:s?{media:"auto"}:void 0}),r=Le?[{url
 void 0,o=j.id==="auto"?void 0:j.id,h={signaling:i,media:E,self:{id:Xe,name:e},room:v,protocol:n,link:Wt(),iceServers:r,wanted:o},
 d=new Ee({...h,loadDevice:s?Tt:void 0});try{return await i.join(v),d}catch(l){throw d.close(),l}}function Gt(){let[,n,e,
 t="24"]=/^(\d+)x(\d+)(?:@(\d+))?$/.exec(p.get("camera")??"")??[];return n?E.resize({width:Number(n),height:Number(e),frameRate:Number(
-t)}):E.resize(j.id==="sfu"?_t:null)}function pi(){let n=q(I("session","parlor.protocol")),e=n&&!(v&&n.forTwo);return q(p.
+t)}):E.resize(j.id==="sfu"?Dt:null)}function pi(){let n=q(I("session","parlor.protocol")),e=n&&!(v&&n.forTwo);return q(p.
 get("protocol"))??(e?n:P[0])}function wi(n){C=n,x("session","parlor.protocol",C.id),Ae()}function gi(n){return j=n,Ae(),
 Gt()}function Ae(){C===P[0]?p.delete("protocol"):p.set("protocol",C.id),j===F[0]?p.delete("media"):p.set("media",j.id),history.
 replaceState(null,"",p.size?`?${p}`:location.pathname)}function vi(){Ht({title:"You left the call",text:"Your camera and\
  your microphone are off.",again:"Rejoin"})}function yi(n){let e=n.code==="REPLACED";Ht({title:e?"You joined from somewh\
-ere else":"The call has ended",text:_(n),again:e?"Join here instead":"Join again"})}var Bt={audio:!0,video:!0};function Ht({
-title:n,text:e,again:t}){Bt={audio:E.microphoneOn,video:E.cameraOn},S?.close(),S=null,Qe(),E.stop(),D("session","parlor.\
+ere else":"The call has ended",text:D(n),again:e?"Join here instead":"Join again"})}var Bt={audio:!0,video:!0};function Ht({
+title:n,text:e,again:t}){Bt={audio:E.microphoneOn,video:E.cameraOn},S?.close(),S=null,Qe(),E.stop(),_("session","parlor.\
 call"),document.title="Parlor",a("end-title").textContent=n,a("end-text").textContent=e,a("end-rejoin").textContent=t,a(
 "end-screen").hidden=!1,a("end-title").focus()}a("end-rejoin").addEventListener("click",async()=>{a("end-screen").hidden=
 !0,b.show(),b.busy(!0),await E.open(Bt),await tt({name:T(a("name").value),room:v})});a("end-lobby").addEventListener("cl\

@@ -207,7 +207,7 @@ export class Sfu extends Emitter {
       if (current()) for (const member of this.#members.values()) this.tell("changed", member);
     });
     media.addEventListener("broken", () => current() && this.#rebuild());
-    media.addEventListener("failed", ({ detail }) => current() && this.#trouble(detail));
+    media.addEventListener("failed", ({ detail }) => current() && this.#recover(detail));
     try {
       await media.open();
       if (!current()) return;
@@ -253,7 +253,7 @@ export class Sfu extends Emitter {
       await this.#ask("consumer:resume", { consumerId: consumer.id });
     } catch (error) {
       // The producer may have ended during the request.
-      if (wanted()) this.#trouble(/** @type {SignalingError} */ (error));
+      if (wanted()) this.#recover(/** @type {SignalingError} */ (error));
     }
   }
 
@@ -338,10 +338,19 @@ export class Sfu extends Emitter {
     this.tell("left", { ...member, reason });
   }
 
-  /** @param {SignalingError} error */
+  /** The media cannot be created. @param {SignalingError} error */
   #trouble(error) {
-    if (error.code === "OFFLINE" || error.code === "TIMEOUT") this.#rebuild();
+    // In a cluster, the media server of the room may be about to be another.
+    const passes = error.code === "TRANSPORT_ERROR" && error.retryAfterMs;
+    if (passes || error.code === "OFFLINE" || error.code === "TIMEOUT") this.#rebuild();
     else this.tell("failed", error);
+  }
+
+  /** A track cannot be sent or received. @param {SignalingError} error */
+  #recover(error) {
+    // The transport is gone, which `transport:failed` tells at the same time.
+    if (error.code === "TRANSPORT_ERROR") this.#rebuild();
+    else this.#trouble(error);
   }
 
   /**
