@@ -3,68 +3,17 @@
  * nginx and HAProxy.
  */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { startCluster } from "./support/cluster.js";
 import { launch, Person } from "./support/people.js";
-import { eventually, freePort } from "./support/server.js";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const PROGRAM = resolve(ROOT, process.env.PARLOR_BIN ?? "target/debug/parlor");
 const ROOM = "three-nodes";
 /** Maximum time without a decoded frame of a peer. Media does not pass the nodes; the bound is for a busy machine. */
 const GAP_MS = 3000;
 
 /** Signals of each client in a call without media. */
 const SIGNALS = 40;
-
-/** Starts the cluster on free ports. @param {string} balancer */
-async function startCluster(balancer) {
-  const logs = await mkdtemp(join(tmpdir(), "parlor-cluster-"));
-  const [port, redis] = [await freePort(), await freePort()];
-  let first = await freePort();
-  while (first > 65_000) first = await freePort();
-  const env = { ...process.env, NODE_ENV: "development", NO_COLOR: "1", PORT: `${port}`, NODE_PORT: `${first}`, REDIS_PORT: `${redis}`, LOGS: logs, BALANCER: balancer };
-  const child = spawn("scripts/run-cluster", [PROGRAM], { cwd: ROOT, env, stdio: ["ignore", "ignore", "pipe"] });
-  process.once("exit", () => child.kill("SIGTERM"));
-  let errors = "";
-  child.stderr.on("data", (chunk) => (errors += chunk));
-  const health = async (at) => (await fetch(`http://127.0.0.1:${at}/health`)).json();
-  const agree = () =>
-    eventually(
-      "three nodes are one cluster",
-      async () => {
-        if (child.exitCode !== null) throw new Error(`run-cluster has exited: ${errors}`);
-        return Promise.all([0, 1, 2].map((index) => health(first + index)));
-      },
-      (nodes) => nodes.every(({ status, cluster }) => status === "ok" && cluster.nodes === 3 && cluster.engine === "connected"),
-    );
-  return {
-    url: `http://127.0.0.1:${port}`,
-    agree,
-    /** Returns the number of connections of each node. */
-    connections: () => Promise.all([0, 1, 2].map(async (index) => (await health(first + index)).connections)),
-    /** Restarts a node as a service manager does. @param {number} number */
-    async restart(number) {
-      const file = join(logs, `parlor-${number}.pid`);
-      const former = await readFile(file, "utf8");
-      process.kill(Number(former), "SIGTERM");
-      await eventually("the node starts again", () => readFile(file, "utf8"), (process) => process !== former);
-      await agree();
-    },
-    async stop() {
-      const ended = once(child, "exit");
-      child.kill("SIGTERM");
-      await ended;
-      await rm(logs, { recursive: true, force: true });
-    },
-  };
-}
 
 /** Calls between two official clients in the page, each over some transports. Runs in the page. */
 async function callOver([transports, others, room, count]) {
