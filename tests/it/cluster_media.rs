@@ -266,8 +266,8 @@ async fn drain_of_the_media_node_moves_the_media() {
     receiver.receives_more(10).await;
     by_ann.receives_more(10).await;
     two.signal("TERM");
-    let (of_ann, of_ben) = ([&sender, &by_ann], [&receiver]);
-    tokio::join!(fails(&mut ann, &of_ann), fails(&mut ben, &of_ben), fails(&mut cid, &[&own]));
+    let (of_ann, of_ben, of_cid) = ([&sender, &by_ann], [&receiver], [&own]);
+    tokio::join!(fails(&mut ann, &of_ann), fails(&mut ben, &of_ben), fails(&mut cid, &of_cid));
     // At once, while the former node still runs.
     let (_sender, producer) = produce_audio(&mut ann).await;
     let by_ben = consume(&mut ben, &producer).await;

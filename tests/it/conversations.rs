@@ -57,7 +57,9 @@ fn first_step(open: Begin, text: &str) -> String {
             }
         }
         Some(Step::Do(command)) => line(command),
-        Some(Step::Media(room, request)) => format!("media {room:?} {request:?}"),
+        Some(Step::Media(message)) => {
+            format!("media {:?} {:?}", message.room, message.request)
+        }
         Some(Step::Authenticate(_)) => match conversation.authenticated(Ok(None), when()) {
             Some(Step::Tell(received)) => format!("tell {}", frame(received)),
             other => panic!("{other:?}"),
