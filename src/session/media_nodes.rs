@@ -81,8 +81,7 @@ impl Hub {
         let (id, reply) = (Host::random(self), Arc::new(Mutex::new(Some(reply))));
         let (sender, decided) = oneshot::channel();
         let (room, connection) = (member.room.clone(), member.connection);
-        let pending =
-            PendingMedia { room, connection, reply: Arc::clone(&reply), decided: sender };
+        let pending = PendingMedia { room, connection, reply: Arc::clone(&reply), decided: sender };
         self.media_requests.insert(id, pending);
         let asking = MediaRequest {
             room: member.room.clone(),
@@ -136,6 +135,10 @@ impl Hub {
         }
     }
 
+    #[expect(
+        clippy::let_and_return,
+        reason = "the guard must be dropped before what it borrows from"
+    )]
     fn take_pending_media(&self, id: u64) -> Option<MediaReply> {
         let (_, pending) = self.media_requests.remove(&id)?;
         let reply = pending.reply.lock().take();
@@ -167,8 +170,12 @@ impl MediaHost for Hub {
         else {
             return;
         };
-        let served =
-            ServedMedia { room: pending.room, connection: pending.connection, asked_by: None, answer: None };
+        let served = ServedMedia {
+            room: pending.room,
+            connection: pending.connection,
+            asked_by: None,
+            answer: None,
+        };
         // If the client has disconnected meanwhile, the turn is over at once.
         _ = pending.decided.send(MediaTurn::new(cluster, served));
     }

@@ -281,7 +281,9 @@ impl Driver {
         let failed = Err(SfuErrorKind::Internal.in_scope(ErrorScope::Transport));
         _ = catch_unwind(AssertUnwindSafe(|| self.respond(failed)));
         let closed = std::mem::take(&mut *self.shared.rooms.lock());
-        closed.iter().for_each(|room| self.signaling.room_closed(room));
+        for room in &closed {
+            self.signaling.room_closed(room);
+        }
         self.publish(Instant::now());
         None
     }
@@ -357,7 +359,9 @@ impl Driver {
             }
         }
         let failing = std::mem::take(&mut *self.shared.failing.lock());
-        failing.iter().for_each(|room| self.sfu.fail_room(room));
+        for room in &failing {
+            self.sfu.fail_room(room);
+        }
     }
 
     /// Tells which rooms have transports.

@@ -36,7 +36,9 @@ fn close(world: &mut World, member: &RoomMember, transport: String) {
 /// Returns the transports of whose failure a peer was notified.
 fn failed(world: &World, member: &RoomMember) -> Vec<String> {
     let failed = |notice: &Notice| match notice.event {
-        MediaEvent::TransportFailed(id) if notice.to == NoticeTarget::One(member.room.clone(), member.connection) => {
+        MediaEvent::TransportFailed(id)
+            if notice.to == NoticeTarget::One(member.room.clone(), member.connection) =>
+        {
             Some(id.to_string())
         }
         _ => None,

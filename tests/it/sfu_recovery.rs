@@ -1,7 +1,7 @@
 //! Media of a `/ws` peer whose connection drops: it continues until the session expires.
 
-use parlor::dialect::{Frame, MediaMessage};
 use parlor::dialect::envelope::DIALECT;
+use parlor::dialect::{Frame, MediaMessage};
 use parlor::id::RoomId;
 use parlor::room::{Command, LeaveReason, Metadata, RoomKind};
 use parlor::session::Moment;
@@ -158,8 +158,7 @@ async fn resumed_session_refuses_media_requests_of_old_connection() {
         .resume(&older.token().unwrap(), 0, None, None)
         .expect("the session is resumed");
     let (message, write) = ask();
-    let refused =
-        older.media(message, write).err().expect("the old connection has no session");
+    let refused = older.media(message, write).err().expect("the old connection has no session");
     assert_eq!(refused.to_string(), "the connection has ended");
     let (message, write) = ask();
     assert!(newer.media(message, write).is_ok());

@@ -102,8 +102,7 @@ impl Node {
     }
 
     fn pin(&mut self, now: Moment, room: &RoomId) {
-        let is_pin =
-            |call: &Call| matches!(call, Call::Pin { room: pinning } if pinning == room);
+        let is_pin = |call: &Call| matches!(call, Call::Pin { room: pinning } if pinning == room);
         if self.is_ready() && !self.calls.values().any(|(call, _)| is_pin(call)) {
             self.call(now.instant, Call::Pin { room: room.clone() });
         }

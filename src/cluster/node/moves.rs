@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{ConnectionId, Incarnation, LeaveReason, Member, Membership, Node, Replica, RoomId};
 use crate::clock::Moment;
-use crate::cluster::frame::{
-    Body, Bounce, Handover, MovedRoom, RemoteMediaNotice, RemoteSignal,
-};
+use crate::cluster::frame::{Body, Bounce, Handover, MovedRoom, RemoteMediaNotice, RemoteSignal};
 use crate::cluster::moving::{Hold, MAX_HELD};
 use crate::cluster::record::RoomRecord;
 use crate::cluster::script::Call;

@@ -251,7 +251,7 @@ impl Nodes {
                 self.host.catch_up(&applied, now);
             }
         }
-        for MovedRoom { known, transports, .. } in handover.rooms.iter() {
+        for MovedRoom { known, transports, .. } in &handover.rooms {
             let engine = self.engine_of(known.room());
             let at = (known.room(), known.media);
             self.on_engines[engine].take_transports(connection, at, transports);

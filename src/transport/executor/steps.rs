@@ -97,11 +97,7 @@ impl Executor {
 
     /// Forwards a request to the media server. The connection is not read until the response, so
     /// that responses keep the order of their requests.
-    fn request_media(
-        &mut self,
-        message: MediaMessage,
-        now: SystemTime,
-    ) -> Option<Step> {
+    fn request_media(&mut self, message: MediaMessage, now: SystemTime) -> Option<Step> {
         let write = self.conversation.media()?;
         match self.current_session()?.session.media(message, write) {
             Ok(answered) => {

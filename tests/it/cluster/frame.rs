@@ -62,9 +62,8 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
             RemoteSignal { name: None, attachments: Vec::new(), ..signal.clone() },
         ],
     };
-    let answer = |outcome| {
-        Body::MediaAnswer(RemoteMediaAnswer { room: room(), connection, id: 3, outcome })
-    };
+    let answer =
+        |outcome| Body::MediaAnswer(RemoteMediaAnswer { room: room(), connection, id: 3, outcome });
     let notice = |to: &[u128], notice| {
         let to = to.iter().map(|to| ConnectionId::from_u128(*to)).collect();
         Body::MediaNotice(RemoteMediaNotice { room: room(), to, notice: Arc::new(notice) })

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use parlor::clock::Moment;
 use parlor::cluster::node::Settings;
 use parlor::cluster::{
-    Call, CallId, Engine, Host, Incarnation, MediaHost, Nodes, Refusal, Resumed, SignalFailure, Undelivered,
+    Call, CallId, Engine, Host, Incarnation, MediaHost, Nodes, Refusal, Resumed, SignalFailure,
+    Undelivered,
 };
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, Event, LeaveReason, RoomLimits, Rooms};
