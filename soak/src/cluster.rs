@@ -21,7 +21,7 @@ use crate::{actors, verdict};
 const NODES: [&str; 3] = ["one", "two", "three"];
 
 /// Time between the beginnings of two rolling restarts.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum length of a rolling restart: the rest of a phase must be as long.
 const RESTART: Duration = Duration::from_secs(30);

@@ -103,7 +103,7 @@ fn invalid_key_set_changes_nothing() {
     let file = File::new("broken.json", &set(&[&old]));
     let keys = Arc::new(KeySet::read(file.path().as_ref()).unwrap());
     let verifier = Verifier::new(Keys::Set(Arc::clone(&keys)), None, Vec::new());
-    let verifies = |issuer: &Issuer| {
+    let is_accepted = |issuer: &Issuer| {
         verifier.verify(&issuer.token("ann", &json!({})), SystemTime::now()).is_ok()
     };
     for broken in [
@@ -115,14 +115,14 @@ fn invalid_key_set_changes_nothing() {
     ] {
         file.replace(broken);
         keys.refresh();
-        assert!(verifies(&old), "{broken}");
+        assert!(is_accepted(&old), "{broken}");
     }
     std::fs::remove_file(&file.0).unwrap();
     keys.refresh();
-    assert!(verifies(&old));
+    assert!(is_accepted(&old));
     file.replace(&set(&[&new]));
     keys.refresh();
-    assert!(verifies(&new) && !verifies(&old));
+    assert!(is_accepted(&new) && !is_accepted(&old));
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ pub(crate) async fn run(world: Arc<World>, phase: Phase, lane: usize, resumes: b
         let (first, second) = (route(), route());
         let length = CALL.mul_f64(choices.random_range(0.3..1.0));
         let seeds = [choices.random(), choices.random()];
-        let outcome = meet(&world, first, second, length, seeds).await;
+        let outcome = Box::pin(meet(&world, first, second, length, seeds)).await;
         world.check(format!("{who}, {first:?} and {second:?}"), outcome).await;
     }
 }

@@ -165,10 +165,8 @@ fn inbox(node: Incarnation) -> String {
     format!("{PREFIX}:1:i:{node}")
 }
 
-#[tokio::test]
-async fn scripts_do_what_their_model_does() {
-    const MARK: &str = "mark";
-    let engine = Redis::start();
+/// Connects all nodes to the engine.
+async fn connect_nodes(engine: &Redis) -> BTreeMap<Incarnation, Scripts> {
     let lease = std::time::Duration::from_millis(LEASE);
     let text = |text: &str| text.to_owned();
     let mut scripts = BTreeMap::new();
@@ -179,6 +177,14 @@ async fn scripts_do_what_their_model_does() {
         let target = EngineTarget::new(&engine.url(), None).unwrap();
         scripts.insert(Incarnation(node), Scripts::open(identity, target).await.unwrap());
     }
+    scripts
+}
+
+#[tokio::test]
+async fn scripts_do_what_their_model_does() {
+    const MARK: &str = "mark";
+    let engine = Redis::start();
+    let mut scripts = connect_nodes(&engine).await;
     let mut publisher = engine.connection().await;
     let client = redis::Client::open(engine.url()).unwrap();
     let mut inboxes = client.get_async_pubsub().await.unwrap();
