@@ -1,8 +1,9 @@
 //! Nodes of a cluster beside one server alone: what a signal within a node, a signal between nodes
 //! and a join cost, and ten thousand rooms over three nodes.
 //!
-//! All nodes and the engine run on the core for servers, the load on the other. CPU times are those
-//! of all nodes together; that of the engine is a figure of its own.
+//! All nodes and the engine run on the core for servers, the load on the other; for the times of
+//! joins all share both cores. CPU times are those of all nodes together; that of the engine is a
+//! figure of its own.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +17,7 @@ use anyhow::{Context, bail, ensure};
 use crate::clients::{Clients, Waiting};
 use crate::environment;
 use crate::joining::disconnect_all;
-use crate::pinning::Cores;
+use crate::pinning::{Cores, stay_on};
 use crate::report::{number, table};
 use crate::server::{PARLOR, Programs, Server, free_port, path};
 use crate::work::joins;
@@ -46,6 +47,8 @@ struct Round {
     join_alone: f64,
     join_within: f64,
     join_between: f64,
+    /// Time of a script of the engine while joins are measured, as it counts it.
+    script: f64,
 }
 
 /// Costs of a signal, in microseconds.
@@ -75,7 +78,8 @@ pub(crate) fn run(
     eprintln!("bench: many rooms over three nodes");
     let many = many_rooms(programs, cores, if quick { 200 } else { MANY.0 })?;
     let mut text = signals(&all);
-    writeln!(text, "\n{many}")?;
+    let script = number(median(all.iter().map(|round| round.script)));
+    writeln!(text, "\nA join or leave is one script, which takes Redis {script} µs.\n\n{many}")?;
     writeln!(
         text,
         "Medians of {rounds} rounds, a ratio is computed within each round. Load of the machine (one minute) {load_before} before and {} after.\n",
@@ -98,22 +102,42 @@ fn measure(
     rooms: usize,
 ) -> anyhow::Result<Round> {
     let mut round = Round::default();
+    let own = &[cores.server];
     {
-        let server = Server::start(&PARLOR, programs, &[cores.server], &[])?;
-        round.alone = relay(&server, &[server.address], None, counts)?;
-        round.join_alone = join(vec![server.address], rooms)?;
+        let server = Server::start(&PARLOR, programs, own, &[])?;
+        round.alone = relay(&server, &addresses(&server), None, counts)?;
         server.stop()?;
     }
-    let engine = Engine::start(cores)?;
-    let nodes = start_nodes(programs, cores, &engine, 2)?;
-    let addresses = vec![nodes.address, nodes.others[0].address];
-    let one = Server::attach(nodes.address, nodes.id().as_raw());
-    round.within = relay(&one, &[one.address], Some(&engine), counts)?;
-    round.between = relay(&nodes, &addresses, Some(&engine), counts)?;
-    round.join_within = join(vec![one.address], rooms)?;
-    round.join_between = join(addresses, rooms)?;
+    {
+        let engine = Engine::start(own)?;
+        let nodes = start_nodes(programs, own, &engine, 2)?;
+        let one = Server::attach(nodes.address, nodes.id().as_raw());
+        round.within = relay(&one, &addresses(&one), Some(&engine), counts)?;
+        round.between = relay(&nodes, &addresses(&nodes), Some(&engine), counts)?;
+        nodes.stop()?;
+    }
+    // With all on one core, a join would wait for a node that is not concerned.
+    let both = &[cores.server, cores.load];
+    stay_on(both)?;
+    {
+        let server = Server::start(&PARLOR, programs, both, &[])?;
+        round.join_alone = join(addresses(&server), rooms)?;
+        server.stop()?;
+    }
+    let engine = Engine::start(both)?;
+    let nodes = start_nodes(programs, both, &engine, 2)?;
+    round.join_within = join(vec![nodes.address], rooms)?;
+    let before = engine.scripts()?;
+    round.join_between = join(addresses(&nodes), rooms)?;
+    let after = engine.scripts()?;
+    round.script = (after.1 - before.1) as f64 / (after.0 - before.0) as f64;
     nodes.stop()?;
+    cores.apart()?;
     Ok(round)
+}
+
+fn addresses(nodes: &Server) -> Vec<SocketAddr> {
+    std::iter::once(nodes).chain(&nodes.others).map(|node| node.address).collect()
 }
 
 /// Relays signals of one pair, with one and with eight in flight.
@@ -146,7 +170,7 @@ fn relay(
 
 /// Returns the median time of a join, in microseconds.
 fn join(addresses: Vec<SocketAddr>, rooms: usize) -> anyhow::Result<f64> {
-    let mut clients = Clients::over(PARLOR.dialect, addresses, Waiting::Spins)?;
+    let mut clients = Clients::over(PARLOR.dialect, addresses, Waiting::Sleeps)?;
     let latency = joins::measure(&mut clients, rooms)?;
     disconnect_all(&mut clients)?;
     Ok(latency.value_at_quantile(0.5) as f64 / 1000.0)
@@ -154,11 +178,11 @@ fn join(addresses: Vec<SocketAddr>, rooms: usize) -> anyhow::Result<f64> {
 
 /// Measures signals among many rooms, the two peers of each on different ones of three nodes.
 fn many_rooms(programs: &Programs, cores: Cores, pairs: usize) -> anyhow::Result<String> {
-    let engine = Engine::start(cores)?;
-    let nodes = start_nodes(programs, cores, &engine, 3)?;
-    let addresses = std::iter::once(&nodes).chain(&nodes.others).map(|node| node.address).collect();
+    let own = &[cores.server];
+    let engine = Engine::start(own)?;
+    let nodes = start_nodes(programs, own, &engine, 3)?;
     let (memory, engine_memory) = (nodes.memory()?, engine.memory()?);
-    let mut clients = Clients::over(PARLOR.dialect, addresses, Waiting::Spins)?;
+    let mut clients = Clients::over(PARLOR.dialect, addresses(&nodes), Waiting::Spins)?;
     let began = Instant::now();
     let mut many = ManyRooms::join(&mut clients, pairs, MANY.1, CANDIDATE)?;
     let joined = began.elapsed();
@@ -196,7 +220,7 @@ fn many_rooms(programs: &Programs, cores: Cores, pairs: usize) -> anyhow::Result
 /// Starts nodes, and waits until they are one cluster. The first has the others.
 fn start_nodes(
     programs: &Programs,
-    cores: Cores,
+    cores: &[usize],
     engine: &Engine,
     count: usize,
 ) -> anyhow::Result<Server> {
@@ -206,7 +230,7 @@ fn start_nodes(
             format!("CLUSTER_URL=redis://{}", engine.address),
             format!("CLUSTER_NODE=node-{index}"),
         ];
-        Server::start(&PARLOR, programs, &[cores.server], &settings)
+        Server::start(&PARLOR, programs, cores, &settings)
     };
     let mut first = start(0)?;
     for index in 1..count {
@@ -240,10 +264,11 @@ struct Engine {
 }
 
 impl Engine {
-    fn start(cores: Cores) -> anyhow::Result<Self> {
+    fn start(cores: &[usize]) -> anyhow::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
         let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "taskset", "-c", &cores.server.to_string()])
+            .args(["--pdeathsig", "KILL", "taskset", "-c", &cores.join(",")])
             .args(["redis-server", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--port", &address.port().to_string()])
             .env_clear()
@@ -270,6 +295,16 @@ impl Engine {
         let calls = calls.and_then(|rest| rest.split(',').next()).map_or(Ok(0), str::parse)?;
         let process = i32::try_from(self.child.id())?;
         Ok((calls, Server::attach(self.address, process).cpu()?))
+    }
+
+    /// Returns the number of executed scripts, and their time in microseconds.
+    fn scripts(&self) -> anyhow::Result<(u64, u64)> {
+        let stats = ask(self.address, "INFO commandstats\r\nQUIT\r\n")?;
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let (calls, rest) =
+            line.and_then(|line| line.split_once(",usec=")).context("scripts ran")?;
+        let micros = rest.split(',').next().unwrap_or_default();
+        Ok((calls.parse()?, micros.parse()?))
     }
 
     /// Returns the memory in use, in bytes.

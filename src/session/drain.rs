@@ -64,13 +64,21 @@ impl Hub {
         self.end_away_sessions();
     }
 
-    /// Asks one client to disconnect.
+    /// Asks one client to disconnect. In a cluster, away sessions stay: their clients resume them on
+    /// other nodes.
     pub fn drain_one(&self, id: ConnectionId) {
         let Some(Entry { dialect, mailbox }) = self.directory.get(id) else { return };
         self.release_media_of(id);
+        let connection = mailbox.connection();
+        if connection.is_none() && self.cluster().is_some() {
+            return;
+        }
         // A client whose queue is full is disconnected without a message.
         _ = mailbox.send((dialect.shutdown_frame)(SHUTDOWN_MESSAGE, SystemTime::now()));
-        mailbox.close();
+        match connection {
+            Some(connection) => connection.close(),
+            None => mailbox.close(),
+        };
     }
 
     /// Returns whether other peers see a peer that ends for this reason as away instead of left:

@@ -344,6 +344,11 @@ impl Mailbox {
         !std::mem::replace(&mut state.is_closing, true)
     }
 
+    /// Returns the connection. Closing it does not end the session.
+    pub(super) fn connection(&self) -> Option<Arc<dyn Sink>> {
+        self.state.lock().sink.clone()
+    }
+
     /// Returns the send queue if it is above its high-water mark.
     pub fn congestion(&self) -> Option<Arc<QueueDepth>> {
         let state = self.state.lock();

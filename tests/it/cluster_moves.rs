@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use parlor::id::RoomId;
 use serde_json::json;
 
 use crate::cluster_nodes::{node, process};
@@ -290,6 +291,30 @@ async fn session_moves_from_a_node_that_drains() {
         );
         ann.expect_nothing().await;
         bob.expect_nothing().await;
+        finish([bob, ann], [one]).await;
+    }
+}
+
+#[tokio::test]
+async fn session_that_is_away_when_its_node_drains_moves() {
+    let redis = Redis::start();
+    for kind in CLIENT_KINDS {
+        let (one, two) = (node(&redis, "one", &[RESUME]), node(&redis, "two", &[RESUME]));
+        let (mut ann, bob) = pair((&one, ClientKind::WebSocket), (&two, kind)).await;
+        let resume_point = bob.drop_connection().await;
+        ann.expect_event(away("bob")).await;
+        ann.send_number("bob", 0).await;
+        two.hub().begin_drain();
+        for id in two.hub().rooms().connections_in(&RoomId::new("r").unwrap()) {
+            two.hub().drain_one(id);
+        }
+        let mut bob = ResumingClient::resume(&one, kind, &resume_point).await;
+        assert!(bob.is_resumed, "{kind:?}");
+        ann.expect_event(back("bob")).await;
+        bob.expect_signals("ann", 0..1).await;
+        ann.expect_nothing().await;
+        bob.expect_nothing().await;
+        assert!(two.stop().await);
         finish([bob, ann], [one]).await;
     }
 }
