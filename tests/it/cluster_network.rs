@@ -39,7 +39,9 @@ fn nodes(proxy: &Proxy, flags: &[&str]) -> [TestServer; 2] {
 async fn slow_engine_serves_joins_and_signals() {
     let (_redis, proxy) = engine_behind_proxy().await;
     let slow = Network { delay: Duration::from_millis(150), ..Network::default() };
-    NODES.iter().for_each(|name| proxy.set(name, slow));
+    for name in NODES {
+        proxy.set(name, slow);
+    }
     let servers = nodes(&proxy, &[]);
     for server in &servers {
         until_engine(server, "connected").await;

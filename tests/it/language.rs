@@ -268,8 +268,9 @@ fn problems(file: &str, text: &str) -> Vec<String> {
                 report(phrase, reason);
             }
         }
+        let is_markdown = Path::new(file).extension().is_some_and(|extension| extension == "md");
         let is_first = index == 0 || comment(lines[index - 1]).is_none();
-        if let Some(text) = comment(line).filter(|_| is_first && !file.ends_with(".md"))
+        if let Some(text) = comment(line).filter(|_| is_first && !is_markdown)
             && let Some(clause) = BANNED_CLAUSES.iter().find(|clause| text.starts_with(**clause))
             && !text.ends_with('?')
         {

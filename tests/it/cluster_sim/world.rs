@@ -249,7 +249,7 @@ impl World {
     /// nothing.
     pub(crate) fn run_with_silent_changes(&mut self) {
         self.quiet = LONG_QUIET;
-        let quiet_since = FAULTS + HEALING - LONG_QUIET;
+        let quiet_since = (FAULTS + HEALING).saturating_sub(LONG_QUIET);
         for (delay, adds_member) in [(4, false), (28, true)] {
             let time = quiet_since + Duration::from_secs(delay);
             self.at(time, Happening::SilentChange { adds_member });
