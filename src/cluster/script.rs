@@ -65,8 +65,8 @@ pub enum Call {
         /// The incarnation.
         dead: Incarnation,
     },
-    /// Compares replicas with the engine's rooms, and removes members of incarnations without a
-    /// lease from some rooms.
+    /// Compares replicas with the engine's rooms, and removes members and media of incarnations
+    /// without a lease from some rooms.
     Audit(Audit),
 }
 

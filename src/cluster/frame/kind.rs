@@ -13,6 +13,8 @@ pub enum TrafficKind {
     Move,
     /// Removals of peers by operators.
     Kick,
+    /// Requests to the media servers of other nodes, with their answers and notices.
+    Media,
     /// Requests for frames, and what replaces frames.
     Link,
     /// Messages of nodes to themselves.
@@ -25,12 +27,13 @@ pub enum TrafficKind {
 
 impl TrafficKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Signal,
         Self::Bounce,
         Self::Presence,
         Self::Move,
         Self::Kick,
+        Self::Media,
         Self::Link,
         Self::Echo,
         Self::Log,
@@ -47,6 +50,7 @@ impl TrafficKind {
                 &(super::HOLD | super::HELD | super::CLAIM | super::REFUSED | super::HANDOVER),
             ) => Self::Move,
             Some(&(super::KICK | super::DONE)) => Self::Kick,
+            Some(&(super::MEDIA | super::MEDIA_ANSWER | super::MEDIA_NOTICE)) => Self::Media,
             Some(&(super::HAVE | super::GAP | super::WITHDRAWN)) => Self::Link,
             Some(&super::ECHO) => Self::Echo,
             // Scripts write them, frames are in lower case.
@@ -63,6 +67,7 @@ impl TrafficKind {
             Self::Presence => "presence",
             Self::Move => "move",
             Self::Kick => "kick",
+            Self::Media => "media",
             Self::Link => "link",
             Self::Echo => "echo",
             Self::Log => "log",

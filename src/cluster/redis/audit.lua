@@ -1,5 +1,5 @@
--- Compares replicas of the caller with the rooms here, and removes members of incarnations that are not alive from some
--- rooms. args: rooms (each with `room`, `serial` and `version`), position (in the list of all rooms).
+-- Compares replicas of the caller with the rooms here, and removes members and media of incarnations that are not alive
+-- from some rooms. args: rooms (each with `room`, `serial` and `version`), position (in the list of all rooms).
 
 local refusal = refused()
 if refusal then
@@ -31,6 +31,10 @@ for _, room in ipairs(rooms) do
       remove(room, record, member.c, DISCONNECTED)
       removed = removed + 1
     end
+  end
+  if record and record.media and #record.members > 0 and not is_alive(record.media) then
+    set_media(room, record, nil)
+    removed = removed + 1
   end
 end
 return { 'audited', differing, #rooms < ROOMS and 0 or args.position + ROOMS, removed }

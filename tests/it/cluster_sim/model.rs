@@ -297,6 +297,11 @@ impl Run<'_> {
                     removed += 1;
                 }
             }
+            let media = self.data.rooms.get(&room).and_then(|record| record.media);
+            if media.is_some_and(|media| !self.data.alive.contains_key(&media)) {
+                self.set_media(&room, None);
+                removed += 1;
+            }
         }
         ScriptReply::Audited { differing, next: next as u64, removed }
     }
