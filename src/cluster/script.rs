@@ -126,7 +126,7 @@ pub struct Sync {
     /// The members of this node: admitted members first, then by the time of the join.
     pub members: Vec<Listed>,
     /// The node with the media of the room, as this one knows. If it is another node, it counts
-    /// where the engine knows none.
+    /// where the engine has an older record than this node, or none.
     pub media: Option<Incarnation>,
 }
 

@@ -189,7 +189,7 @@ impl MediaHost for Hub {
             asked_by: Some((from, *id)),
             answer: None,
         };
-        // Dropped unless it is answered, which the other node is told.
+        // If it is dropped without an answer, the other node gets a failure.
         let turn = MediaTurn::new(cluster, served);
         let form = usize::try_from(*form).unwrap_or(usize::MAX);
         let decoded = self.contain(*connection, || dialect::forwarded_media(form, text));

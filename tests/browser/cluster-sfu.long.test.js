@@ -17,8 +17,8 @@ describe("a call over the media server of three nodes", () => {
   const others = (person) => everyone.filter((other) => other !== person);
   const allSeeEachOther = () => Promise.all(everyone.map((person) => person.sees(others(person))));
 
-  /** Notes when the media node of a page ends. @param {Person} person */
-  const hearFailures = (person) => {
+  /** Records when the transports of a page fail. @param {Person} person */
+  const recordFailures = (person) => {
     person.failures = [];
     person.page.on("websocket", (socket) =>
       socket.on("framereceived", ({ payload }) => {
@@ -30,8 +30,8 @@ describe("a call over the media server of three nodes", () => {
     cluster = await startCluster();
     await cluster.agree();
     browser = await launch();
-    everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.arrive(browser, name)));
-    everyone.forEach(hearFailures);
+    everyone = await Promise.all(["Ada", "Grace", "Alan"].map((name) => Person.open(browser, name)));
+    everyone.forEach(recordFailures);
   });
 
   after(async () => {
@@ -72,7 +72,7 @@ describe("a call over the media server of three nodes", () => {
     await allSeeEachOther();
     isOver = true;
     await watching;
-    t.diagnostic(`frames are back after ${times} ms; failures heard: ${everyone.map((person) => person.failures.length)}`);
+    t.diagnostic(`frames are back after ${times} ms; failures reported: ${everyone.map((person) => person.failures.length)}`);
     assert(everyone.every((person) => person.failures.length > 0), "the media node of each page was restarted");
     assert(Math.max(...times) < BACK_MS, `${times}`);
   });

@@ -32,7 +32,7 @@ async fn receives(client: &mut ResumingClient, kind: &str) -> Value {
     tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("no {kind}"))
 }
 
-/// Waits until a client has been told that these transports have failed.
+/// Waits until a client is notified that these transports have failed.
 async fn fails(client: &mut ResumingClient, transports: &[&Player]) {
     let mut missing: BTreeSet<&str> = transports.iter().map(|player| player.id()).collect();
     while !missing.is_empty() {
@@ -209,8 +209,8 @@ async fn media_continues_when_sessions_move() {
         let change = changes.next().unwrap();
         assert_eq!(ann.ask(change, named.clone()).await, named);
         let is_paused = change == "producer:pause";
-        let told = if is_paused { "producer:paused" } else { "producer:resumed" };
-        assert_eq!(receives(&mut ben, told).await["producerId"], producer);
+        let event = if is_paused { "producer:paused" } else { "producer:resumed" };
+        assert_eq!(receives(&mut ben, event).await["producerId"], producer);
         if !is_paused {
             receiver.receives_more(50).await;
         }

@@ -16,6 +16,7 @@ mod client;
 mod faults;
 mod host;
 mod ledger;
+mod media;
 pub(crate) mod model;
 mod network;
 pub(crate) mod random;
@@ -108,10 +109,10 @@ fn cluster_heals_after_faults() {
     let (count, sum) = run_all(seeds());
     println!("{count} seeds: {sum:?}");
     // The faults are there, and so is what heals them.
-    let Stats { arrived, kicked, counters, .. } = sum;
+    let Stats { arrived, kicked, media, counters, .. } = sum;
     let Counters { provisional, resent, reaped, .. } = counters;
     assert!(
-        [arrived, kicked, provisional, resent, reaped].iter().all(|count| *count > 0),
+        [arrived, kicked, media, provisional, resent, reaped].iter().all(|count| *count > 0),
         "{sum:?}"
     );
 }

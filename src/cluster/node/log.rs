@@ -59,7 +59,7 @@ impl Node {
         }
         if let RoomChange::Pin(media) = change {
             if *media == Some(self.me) {
-                self.call(now.instant, Call::Unpin { room: room.clone() });
+                self.call_unpin(now, room);
             }
             return;
         }

@@ -40,7 +40,7 @@ struct Waiting {
     since: Instant,
     /// The node that it was forwarded to.
     asked: Option<Incarnation>,
-    /// A node that does not have the media any more, which the log is about to say.
+    /// A node that does not have the media any more.
     refused_by: Option<Incarnation>,
 }
 
@@ -137,6 +137,8 @@ impl Node {
         let replica = self.replicas.get(&request.room);
         let member = replica.and_then(|replica| replica.members.get(&request.connection));
         let outcome = if replica.is_none_or(|replica| replica.media != Some(self.me)) {
+            // If the engine says otherwise, its data is old.
+            self.call_unpin(now, &request.room);
             MediaOutcome::Elsewhere
         } else if member.is_none_or(|member| member.holder != from) {
             MediaOutcome::Failed
@@ -262,7 +264,7 @@ impl Node {
             if !self.is_local(&room, *connection) {
                 continue;
             }
-            // A failure that the peer knows since the log has said that the media is elsewhere.
+            // The peer knows of this failure since the log has moved the media elsewhere.
             let is_late = notice.failed.is_some()
                 && self.replicas.get(&room).is_none_or(|replica| replica.media != Some(from));
             if !is_late {
@@ -329,13 +331,18 @@ impl Node {
             replica.media = None;
             replica.transports.clear();
         }
-        // Without a connection, the sync of the next one says so.
+        self.call_unpin(now, room);
+        self.drop_unused(now, room);
+    }
+
+    /// Tells the engine that this node does not have the media of a room.
+    pub(super) fn call_unpin(&mut self, now: Moment, room: &RoomId) {
         if self.can_call() {
             self.call(now.instant, Call::Unpin { room: room.clone() });
         } else {
+            // The sync of the next connection says so.
             self.unsettled.insert(room.clone());
         }
-        self.drop_unused(now, room);
     }
 
     /// Notes the transports of a session that has moved here. Those at a node that does not have

@@ -10,7 +10,7 @@ local record = load(room)
 local before = holders(record)
 local ended = tonumber(redis.call('GET', P .. 'x:' .. room) or 0)
 local is_over = args.serial > 0 and ended >= args.serial
-local out, has_changed = {}, false
+local out, has_changed, is_new = {}, false, false
 
 local function refuse(member, why, most)
   out[#out + 1] = { member.c, member.n, why, most or 0 }
@@ -80,7 +80,7 @@ for _, member in ipairs(args.members) do
     if not record then
       record = found(args.founding)
       record.e, record.v = args.serial, args.version
-      has_changed = true
+      has_changed, is_new = true, true
     end
     put_back(member)
   end
@@ -90,12 +90,14 @@ if not record or (record.waits and #record.members == 0) then
 end
 
 local media = record.media
-if media == me and args.media ~= me then
+if is_new or args.serial > record.e or (args.serial == record.e and args.version > record.v) then
+  -- The engine has lost what the caller knows.
+  media = args.media
+elseif media == me and args.media ~= me then
   media = nil
-elseif args.media == me and media and not redis.call('ZSCORE', P .. 'alive', media) then
+elseif args.media == me and not (media and redis.call('ZSCORE', P .. 'alive', media)) then
   media = me
 end
-media = media or args.media
 has_changed = has_changed or media ~= record.media
 record.media = media
 

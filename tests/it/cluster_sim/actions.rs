@@ -57,6 +57,7 @@ impl World {
             State::Joining { .. } => {}
             State::Inside(_) if chance < 16 + 2 * churn => self.close(client),
             State::Inside(_) if chance < 120 => self.update(client, room),
+            State::Inside(_) if chance < 160 => self.ask_media(client, room),
             State::Inside(_) => self.signal(client, room),
         }
     }
@@ -95,6 +96,7 @@ impl World {
         }
         self.note(|| format!("client {client} ({connection}) leaves room {room} on node {node}"));
         let id = room_id(room);
+        self.forget_media(connection, Some(&id));
         self.with_node(node, |process, now| {
             if let Some(applied) =
                 process.sessions.rooms().leave(connection, &id, LeaveReason::Left)

@@ -167,6 +167,7 @@ impl World {
         for room in 0..ROOMS {
             self.check_room(room);
         }
+        self.check_media();
         self.ledger.finish(&self.clients);
         assert!(
             self.has_lost_data || self.has_old_data || self.ledger.overfull == 0,
@@ -215,7 +216,9 @@ impl World {
                 sessions().filter(|s| s.node == node && members.contains(&s.connection));
             let mut here: Vec<_> = process.sessions.rooms().connections_in(&id);
             here.sort();
-            if local.next().is_none() {
+            let media = record.and_then(|record| record.media);
+            let is_media_node = media == Some(process.nodes.node_of(&id).incarnation());
+            if local.next().is_none() && !is_media_node {
                 assert!(
                     here.is_empty(),
                     "room {room}: node {node} keeps a replica that it does not need"

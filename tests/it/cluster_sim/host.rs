@@ -7,14 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use parlor::clock::Moment;
+use parlor::cluster::frame::RemoteMediaNotice;
+use parlor::cluster::media::ServedMedia;
 use parlor::cluster::node::Settings;
 use parlor::cluster::{
-    Call, CallId, Engine, Host, Incarnation, MediaHost, Nodes, Refusal, Resumed, SignalFailure,
-    Undelivered,
+    Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Resumed, SignalFailure, Undelivered,
 };
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, Event, LeaveReason, RoomLimits, Rooms};
 
+use super::media::{Believed, Media};
 use super::random::Random;
 
 /// A request of a node to its engine.
@@ -98,6 +100,14 @@ pub(crate) enum Notice {
         id: u64,
         is_done: bool,
     },
+    /// The media server has answered a request.
+    Served(ServedMedia),
+    /// The media server has a notice for a peer of another node.
+    Media(RemoteMediaNotice),
+    /// The last transport of a room is closed.
+    MediaEnded {
+        room: RoomId,
+    },
 }
 
 /// A session on its node.
@@ -143,6 +153,7 @@ pub(crate) struct Sessions {
     random: Mutex<Random>,
     vault: Vault,
     inner: Mutex<Inner>,
+    pub(super) media: Mutex<Media>,
 }
 
 impl Inner {
@@ -178,6 +189,10 @@ impl Inner {
 impl Sessions {
     pub(crate) fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut self.inner.lock().notices)
+    }
+
+    pub(crate) fn notify(&self, notice: Notice) {
+        self.inner.lock().notices.push(notice);
     }
 
     pub(crate) fn connections(&self) -> Vec<ConnectionId> {
@@ -295,6 +310,7 @@ impl Sessions {
     /// Queues deliveries for the sessions of this process. Returns the recipients of signals that
     /// are elsewhere.
     pub(crate) fn queue(&self, deliveries: &[Delivery]) -> Vec<(Event, Vec<ConnectionId>)> {
+        deliveries.iter().for_each(|delivery| self.remove_media(&delivery.event));
         let mut inner = self.inner.lock();
         let mut elsewhere = Vec::new();
         for Delivery { to, event } in deliveries {
@@ -312,8 +328,6 @@ impl Sessions {
         elsewhere
     }
 }
-
-impl MediaHost for Sessions {}
 
 impl Host for Sessions {
     fn rooms(&self) -> &Rooms {
@@ -449,12 +463,14 @@ impl Process {
         limits: RoomLimits,
         random: u64,
         vault: &Vault,
+        believed: &Believed,
     ) -> Self {
         let sessions = Arc::new(Sessions {
             rooms: Rooms::new(limits),
             random: Mutex::new(Random(random)),
             vault: Arc::clone(vault),
             inner: Mutex::default(),
+            media: Mutex::new(Media::new(believed)),
         });
         let requests = Queue::default();
         let engine = |engine| -> Box<dyn Engine> {

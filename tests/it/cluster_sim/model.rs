@@ -437,7 +437,7 @@ impl Run<'_> {
             (listed.member.connection(), listed.member.membership.nonce, why)
         };
         let mut record = self.data.rooms.remove(room);
-        let mut has_changed = false;
+        let (mut has_changed, is_new) = (false, record.is_none());
         if let Some(record) = &mut record {
             let count = record.members.len();
             let is_listed = |member: &Member| {
@@ -472,7 +472,7 @@ impl Run<'_> {
             }
         }
         if let Some(record) = &mut record {
-            let media = self.media_after(record, sync);
+            let media = self.media_after(record, sync, is_new);
             has_changed |= media != record.media;
             record.media = media;
             let serial = record.serial.max(sync.serial);
@@ -505,14 +505,17 @@ impl Run<'_> {
     }
 
     /// Returns the node with the media of a room after a sync.
-    fn media_after(&self, record: &RoomRecord, sync: &Sync) -> Option<Incarnation> {
+    fn media_after(&self, record: &RoomRecord, sync: &Sync, is_new: bool) -> Option<Incarnation> {
         let me = Some(self.me);
-        let known = match record.media {
-            known if known == me && sync.media != me => None,
-            Some(known) if sync.media == me && !self.data.alive.contains_key(&known) => me,
-            known => known,
-        };
-        known.or(sync.media)
+        if is_new || (sync.serial, sync.version) > (record.serial, record.version) {
+            return sync.media;
+        }
+        let is_free = record.media.is_none_or(|media| !self.data.alive.contains_key(&media));
+        match record.media {
+            media if media == me && sync.media != me => None,
+            _ if sync.media == me && is_free => me,
+            media => media,
+        }
     }
 
     /// Puts a member of the calling node into a record. Returns whether that changed it.

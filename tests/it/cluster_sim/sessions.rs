@@ -10,7 +10,7 @@ use parlor::room::{Event, LeaveReason};
 
 use super::client::{Connection, Inside, Session, State};
 use super::host::{Notice, Resuming, ToClient};
-use super::world::{Happening, World, room_index};
+use super::world::{Happening, World, room_id, room_index};
 
 /// How long a session may be away.
 const RESUME: Duration = Duration::from_secs(12);
@@ -206,6 +206,15 @@ impl World {
                 });
             }
             Notice::Kicked { id, is_done } => self.kicked(id, is_done),
+            Notice::Served(served) => {
+                self.with_node(node, |process, now| process.nodes.served(now, served));
+            }
+            Notice::Media(notice) => {
+                self.with_node(node, |process, now| process.nodes.send_notice(now, &notice));
+            }
+            Notice::MediaEnded { room } => {
+                self.with_node(node, |process, now| process.nodes.settle_media(now, &room));
+            }
             Notice::End { .. } => unreachable!("sessions end last"),
         }
     }
@@ -265,6 +274,7 @@ impl World {
     pub(crate) fn forget_session(&mut self, client: usize) {
         self.clients[client].attachment += 1;
         let Some(session) = self.clients[client].session.take() else { return };
+        self.forget_media(session.connection, None);
         for state in session.rooms.into_values() {
             if let State::Inside(inside) = state {
                 self.ledger.end(inside.join);
@@ -278,9 +288,11 @@ impl World {
         if matches!(session.rooms.get(&room), Some(State::Leaving)) {
             return;
         }
-        if let Some(State::Inside(inside)) = session.rooms.remove(&room) {
+        let (left, connection) = (session.rooms.remove(&room), session.connection);
+        if let Some(State::Inside(inside)) = left {
             self.ledger.end(inside.join);
         }
+        self.forget_media(connection, Some(&room_id(room)));
     }
 
     fn event(&mut self, client: usize, event: &Event) {

@@ -21,6 +21,8 @@ pub(crate) struct Stats {
     pub(crate) arrived: u64,
     pub(crate) moves_refused: u64,
     pub(crate) kicked: u64,
+    /// Media requests.
+    pub(crate) media: u64,
     /// Counters of the nodes that run at the end.
     pub(crate) counters: Counters,
 }
@@ -40,6 +42,7 @@ impl Stats {
         self.arrived += other.arrived;
         self.moves_refused += other.moves_refused;
         self.kicked += other.kicked;
+        self.media += other.media;
         self.add_counters(other.counters);
     }
 

@@ -14,6 +14,7 @@ use super::checks::{Kicks, Watch};
 use super::client::Client;
 use super::host::{Notice, Process, ToClient, Vault};
 use super::ledger::Ledger;
+use super::media::Believed;
 use super::model::Model;
 use super::network::{Connection, EngineState, Packet};
 use super::random::Random;
@@ -146,6 +147,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) sessions: u128,
     pub(crate) vault: Vault,
+    pub(crate) believed: Believed,
     pub(crate) kicks: Kicks,
     pub(crate) watch: Watch,
     /// Sends messages to each client in order.
@@ -211,6 +213,7 @@ impl World {
             ledger: Ledger::default(),
             sessions: 0,
             vault: Vault::default(),
+            believed: Believed::default(),
             kicks: Kicks::default(),
             watch: Watch::default(),
             last_message: vec![Duration::ZERO; CLIENTS],
@@ -370,7 +373,8 @@ impl World {
         machine.life += 1;
         let life = machine.life;
         let engines = machine.connection.len();
-        machine.process = Some(Process::start(engines, settings, limits, random, &self.vault));
+        let (vault, believed) = (&self.vault, &self.believed);
+        machine.process = Some(Process::start(engines, settings, limits, random, vault, believed));
         self.note(|| format!("node {node} starts"));
         self.after(Duration::ZERO, Happening::Tick { node, life });
     }
