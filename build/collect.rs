@@ -38,8 +38,8 @@ pub(crate) fn files(root: &Path) -> Result<Files, Box<dyn Error>> {
     let mut files = Files::new();
     for (folder, prefix) in FOLDERS {
         let folder = root.join(folder);
-        // New files are noticed, except where packages are installed: there cargo would watch those
-        // as well.
+        // Cargo detects new files, except in folders of installed packages, which it would watch as
+        // well.
         if folder.is_dir() && !folder.join("package.json").is_file() {
             watch(&folder);
         }

@@ -34,7 +34,7 @@ impl Client {
         Ok(self.0.send(Message::text(format!("42{}", json!([event, argument])))).await?)
     }
 
-    /// Reads on to a frame that begins so.
+    /// Reads frames until one begins with this text.
     async fn until(&mut self, head: &str) -> anyhow::Result<()> {
         while let Some(frame) = self.0.next().await {
             match frame? {

@@ -1,4 +1,4 @@
-//! The rules of rooms: who is in a room, who may join, and which events each peer gets.
+//! The rules of rooms: their members, the limits on joins, and the events that each peer gets.
 //!
 //! A synchronous core without I/O, clock or protocol: it takes a [`Command`] with the time, and
 //! returns [`Delivery`]s. Bodies of signals and metadata of peers are opaque to it.

@@ -1,4 +1,4 @@
-// The rooms of the signaling server that so many frontends were written against, on any Socket.IO server.
+// The rooms of a widespread Express and Socket.IO signaling server, on any Socket.IO server.
 const rooms = new Map() // room id -> Map of socket id -> user
 
 function leave(socket, roomId) {

@@ -1,4 +1,4 @@
-// As little as a relay with rooms can be in Node: `ws`, JSON, two maps.
+// A minimal relay with rooms in Node: `ws`, JSON, two maps.
 const { randomUUID } = require('node:crypto')
 const { WebSocketServer } = require('ws')
 

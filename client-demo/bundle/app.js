@@ -1,20 +1,20 @@
-import{a as O,b as w,c as st,d as K,f as it,g as nt}from"./chunk.js";var Me="raise-hand",rt="reaction",Ne=["\u{1F44D}","\u2764\uFE0F","\u{1F602}","\u{1F44F}","\u{1F389}","\u{1F62E}"],J=class extends EventTarget{#e;#s=new Set;isRaised=!1;constructor(e,t){
+import{a as O,b as w,c as st,d as K,f as it,g as nt}from"./chunk.js";var Ce="raise-hand",rt="reaction",Re=["\u{1F44D}","\u2764\uFE0F","\u{1F602}","\u{1F44F}","\u{1F389}","\u{1F62E}"],J=class extends EventTarget{#e;#s=new Set;isRaised=!1;constructor(e,t){
 super(),this.#e=e,e.addEventListener("application",({detail:s})=>this.#i(s),{signal:t}),e.addEventListener("user-joined",
-({detail:s})=>this.isRaised&&this.#t(Me,{raised:!0},s.userId),{signal:t}),e.addEventListener("user-left",({detail:s})=>this.#s.
-delete(s.userId),{signal:t})}hasRaised(e){return this.#s.has(e)}raise(e){this.isRaised=e,this.#t(Me,{raised:e})}react(e){
-this.#t(rt,{emoji:e})}#t(e,t,s){this.#e.message(e,t,s).catch(()=>{})}#i({from:e,topic:t,data:s}){t===Me&&typeof s?.raised==
+({detail:s})=>this.isRaised&&this.#t(Ce,{raised:!0},s.userId),{signal:t}),e.addEventListener("user-left",({detail:s})=>this.#s.
+delete(s.userId),{signal:t})}hasRaised(e){return this.#s.has(e)}raise(e){this.isRaised=e,this.#t(Ce,{raised:e})}react(e){
+this.#t(rt,{emoji:e})}#t(e,t,s){this.#e.message(e,t,s).catch(()=>{})}#i({from:e,topic:t,data:s}){t===Ce&&typeof s?.raised==
 "boolean"?(s.raised?this.#s.add(e):this.#s.delete(e),this.dispatchEvent(new CustomEvent("hand",{detail:{id:e,raised:s.raised}}))):
-t===rt&&Ne.includes(s?.emoji)&&this.dispatchEvent(new CustomEvent("reaction",{detail:{id:e,emoji:s.emoji}}))}};var zt=/[\p{Cc}\p{Co}\p{Cn}\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc]/gu,Kt=/(\p{M}{3})\p{M}+/gu;
+t===rt&&Re.includes(s?.emoji)&&this.dispatchEvent(new CustomEvent("reaction",{detail:{id:e,emoji:s.emoji}}))}};var zt=/[\p{Cc}\p{Co}\p{Cn}\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffc]/gu,Kt=/(\p{M}{3})\p{M}+/gu;
 function T(n){if(typeof n!="string")return"";let e=n.slice(0,1e3).replace(zt,"").replace(Kt,"$1").replace(/\s+/gu," ").trim();
-return/[\p{L}\p{N}\p{P}\p{S}]/u.test(e)?Re(e).slice(0,40).join("").trim():""}function Re(n){return Intl.Segmenter?Array.
+return/[\p{L}\p{N}\p{P}\p{S}]/u.test(e)?Ne(e).slice(0,40).join("").trim():""}function Ne(n){return Intl.Segmenter?Array.
 from(new Intl.Segmenter().segment(n),({segment:e})=>e):[...n]}var a=n=>document.getElementById(n),k=n=>a(n).content.firstElementChild.cloneNode(!0),ot="http://www.w3.org/2000/svg";function G(n){
 let e=document.createElementNS(ot,"svg");e.setAttribute("class","icon"),e.setAttribute("aria-hidden","true");let t=document.
 createElementNS(ot,"use");return t.setAttribute("href",`#i-${n}`),e.append(t),e}function B(n,{name:e,label:t,title:s,key:i,
 pressed:r,word:o}){let c=[G(e)];if(o){let h=document.createElement("span");h.className="tool-word",h.textContent=o,c.push(
 h)}n.replaceChildren(...c),n.title=i?`${s} (${i.toUpperCase()})`:s,n.setAttribute("aria-label",t),i&&n.setAttribute("ari\
 a-keyshortcuts",i),r!==void 0&&n.setAttribute("aria-pressed",String(r))}function at(n){let e=document.createElement("bdi");
-return e.textContent=n,e}function R(n){a("announcer").textContent=n}function y(n,e){n.textContent=e,n.hidden=!e}function Z(n,e,t){
-let s=t.split(/\s+/).filter(Boolean),i=s.length>1?[s[0],s.at(-1)]:s;n.textContent=i.map(o=>Re(o)[0].toUpperCase()).join(
+return e.textContent=n,e}function N(n){a("announcer").textContent=n}function y(n,e){n.textContent=e,n.hidden=!e}function Z(n,e,t){
+let s=t.split(/\s+/).filter(Boolean),i=s.length>1?[s[0],s.at(-1)]:s;n.textContent=i.map(o=>Ne(o)[0].toUpperCase()).join(
 "");let r=0;for(let o of e)r=r*31+o.codePointAt(0)>>>0;n.style.setProperty("--hue",String(r%360))}async function ct(n){try{
 return await navigator.clipboard.writeText(n),!0}catch{let e=document.createElement("textarea");e.value=n,e.className="v\
 isually-hidden",document.body.append(e),e.select();let t=document.execCommand("copy");return e.remove(),t}}function I(n,e){try{return window[`${n}Storage`].getItem(e)}catch{return null}}function x(n,e,t){try{window[`${n}Storage`].
@@ -64,7 +64,7 @@ ain.`;case"NotSupportedError":return"This page was loaded without https, so the 
 hone. Open it with https, or on this computer as localhost.";default:return`Your ${e} could not be opened (${n.message||
 n.name}).`}}var ee="Your microphone is muted by the system or by a switch at the device: the others cannot hear you. Unm\
 ute it there.",ft="You can join without it: you will see and hear the others.",is={timeout:"lost the connection",disconnected:"\
-lost the connection",kicked:"was removed"};function pt(n,e){return`${n} ${is[e]??"left"}`}var U=class{#e=null;read(e){let t=[...e.values()],s=(f,z)=>t.filter(Ce=>Ce.type===f).reduce((Ce,Vt)=>Ce+(Vt[z]??0),0),i=t.
+lost the connection",kicked:"was removed"};function pt(n,e){return`${n} ${is[e]??"left"}`}var j=class{#e=null;read(e){let t=[...e.values()],s=(f,z)=>t.filter(Me=>Me.type===f).reduce((Me,Vt)=>Me+(Vt[z]??0),0),i=t.
 find(f=>f.type==="transport"),r=e.get(i?.selectedCandidatePairId)??t.find(f=>f.type==="candidate-pair"&&f.nominated&&f.state===
 "succeeded"),o=t.find(f=>f.type==="inbound-rtp"&&f.kind==="video"),c={at:performance.now(),received:s("inbound-rtp","byt\
 esReceived"),sent:s("outbound-rtp","bytesSent"),packets:s("inbound-rtp","packetsReceived"),lost:s("inbound-rtp","packets\
@@ -80,7 +80,7 @@ s.sender.track!==t?(s.direction=t?"sendonly":"inactive",s.sender.replaceTrack(t)
 ot be sent",i))):!s&&t&&(this.#t[e]=this.#e.addTransceiver(t,{direction:"sendonly",streams:[this.#s]}))}}};function Pe(n){return new Promise(e=>setTimeout(e,n,void 0))}function H(n){return/^a=fingerprint:(.+?)\s*$/m.exec(n?.sdp??
 "")?.[1].toLowerCase()??""}var gt=["audio","video"],rs=2500,os=1500,as=1e3,cs=1e3,hs=16384,se=class extends O{id=Math.random().toString(36).slice(2,
 10);remoteId=null;stream=new MediaStream;screen=new MediaStream;#e;#s;#t;#i;#r;#n={audio:null,video:null};#o={};#a=null;#c=!1;#d=Promise.
-resolve();#l=Promise.resolve();#h=1;#u;#m;#w;#f=new U;constructor({polite:e,iceServers:t=[],renewIceServers:s,outgoing:i}){
+resolve();#l=Promise.resolve();#h=1;#u;#m;#w;#f=new j;constructor({polite:e,iceServers:t=[],renewIceServers:s,outgoing:i}){
 super(),this.#s=e,this.#t=i,this.#r=s,this.#e=new RTCPeerConnection({iceServers:t}),this.#i=new te(this.#e),this.#u=new Promise(
 r=>this.#e.addEventListener("icecandidate",r,{once:!0})),this.#p()}get connection(){return this.#e}get state(){return this.#e.
 connectionState}get alive(){return this.state==="connected"&&this.#a?.readyState!=="closed"}isStranger(e){let[t,s]=[H(this.#e.
@@ -90,7 +90,7 @@ find(i=>i.sender===s)}else this.#o[e]=this.#e.addTransceiver(e,{direction:"recvo
 ()=>e.type==="offer"?this.#I(e):this.#y(e))}receiveCandidate(e){return this.#x(async()=>{let t=this.#e.remoteDescription?.
 sdp.split(/\r?\n/)??[],s=e?.usernameFragment??/ ufrag (\S+)/.exec(e?.candidate??"")?.[1];!t.length||s&&!t.includes(`a=ic\
 e-ufrag:${s}`)||await this.#e.addIceCandidate(e??void 0)})}async setTrack(e,t){if(e==="screen"||e==="screenAudio")return this.#i.
-tracks[e]=t,this.#k();this.#n[e]=t;let s=this.#o[e];s&&await this.#M(s,t)}setVideoScale(e){this.#h=e,this.#C()}resume(e){
+tracks[e]=t,this.#k();this.#n[e]=t;let s=this.#o[e];s&&await this.#C(s,t)}setVideoScale(e){this.#h=e,this.#M()}resume(e){
 e&&this.#e.setConfiguration({iceServers:e}),!this.#E()&&this.#g&&this.#v()}send(e){return this.#a?.readyState!=="open"?!1:
 (this.#a.send(JSON.stringify(e)),!0)}async stats(){return this.#f.read(await this.#e.getStats())}get audioLevel(){let e=this.#o.
 audio?.receiver.getSynchronizationSources?.()[0];return!e||performance.timeOrigin+performance.now()-e.timestamp>1e3?0:e.
@@ -109,15 +109,15 @@ this.tell("description",e.localDescription)}catch(t){this.#S||console.warn("nego
 if(await this.#d,t.signalingState==="have-local-offer"){if(!(this.#s??H(t.localDescription)<H(e))){clearTimeout(this.#w),
 this.#w=setTimeout(()=>this.#E(),os);return}if(await Promise.race([this.#u,Pe(as)]),this.#S)return}await t.setRemoteDescription(
 e),e.sdp?.includes("m=application")&&this.#T(),this.#L(),await t.setLocalDescription(),t.localDescription&&this.tell("de\
-scription",t.localDescription),this.#k(),this.#C()}async#y(e){this.#e.signalingState==="have-local-offer"&&(await this.#e.
-setRemoteDescription(e),this.#C())}#x(e){let t=this.#l.then(()=>{if(!this.#S)return e()});return this.#l=t.catch(()=>{}),
+scription",t.localDescription),this.#k(),this.#M()}async#y(e){this.#e.signalingState==="have-local-offer"&&(await this.#e.
+setRemoteDescription(e),this.#M())}#x(e){let t=this.#l.then(()=>{if(!this.#S)return e()});return this.#l=t.catch(()=>{}),
 t}#T(){this.#a||(this.#a=this.#e.createDataChannel("parlor",{negotiated:!0,id:0}),this.#a.addEventListener("open",()=>this.
 tell("open",void 0)),this.#a.addEventListener("close",()=>this.tell("closed",void 0)),this.#a.addEventListener("message",
 ({data:e})=>{if(!(typeof e!="string"||e.length>hs))try{this.tell("message",JSON.parse(e))}catch{}}))}#L(){for(let e of this.#e.
 getTransceivers())e.mid===null&&!this.#i.owns(e)&&e.stop();for(let e of gt){if(this.#o[e]?.mid)continue;let t=this.#O(e);
-this.#o[e]=t,t&&this.#M(t,this.#n[e])}}#O(e){return this.#e.getTransceivers().find(t=>t.mid!==null&&t.receiver.track.kind===
-e)}#k(){(this.#c||this.#e.currentRemoteDescription)&&this.#i.fill()}async#M(e,t){t&&!e.direction.startsWith("send")&&(e.
-sender.setStreams?.(this.#t),e.direction="sendrecv"),await e.sender.replaceTrack(t),this.#C()}#C(){let e=this.#o.video?.
+this.#o[e]=t,t&&this.#C(t,this.#n[e])}}#O(e){return this.#e.getTransceivers().find(t=>t.mid!==null&&t.receiver.track.kind===
+e)}#k(){(this.#c||this.#e.currentRemoteDescription)&&this.#i.fill()}async#C(e,t){t&&!e.direction.startsWith("send")&&(e.
+sender.setStreams?.(this.#t),e.direction="sendrecv"),await e.sender.replaceTrack(t),this.#M()}#M(){let e=this.#o.video?.
 sender,t=e?.getParameters();!e||!t?.encodings?.length||(t.encodings[0].scaleResolutionDownBy??1)===this.#h||(t.encodings[0].
 scaleResolutionDownBy=this.#h,e.setParameters(t).catch(()=>{}))}};var L=Object.freeze({audio:null,video:null,screen:null,screenAudio:null}),ls=1500,ds=new Set(["OFFLINE","TARGET_NOT_FOUN\
 D","ROOM_CLOSED","HUNG_UP"]),W=class extends O{#e;#s;#t=new Map;#i;#r=new MediaStream;#n=L;#o={audio:!1,video:!1,screen:!1};#a;#c;#d=new Set;#l=new AbortController;constructor({
@@ -182,7 +182,7 @@ camera",layers:t.length}}),await this.#m("screen",{encodings:ps,appData:{source:
 t.pause())}async#m(e,t){let s=this.#o[e],i=this.#n[e];if(s)return i?(i.track!==s&&await i.replaceTrack({track:s}),i):this.#n[e]=
 await this.#w({track:s,...t});if(!i)return;delete this.#n[e],await this.#e("producer:close",{producerId:i.id}),i.close()}async#w(e){
 return this.#i?.produce({...e,stopTracks:!1,disableTrackOnPause:!1})}#f(){this.#d||this.tell("broken",void 0)}};function ws(n){
-let{width:e=0,height:t=0}=n.getSettings(),s=e*t>=us?3:e*t>=ms?2:1;return fs.slice(-s)}var ne=class{stream=new MediaStream;screen=new MediaStream;layers=null;#e=new Map;#s=new U;#t;constructor(e){this.#t=e}get state(){
+let{width:e=0,height:t=0}=n.getSettings(),s=e*t>=us?3:e*t>=ms?2:1;return fs.slice(-s)}var ne=class{stream=new MediaStream;screen=new MediaStream;layers=null;#e=new Map;#s=new j;#t;constructor(e){this.#t=e}get state(){
 let e=this.#t();return e==="new"&&!this.#e.size?"connected":e}consumer(e){return this.#e.get(e)}add(e,t,s){this.remove(e),
 this.#e.set(e,t),this.#i(e).addTrack(t.track),e==="video"&&(this.layers={count:s,current:null,wanted:s-1})}remove(e){let t=this.#e.
 get(e);t&&(this.#e.delete(e),this.#i(e).removeTrack(t.track),t.close(),e==="video"&&(this.layers=null))}clear(){for(let e of[
@@ -284,21 +284,21 @@ text:`${s}. With the media server it would be one copy, but this page cannot use
 : the call stays a mesh, because ${i.name??"another person"} can use nothing else.`}:{text:`${s}. With the media server \
 it is one copy.`,mode:"sfu"}}return null}function bt(n){let e=n.length-1;return e?`${n[0].name} and ${e===1?"one other":
 `${e} others`}`:n[0].name}function kt(n){return n==="sfu"?"Can use a mesh only: no media between you":"Uses the media se\
-rver: no media between you"}var je=["people","chat"],he=class extends EventTarget{#e="people";#s=null;#t=new AbortController;constructor(){super();let e={
-signal:this.#t.signal};for(let t of je)a(`tab-${t}`).addEventListener("click",()=>this.open(t),e);a("panel-close").addEventListener(
+rver: no media between you"}var Ue=["people","chat"],he=class extends EventTarget{#e="people";#s=null;#t=new AbortController;constructor(){super();let e={
+signal:this.#t.signal};for(let t of Ue)a(`tab-${t}`).addEventListener("click",()=>this.open(t),e);a("panel-close").addEventListener(
 "click",()=>this.close(),e),a("panel").querySelector("[role=tablist]").addEventListener("keydown",({key:t})=>{if(t!=="Ar\
-rowLeft"&&t!=="ArrowRight")return;let s=je.find(i=>i!==this.#e);this.open(s),a(`tab-${s}`).focus()},e)}get shown(){return a(
+rowLeft"&&t!=="ArrowRight")return;let s=Ue.find(i=>i!==this.#e);this.open(s),a(`tab-${s}`).focus()},e)}get shown(){return a(
 "panel").hidden?"":this.#e}toggle(e){this.shown===e?this.close():(this.#s=document.activeElement,this.open(e),e==="chat"&&
-matchMedia("(hover: hover)").matches&&a("chat-text").focus())}open(e){this.#e=e,a("panel").hidden=!1;for(let t of je)a(t).
+matchMedia("(hover: hover)").matches&&a("chat-text").focus())}open(e){this.#e=e,a("panel").hidden=!1;for(let t of Ue)a(t).
 hidden=t!==e,a(`tab-${t}`).setAttribute("aria-selected",String(t===e)),a(`tab-${t}`).tabIndex=t===e?0:-1;this.dispatchEvent(
 new Event("change"))}close(){if(a("panel").hidden)return;let e=a("panel").contains(document.activeElement);a("panel").hidden=
 !0,e&&(this.#s?.isConnected?this.#s:a(`tool-${this.#e}`)).focus(),this.dispatchEvent(new Event("change"))}dispose(){this.#t.
-abort(),a("panel").hidden=!0}};var Ue=60,Is=120,le=28,de=class{element=k("plot-template");#e=[];#s;#t;#i;constructor({label:e,kind:t,format:s,floor:i}){
+abort(),a("panel").hidden=!0}};var je=60,Is=120,le=28,de=class{element=k("plot-template");#e=[];#s;#t;#i;constructor({label:e,kind:t,format:s,floor:i}){
 this.#s=e,this.#t=s,this.#i=i,this.element.classList.add(`plot-${t}`),this.element.querySelector(".plot-label").textContent=
-e,this.push(null)}push(e){this.#e.push(e),this.#e.length>Ue&&this.#e.shift();let t=e===null?"\u2013":this.#t(e);this.element.
+e,this.push(null)}push(e){this.#e.push(e),this.#e.length>je&&this.#e.shift();let t=e===null?"\u2013":this.#t(e);this.element.
 querySelector(".plot-value").textContent=t,this.element.querySelector("svg").setAttribute("aria-label",`${this.#s} ${t}`),
-this.#r()}#r(){let e=Math.max(this.#i,...this.#e.map(o=>o??0))*1.15,t=Ue-this.#e.length,s="",i="",r=null;this.#e.forEach(
-(o,c)=>{let h=Lt((c+t)/(Ue-1)*Is);if(o!==null){let l=Lt(le-1-o/e*(le-2));s+=`${r===null?"M":"L"}${h} ${l}`,i+=r===null?`\
+this.#r()}#r(){let e=Math.max(this.#i,...this.#e.map(o=>o??0))*1.15,t=je-this.#e.length,s="",i="",r=null;this.#e.forEach(
+(o,c)=>{let h=Lt((c+t)/(je-1)*Is);if(o!==null){let l=Lt(le-1-o/e*(le-2));s+=`${r===null?"M":"L"}${h} ${l}`,i+=r===null?`\
 M${h} ${le}L${h} ${l}`:`L${h} ${l}`,r??=h}(o===null||c===this.#e.length-1)&&r!==null&&(i+=`V${le}Z`,r=null)}),this.element.
 querySelector(".plot-line").setAttribute("d",s),this.element.querySelector(".plot-area").setAttribute("d",i)}},Lt=n=>Math.
 round(n*10)/10;var xs={new:"Connecting\u2026",connecting:"Connecting\u2026",connected:"Connected",disconnected:"Connection lost, trying\
@@ -337,27 +337,27 @@ a("settings-talk").checked=fe(),a("settings-mode").value=t.mode??"mesh",a("setti
 qe),this.#e.showModal())}};var pe=class{#e;#s=!1;constructor(e,t){this.#e=e,document.addEventListener("keydown",s=>this.#t(s)&&this.#i(s,!0),{signal:t}),
 document.addEventListener("keyup",s=>this.#s&&s.key===" "&&this.#i(s,!1),{signal:t}),addEventListener("blur",()=>this.#s&&
 this.#r(!1),{signal:t}),fe()&&e.setMicrophone(!1)}#t({key:e,target:t}){return e===" "&&fe()&&!t.closest("input, select, \
-textarea, dialog")}#i(e,t){e.preventDefault(),e.repeat||this.#r(t)}#r(e){this.#s=e,this.#e.setMicrophone(e)}};var Cs=[[],["Best"],["Best","Low"],["Best","Middle","Low"],["Best","High","Middle","Low"]],we=class extends EventTarget{show(e,{
+textarea, dialog")}#i(e,t){e.preventDefault(),e.repeat||this.#r(t)}#r(e){this.#s=e,this.#e.setMicrophone(e)}};var Ms=[[],["Best"],["Best","Low"],["Best","Middle","Low"],["Best","High","Middle","Low"]],we=class extends EventTarget{show(e,{
 id:t,name:s},i){let r=e.querySelector(".tile-quality"),o=r.querySelector("select");if(r.hidden=!i,!!i){if(o.options.length!==
-i.count){let c=Cs[i.count];o.replaceChildren(...c.map((h,d)=>new Option(h,String(i.count-1-d)))),o.onchange=()=>this.dispatchEvent(
+i.count){let c=Ms[i.count];o.replaceChildren(...c.map((h,d)=>new Option(h,String(i.count-1-d)))),o.onchange=()=>this.dispatchEvent(
 new CustomEvent("layer",{detail:{id:t,layer:Number(o.value)}}))}o.hidden=i.count<2,o.setAttribute("aria-label",`Maximum \
 quality for ${s}`),o.value=String(i.wanted),r.dataset.layer=i.current===null?"":String(i.current),r.querySelector(".tile\
 -layer").textContent=i.current===null?"":`layer ${i.current+1}/${i.count}`}}measure(e,{width:t,height:s,framesPerSecond:i,
 bitrateIn:r}){let o=t?`${t}\xD7${s}, ${Math.round(i??0)} fps`:"";e.querySelector(".tile-size").textContent=o,e.querySelector(
-".tile-bitrate").textContent=`${Math.round(r/1e3)} kbit/s`}};var ge=1.7777777777777777,M={w:96,h:54};function Ct(n,e,{focus:t,corner:s}){n.classList.remove("scrolls");let[i,r]=[n.clientWidth,
-n.clientHeight];if(!i||!r||!e.length)return;let o=i>r,c=o?1.2:.8,h=e.filter(l=>l!==t&&l!==s);if(s){let l=Math.max(M.w,Math.
-min(o?220:150,i*(o?.2:.28))),u=o?l/ge:l/.8;Ye([s],[[i-l-10,r-u-10,l,u]])}let d;if(t){let l=o?Math.max(M.w,Math.min(220,i*
-.24)):Math.max(M.h,Math.min(130,r*.24));Ye([t],[o?[0,0,i-l-10,r]:[0,0,i,r-l-10]]),d=(o?We(h.length,l,r,c,1):We(h.length,
+".tile-bitrate").textContent=`${Math.round(r/1e3)} kbit/s`}};var ge=1.7777777777777777,C={w:96,h:54};function Mt(n,e,{focus:t,corner:s}){n.classList.remove("scrolls");let[i,r]=[n.clientWidth,
+n.clientHeight];if(!i||!r||!e.length)return;let o=i>r,c=o?1.2:.8,h=e.filter(l=>l!==t&&l!==s);if(s){let l=Math.max(C.w,Math.
+min(o?220:150,i*(o?.2:.28))),u=o?l/ge:l/.8;Ye([s],[[i-l-10,r-u-10,l,u]])}let d;if(t){let l=o?Math.max(C.w,Math.min(220,i*
+.24)):Math.max(C.h,Math.min(130,r*.24));Ye([t],[o?[0,0,i-l-10,r]:[0,0,i,r-l-10]]),d=(o?We(h.length,l,r,c,1):We(h.length,
 i,l,c,h.length)).map(([m,g,f,z])=>o?[m+i-l,g,f,z]:[m,g+r-l,f,z])}else d=We(h.length,i,r,c);Ye(h,d),n.classList.toggle("s\
 crolls",d.some(([l,u,m,g])=>l+m>i+1||u+g>r+1))}function We(n,e,t,s,i){let r={area:-1,columns:1,w:0,h:0};for(let l=i??1;l<=
 (i??n);l++){let u=Math.ceil(n/l),m=(e-10*(l-1))/l,g=(t-10*(u-1))/u;m/g>ge&&(m=g*ge),m/g<s&&(g=m/s),m*g>r.area&&(r={area:m*
-g,columns:l,w:m,h:g})}if(r.w<M.w||r.h<M.h){let l=i??Math.max(1,Math.floor((e+10)/(M.w+10))),u=i===n,m=Math.max(M.w,u?0:(e-
-10*(l-1))/l);r={area:0,columns:l,w:m,h:Math.max(M.h,u?Math.min(t,m/s):m/ge)}}let{w:o,h:c}=r,h=Math.ceil(n/r.columns),d=Math.
+g,columns:l,w:m,h:g})}if(r.w<C.w||r.h<C.h){let l=i??Math.max(1,Math.floor((e+10)/(C.w+10))),u=i===n,m=Math.max(C.w,u?0:(e-
+10*(l-1))/l);r={area:0,columns:l,w:m,h:Math.max(C.h,u?Math.min(t,m/s):m/ge)}}let{w:o,h:c}=r,h=Math.ceil(n/r.columns),d=Math.
 max(0,(t-h*c-(h-1)*10)/2);return Array.from({length:n},(l,u)=>{let m=Math.floor(u/r.columns),g=m===h-1?n-m*r.columns:r.columns;
 return[Math.max(0,(e-g*o-(g-1)*10)/2)+u%r.columns*(o+10),d+m*(c+10),o,c]})}function Ye(n,e){n.forEach(({style:t},s)=>{let[
 i,r,o,c]=e[s].map(Math.floor);t.setProperty("--x",`${i}px`),t.setProperty("--y",`${r}px`),t.setProperty("--w",`${o}px`),
-t.setProperty("--h",`${c}px`)})}var Ms=4e3,Mt=({id:n,screen:e})=>e?`${n}/screen`:n,ve=class extends EventTarget{#e;#s=new Map;#t=null;#i="";#r="";#n;constructor(e){
-super(),this.#e=e,this.#n=new ResizeObserver(()=>this.#h()),this.#n.observe(e)}show(e){let t=Mt(e),s=this.#s.get(t);s||(s=
+t.setProperty("--h",`${c}px`)})}var Cs=4e3,Ct=({id:n,screen:e})=>e?`${n}/screen`:n,ve=class extends EventTarget{#e;#s=new Map;#t=null;#i="";#r="";#n;constructor(e){
+super(),this.#e=e,this.#n=new ResizeObserver(()=>this.#h()),this.#n.observe(e)}show(e){let t=Ct(e),s=this.#s.get(t);s||(s=
 {element:this.#o(e),view:e},this.#s.set(t,s));let{element:i}=s;s.view=e;let r=i.querySelector("video");r.srcObject!==e.stream&&
 (r.srcObject=e.stream,this.#c(r)),i.classList.toggle("tile-dark",!e.video),i.classList.toggle("tile-away",!!e.away),i.querySelector(
 ".tile-muted").classList.toggle("shown",e.muted),i.querySelector(".tile-hand").classList.toggle("shown",!!e.hand),i.querySelector(
@@ -366,14 +366,14 @@ querySelector(".tile-state");o.textContent=e.state,o.hidden=!e.state;let c=i.que
 t?"Unpin":"Pin",c.setAttribute("aria-label",`${c.title} ${e.name}${e.screen?"\u2019s screen":""}`),Z(i.querySelector(".t\
 ile-face"),e.id,e.name),this.#h()}remove(e){this.#a(e),this.removeScreen(e)}removeScreen(e){this.#a(`${e}/screen`)}speaking(e,t){
 this.#s.get(e)?.element.classList.toggle("tile-speaking",t)}react(e,t){let s=this.#s.get(e)?.element;if(!s)return;let i=Object.
-assign(document.createElement("span"),{className:"tile-reaction",textContent:t});s.append(i),setTimeout(()=>i.remove(),Ms)}useSpeaker(e){
+assign(document.createElement("span"),{className:"tile-reaction",textContent:t});s.append(i),setTimeout(()=>i.remove(),Cs)}useSpeaker(e){
 if(e!==this.#r){this.#r=e;for(let{element:t}of this.#s.values())this.#d(t.querySelector("video"))}}tile(e){return this.#s.
 get(e)?.element}get mainVideo(){let e=[...this.#s.values()].filter(({view:s})=>s.video);return(this.#s.get(this.#l())??e.
 find(({view:s})=>!s.self)??e[0])?.element.querySelector("video")}invite(e,t){!!e!=!!this.#t&&(this.#t?.remove(),this.#t=
 null,e&&(this.#t=k("invite-template"),t&&(this.#t.querySelector("h2").textContent=t.title,this.#t.querySelector("p").textContent=
 t.text),this.#t.querySelector(".invite-link").textContent=e.replace(/^https?:\/\//,""),this.#e.append(this.#t)),this.#h())}play(){
 for(let{element:e}of this.#s.values())this.#c(e.querySelector("video"))}clear(){for(let e of[...this.#s.keys()])this.#a(
-e);this.invite(""),this.#n.disconnect()}#o(e){let t=k("tile-template"),s=Mt(e);t.dataset.userId=e.id,t.classList.toggle(
+e);this.invite(""),this.#n.disconnect()}#o(e){let t=k("tile-template"),s=Ct(e);t.dataset.userId=e.id,t.classList.toggle(
 "tile-self",e.self),t.classList.toggle("tile-screen",e.screen);let i=t.querySelector("video");i.muted=e.self,this.#d(i);
 let r=()=>{this.#i=this.#i===s?"":s;for(let{view:o}of[...this.#s.values()])this.show(o)};return t.querySelector(".tile-p\
 in").addEventListener("click",r),t.addEventListener("dblclick",r),e.self&&!e.screen?this.#e.prepend(t):this.#e.insertBefore(
@@ -384,9 +384,9 @@ return this.#i;let e=[...this.#s].filter(([,{view:t}])=>t.screen);return(e.find(
 let e=[...this.#e.children],t=e.length>1?this.#s.get(this.#l())?.element:void 0;for(let[r,{element:o}]of this.#s)o.classList.
 toggle("tile-focus",o===t),o.querySelector(".tile-pin").setAttribute("aria-pressed",String(r===this.#i));this.#e.classList.
 toggle("has-focus",!!t);let s=e.find(r=>r.matches(".tile-self:not(.tile-screen)")),i=!t&&!this.#t&&e.length>1;s?.classList.
-toggle("tile-small",i),Ct(this.#e,e,{focus:t,corner:i?s:void 0})}};var Ns=5e3,Rs=3;function $(n){R(n);let e=a("toasts"),t=document.createElement("p");for(t.className="toast",t.dir="auto",
-t.textContent=n,e.append(t);e.children.length>Rs;)e.firstElementChild.remove();setTimeout(()=>t.remove(),Ns)}function Nt(){
-a("toasts").replaceChildren()}var Rt={m:"tool-mic",v:"tool-camera",s:"tool-screen",h:"tool-hand",c:"tool-chat",p:"tool-people",l:"copy-link-call",i:"m\
+toggle("tile-small",i),Mt(this.#e,e,{focus:t,corner:i?s:void 0})}};var Rs=5e3,Ns=3;function $(n){N(n);let e=a("toasts"),t=document.createElement("p");for(t.className="toast",t.dir="auto",
+t.textContent=n,e.append(t);e.children.length>Ns;)e.firstElementChild.remove();setTimeout(()=>t.remove(),Rs)}function Rt(){
+a("toasts").replaceChildren()}var Nt={m:"tool-mic",v:"tool-camera",s:"tool-screen",h:"tool-hand",c:"tool-chat",p:"tool-people",l:"copy-link-call",i:"m\
 enu-pip",f:"menu-fullscreen",t:"menu-stats","?":"menu-settings"},ye=class extends EventTarget{#e;#s;#t;#i;#r=0;constructor({
 media:e,panel:t,audience:s,tiles:i,signal:r}){super(),this.#e=e,this.#s=t,this.#t=s,this.#i=i;let o=(c,h)=>a(c).addEventListener(
 "click",h,{signal:r});o("tool-mic",()=>this.#o("audio",e.setMicrophone(!e.microphoneOn))),o("tool-camera",()=>this.#o("v\
@@ -394,7 +394,7 @@ ideo",e.setCamera(!e.cameraOn))),o("tool-screen",()=>this.#a()),o("tool-hand",()
 o("tool-people",()=>t.toggle("people")),o("tool-chat",()=>t.toggle("chat")),o("tool-leave",()=>this.#h("leave")),o("menu\
 -pip",()=>this.#c()),o("menu-fullscreen",()=>this.#d()),o("menu-stats",()=>this.#l()),t.addEventListener("change",()=>this.
 draw(),{signal:r}),document.addEventListener("fullscreenchange",()=>this.draw(),{signal:r}),a("more-menu").addEventListener(
-"click",({target:c})=>c.closest("button")&&a("more-menu").hidePopover(),{signal:r}),a("reactions").replaceChildren(...Ne.
+"click",({target:c})=>c.closest("button")&&a("more-menu").hidePopover(),{signal:r}),a("reactions").replaceChildren(...Re.
 map(c=>this.#n(c))),a("menu-pip").hidden=!document.pictureInPictureEnabled,a("menu-fullscreen").hidden=!document.fullscreenEnabled}countMessage(){
 return this.#s.shown==="chat"?!1:(this.#r+=1,this.draw(),!0)}draw(){let{microphoneOn:e,cameraOn:t,screen:s,canShareScreen:i}=this.#e,
 r=(h,d)=>B(a(`tool-${h}`),d);r("mic",{name:e?"mic":"mic-off",word:"Mic",label:"Mic (microphone)",title:e?"Mute":"Unmute",
@@ -419,7 +419,7 @@ documentElement.requestFullscreen()}catch(e){this.#h("notice",`The page cannot f
 "panel").classList.toggle("with-statistics");a("menu-stats").setAttribute("aria-pressed",String(e)),e&&this.#s.open("peo\
 ple")}#h(e,t){this.dispatchEvent(new CustomEvent(e,{detail:t}))}};var Se=class{#e=null;#s=new AbortController;constructor(){this.#t(),document.addEventListener("visibilitychange",()=>this.#t(),
 {signal:this.#s.signal})}async#t(){if(document.visibilityState!=="visible")return;let e=await navigator.wakeLock?.request(
-"screen").catch(()=>null);this.#s.signal.aborted?e?.release():this.#e=e??null}release(){this.#s.abort(),this.#e?.release()}};var _s=1e3,Ds=200,$s=.03,Ps=6e3,js=2e3,Us={title:"Waiting for the other person",text:"One other person can join, with th\
+"screen").catch(()=>null);this.#s.signal.aborted?e?.release():this.#e=e??null}release(){this.#s.abort(),this.#e?.release()}};var _s=1e3,Ds=200,$s=.03,Ps=6e3,Us=2e3,js={title:"Waiting for the other person",text:"One other person can join, with th\
 is link."},Fs={mesh:"The server is unavailable. Your call continues; no one can join until it is back.",sfu:"The server \
 is unavailable, and audio and video go through it. The call continues when it is back."},Ee=class extends EventTarget{#e;#s;#t;#i;#r;#n;#o=new ve(
 a("tiles"));#a=new we;#c=new ue;#d;#l;#h=new he;#u;#m;#w=new Se;#f="";#p="";#S=new MediaStream;#g=new MediaStream;#v=new AbortController;#E=[];#b=0;#I=0;#y=!1;#x=!0;constructor({
@@ -429,21 +429,21 @@ this.#d=new X({room:i,self:s,signaling:e,call:this.#n,signal:l}),this.#l=new J(e
 audience:this.#l,tiles:this.#o,signal:l}),this.#m=new me({media:t,call:this.#n,signal:l}),new pe(t,l),a("room-name").textContent=
 i,this.#T(),this.#L()}get userId(){return this.#e.userId}get signaling(){return this.#e}get mode(){return this.#n.mode}connections(){
 let e=[...this.#n.members.values()].filter(({peer:t})=>t);return new Map(e.map(({id:t,peer:s})=>[t,s.connection??s]))}show(){
-a("call").hidden=!1,this.#y=!0,this.#N(),this.#u.draw(),this.#k(),this.#C(),this.#E.push(setInterval(()=>this.#$(),_s)),
+a("call").hidden=!1,this.#y=!0,this.#R(),this.#u.draw(),this.#k(),this.#M(),this.#E.push(setInterval(()=>this.#$(),_s)),
 this.#E.push(setInterval(()=>this.#P(),Ds)),a("room-name").focus()}close({mayRejoin:e=!1}={}){this.#v.abort(),this.#E.forEach(
 clearInterval),clearTimeout(this.#b),clearTimeout(this.#I),this.#n.close();for(let t of["mode-notice","device-notice","c\
 all-notice"])y(a(t),"");this.#e.hangUp&&!e?this.#e.hangUp():this.#e.leave(),this.#w.release(),this.#o.clear(),this.#c.clear(),
-this.#d.clear(),this.#h.dispose(),this.#u.dispose(),this.#m.close(),Nt(),a("call").hidden=!0}shortcut(e){e==="escape"&&this.#h.
-close();let t=Rt[e];return t&&a(t).click(),!!t||e==="escape"}#T(){let{signal:e}=this.#v,t=(s,i,r)=>s.addEventListener(i,
-o=>r(o.detail,o),{signal:e});t(this.#n,"joined",s=>{this.#O(s),this.#k(),this.#C(),this.#y&&$(`${s.name} joined`)}),t(this.#n,
+this.#d.clear(),this.#h.dispose(),this.#u.dispose(),this.#m.close(),Rt(),a("call").hidden=!0}shortcut(e){e==="escape"&&this.#h.
+close();let t=Nt[e];return t&&a(t).click(),!!t||e==="escape"}#T(){let{signal:e}=this.#v,t=(s,i,r)=>s.addEventListener(i,
+o=>r(o.detail,o),{signal:e});t(this.#n,"joined",s=>{this.#O(s),this.#k(),this.#M(),this.#y&&$(`${s.name} joined`)}),t(this.#n,
 "changed",s=>this.#O(s)),t(this.#n,"stream",s=>this.#O(s)),t(this.#n,"left",({id:s,name:i,reason:r})=>{this.#o.remove(s),
-this.#c.remove(s),this.#k(),this.#C(),$(pt(i,r))}),t(this.#n,"mode",s=>this.#M(s)),t(this.#n,"speaker",({id:s})=>this.#R(
+this.#c.remove(s),this.#k(),this.#M(),$(pt(i,r))}),t(this.#n,"mode",s=>this.#C(s)),t(this.#n,"speaker",({id:s})=>this.#N(
 s)),t(this.#n,"failed",s=>this.#A(`The server refused some media: ${D(s)}`)),t(this.#a,"layer",({id:s,layer:i})=>this.#_(
 s,i)),t(this.#d,"message",({name:s,text:i})=>this.#u.countMessage()&&$(`${s}: ${i}`)),t(this.#l,"hand",({id:s,raised:i})=>{
 let r=this.#n.members.get(s);r&&(this.#O(r),i&&$(`${r.name} raises a hand`))}),t(this.#l,"reaction",({id:s,emoji:i})=>{this.#o.
-react(s,i),R(`${this.#n.members.get(s)?.name??"A guest"}: ${i}`)}),t(this.#u,"hand",()=>this.#L()),t(this.#u,"reaction",
+react(s,i),N(`${this.#n.members.get(s)?.name??"A guest"}: ${i}`)}),t(this.#u,"hand",()=>this.#L()),t(this.#u,"reaction",
 s=>this.#o.react(this.#t.id,s)),t(this.#u,"notice",s=>this.#A(s)),t(this.#u,"leave",()=>this.dispatchEvent(new Event("le\
-ave"))),t(this.#e,"offline",()=>this.#N(!1)),t(this.#e,"online",()=>this.#N(!0)),t(this.#e,"ended",s=>this.dispatchEvent(
+ave"))),t(this.#e,"offline",()=>this.#R(!1)),t(this.#e,"online",()=>this.#R(!0)),t(this.#e,"ended",s=>this.dispatchEvent(
 new CustomEvent("ended",{detail:s}))),t(this.#s,"change",()=>this.#L()),t(this.#s,"lost",({kind:s,replaced:i})=>{let r=s===
 "audio"?"microphone":"camera";this.#A(i?`Your ${r} was removed; another one is in use now.`:`Your ${r} was removed, or i\
 ts permission withdrawn.`)}),t(this.#o,"blocked",()=>this.#D())}#L(){let e=this.#s,t={audio:e.microphoneOn,video:e.cameraOn,
@@ -456,17 +456,17 @@ draw()}#O(e){let{id:t,name:s,peer:i,sends:r,away:o}=e,c=i?.stream??null,h=c?.get
 l=i?.state==="connected"&&!o?"":Fe(e,this.mode),u=!!h&&(r?r.video:!h.muted);this.#o.show({id:t,name:s,self:!1,stream:c,video:u,
 screen:!1,muted:!!r&&!r.audio,hand:d,away:o,state:l});let m=i?.screen.getVideoTracks()[0];!!m&&(r?r.screen:!m.muted)?this.#o.
 show({id:t,name:s,self:!1,stream:i.screen,video:!0,screen:!0,muted:!1,state:""}):this.#o.removeScreen(t),this.#a.show(this.#o.
-tile(t),e,r?.video?i?.layers??null:null),this.mode==="sfu"&&this.#f===t&&!r?.audio&&this.#R(""),this.#c.show(e,{mode:this.
-mode,hand:d})}#k(){this.#o.invite(this.#n.members.size?"":this.#i,this.#r.forTwo?Us:void 0)}#M(e){this.#R(""),this.#N(),
-this.#C(),this.#y&&e==="sfu"&&$("Audio and video now go through the server"),this.#y&&e==="mesh"&&$("Audio and video now\
- go from browser to browser"),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}#C(){let e=a("mode-notice"),t=this.#r.
+tile(t),e,r?.video?i?.layers??null:null),this.mode==="sfu"&&this.#f===t&&!r?.audio&&this.#N(""),this.#c.show(e,{mode:this.
+mode,hand:d})}#k(){this.#o.invite(this.#n.members.size?"":this.#i,this.#r.forTwo?js:void 0)}#C(e){this.#N(""),this.#R(),
+this.#M(),this.#y&&e==="sfu"&&$("Audio and video now go through the server"),this.#y&&e==="mesh"&&$("Audio and video now\
+ go from browser to browser"),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}#M(){let e=a("mode-notice"),t=this.#r.
 forTwo?null:Ot(this.#n);if(!t||t.text===this.#p)return y(e,"");if(e.firstChild?.textContent===t.text)return;y(e,t.text);
 let{mode:s,text:i}=t;s&&e.append(Ve(`Change to ${s==="sfu"?"SFU":"mesh"}`,()=>this.#n.ask(s).catch(r=>this.#A(D(r))))),e.
-append(Ve("Not now",()=>{this.#p=i,y(e,"")}))}#R(e){this.#o.speaking(this.#f,!1),this.#f=e,this.#o.speaking(e,!0)}async#_(e,t){
-try{await this.#n.preferLayer(e,t)}catch(s){this.#A(D(s))}}#N(e=this.#x){let t=this.#x;this.#x=e;let s=a("server-state");
+append(Ve("Not now",()=>{this.#p=i,y(e,"")}))}#N(e){this.#o.speaking(this.#f,!1),this.#f=e,this.#o.speaking(e,!0)}async#_(e,t){
+try{await this.#n.preferLayer(e,t)}catch(s){this.#A(D(s))}}#R(e=this.#x){let t=this.#x;this.#x=e;let s=a("server-state");
 s.dataset.state=e?"online":"offline",s.textContent=e?`Connected over ${this.#r.name}${this.mode==="sfu"?", media by SFU":
 ""}`:"Reconnecting\u2026",e!==t&&(clearTimeout(this.#I),e?this.#A(""):this.#I=setTimeout(()=>this.#A(Fs[this.mode??"mesh"],
-{stays:!0}),js))}notify(e){this.#A(e)}#A(e,{stays:t=!1}={}){clearTimeout(this.#b),y(a("call-notice"),e),e&&!t&&(this.#b=
+{stays:!0}),Us))}notify(e){this.#A(e)}#A(e,{stays:t=!1}={}){clearTimeout(this.#b),y(a("call-notice"),e),e&&!t&&(this.#b=
 setTimeout(()=>y(a("call-notice"),""),Ps))}#D(){this.#A("Your browser has blocked audio. ",{stays:!0}),a("call-notice").
 append(Ve("Turn on audio",()=>{this.#A(""),this.#o.play()}))}async#$(){for(let e of this.#n.members.values()){let t=await e.
 peer?.stats().catch(()=>null),s=this.#o.tile(e.id);!t||!s||(this.#c.measure(e,t),this.mode==="sfu"&&this.#a.measure(s,t))}}#P(){
@@ -504,18 +504,18 @@ microphone?.stop(),this.microphone=null):(this.camera?.stop(),this.camera=null)}
 e"))}};function $t(n){let e=new AudioContext,t=e.createAnalyser();t.fftSize=512,e.createMediaStreamSource(new MediaStream(
 [n])).connect(t),e.resume().catch(()=>{});let s=new Float32Array(t.fftSize);return{level(){t.getFloatTimeDomainData(s);let i=s.
 reduce((r,o)=>r+o*o,0)/s.length;return i?Math.min(1,Math.max(0,(10*Math.log10(i)+60)/50)):0},stop:()=>e.close()}}var qs=6e4,Gs={1e3:"ROOM_CLOSED",1008:"REFUSED",1009:"PAYLOAD_TOO_LARGE",1011:"INTERNAL",1012:"SHUTTING_DOWN"},Je="entry",
-N=class extends nt{#e=null;#s=null;#t=!1;#i=0;#r=null;#n=new Map;get online(){return this.#t}async enter(e){if(await this.
+R=class extends nt{#e=null;#s=null;#t=!1;#i=0;#r=null;#n=new Map;get online(){return this.#t}async enter(e){if(await this.
 prepare(),this.roomId!==e)throw new w("OFFLINE");return this.#o(e)}disconnect(){this.#l(),this.#s?.close(1e3),this.#s=null,
-this.#u()}async comeBack(){if(this.roomId!==null)try{await this.enter(this.roomId)}catch(e){let t=e;if(!this.#e)return;this.#l(),
-this.#c(t)?this.retryLater(t.retryAfterMs):this.refused(t)}}async prepare(){}place(e){throw new Error("not implemented b\
-y this protocol")}open(e){}receive(e){}get canResume(){return!1}endpoint(e,t={}){let s=this.address(e);s.protocol=s.protocol.
-replace("http","ws"),this.token&&s.searchParams.set("token",this.token);for(let[i,r]of Object.entries(t))s.searchParams.
+this.#u()}async reconnect(){if(this.roomId!==null)try{await this.enter(this.roomId)}catch(e){let t=e;if(!this.#e)return;
+this.#l(),this.#c(t)?this.retryLater(t.retryAfterMs):this.refused(t)}}async prepare(){}place(e){throw new Error("not imp\
+lemented by this protocol")}open(e){}receive(e){}get canResume(){return!1}endpoint(e,t={}){let s=this.address(e);s.protocol=
+s.protocol.replace("http","ws"),this.token&&s.searchParams.set("token",this.token);for(let[i,r]of Object.entries(t))s.searchParams.
 set(i,r);return s}get connected(){return this.#e?.readyState===WebSocket.OPEN}entered(e,t,s){this.#t=!0,this.tell("room-\
 users",{users:e,userId:t,iceServers:s}),this.#d({recovered:!1},{roomId:this.roomId,userId:t,users:e,iceServers:s})}resumed(){
 this.#t=!0,this.#d({recovered:!0})}lost(e){let t=this.#e;t&&(this.#t&&this.canResume?this.#s=t:t.close(1e3),this.#a(t,{code:1006,
 reason:e},!0))}send(e){if(!this.#e||!this.connected)throw new w("OFFLINE");this.#e.send(JSON.stringify(e))}expect(e,{within:t=it,
-silenceIsConsent:s=!1}={}){return new Promise((i,r)=>{let o=()=>s?this.settle(e):this.fail(e,new w("TIMEOUT"));this.#n.set(
-e,{resolve:i,reject:r,timer:setTimeout(o,t)})})}settle(e,t){let s=this.#h(e);return s?.resolve(t),!!s}fail(e,t){let s=this.#h(
+succeedsOnTimeout:s=!1}={}){return new Promise((i,r)=>{let o=()=>s?this.settle(e):this.fail(e,new w("TIMEOUT"));this.#n.
+set(e,{resolve:i,reject:r,timer:setTimeout(o,t)})})}settle(e,t){let s=this.#h(e);return s?.resolve(t),!!s}fail(e,t){let s=this.#h(
 e);return s?.reject(t),!!s}notEntered(e){this.fail(Je,e)}trouble(e){this.#r=e,this.#t?this.endIfFinal(e):this.notEntered(
 e)}#o(e){let t=new WebSocket(this.place(e)),s=this.expect(Je);this.#e=t,this.#r=null;let i=!1,r=()=>this.#e===t;return t.
 addEventListener("open",()=>{i=!0,r()&&this.open(e)}),t.addEventListener("message",({data:o})=>{let c=r()&&Bs(o);c&&this.
@@ -529,7 +529,7 @@ delete(e),clearTimeout(t?.timer),t}#u(){for(let e of[...this.#n.keys()])this.fai
 return typeof e=="string"?{type:n,sdp:e}:{...e,type:n}}function Bs(n){if(typeof n!="string")return null;try{let e=JSON.parse(
 n);return e&&typeof e=="object"?e:null}catch{return null}}function Te(){let n=crypto.getRandomValues(new Uint8Array(16));return n[6]=n[6]&15|64,n[8]=n[8]&63|128,Array.from(n,t=>t.
 toString(16).padStart(2,"0")).join("").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/,"$1-$2-$3-$4-$5")}var Hs=["auth:response","room:state"],Ws={offer:"sdp:offer",answer:"sdp:answer",candidate:"ice:candidate"},Ys=5e3,Vs=4e3,
-Ie=class extends N{#e;#s;#t;#i;#r=0;#n=!1;#o=!1;#a;constructor({url:e,userId:t,name:s,metadata:i,token:r}){super({url:e,
+Ie=class extends R{#e;#s;#t;#i;#r=0;#n=!1;#o=!1;#a;constructor({url:e,userId:t,name:s,metadata:i,token:r}){super({url:e,
 token:r}),this.#e=t,this.#s=s,this.#t=i}get userId(){return this.#e}get metadata(){return this.#t}async ask(e,t={}){if(!this.
 online)throw new w("OFFLINE");return this.#h(e,t)}get canResume(){return this.#i!==void 0}place(){return this.endpoint("\
 /ws")}async open(e){try{let t=await this.#d();this.#n&&=t,this.#n?this.resumed():await this.#c(e),this.#l()}catch(t){this.
@@ -557,24 +557,24 @@ topic:t.topic,data:t.data});case"sdp:offer":return this.tell("offer",{...m,offer
 tell("answer",{...m,answer:A("answer",o)});case"ice:candidate":return this.tell("ice-candidate",{...m,candidate:c===null?
 null:{candidate:c,sdpMid:h,sdpMLineIndex:d,usernameFragment:l}});default:return this.tell("message",{type:e,payload:t})}}#m({
 userId:e,displayName:t,joinedAt:s,metadata:i}){let r=t===e?void 0:t;return K({userId:e,joinedAt:s,roomId:this.roomId},{...i,
-name:r})}};function Pt(n,e){return{type:n,payload:e,timestamp:Date.now()}}var zs=300,Ks=1500,Ze=Object.freeze({id:"other",userId:"other",anonymous:!0}),Js=["SESSION_ENDED","SESSION_NOT_FOUND"],xe=class extends N{#e;#s=0;#t=new Set;#i;hangUp(){
+name:r})}};function Pt(n,e){return{type:n,payload:e,timestamp:Date.now()}}var zs=300,Ks=1500,Ze=Object.freeze({id:"other",userId:"other",anonymous:!0}),Js=["SESSION_ENDED","SESSION_NOT_FOUND"],xe=class extends R{#e;#s=0;#t=new Set;#i;hangUp(){
 this.connected&&this.send({type:"hangup",sessionId:this.roomId}),this.close()}async prepare(){let e=this.iceServers().then(
 t=>this.#i=t??this.#i);this.#i||await e}place(){return this.endpoint("/signal")}open(e){this.#n(),this.send({type:"join",
 sessionId:e}),this.#e=setTimeout(()=>this.#r({expected:!0}),zs)}#r(e){this.#n(),this.connected&&this.entered([{...Ze,...e,
 roomId:this.roomId??void 0}],void 0,this.#i)}#n(){clearTimeout(this.#e),this.#e=void 0}disconnect(){this.#n(),super.disconnect()}sendLeave(e){
 this.send({type:"leave",sessionId:e})}async transmit(e,t,s,i){if(!this.online)throw new w("OFFLINE");let r=e==="candidat\
 e"?{candidate:s}:{sdp:s};this.send({...i,type:e,...r,sessionId:this.roomId});let o=String(++this.#s);this.#t.add(o);try{
-await this.expect(o,{within:Ks,silenceIsConsent:!0})}finally{this.#t.delete(o)}}receive(e){let{type:t,sessionId:s,user:i,
+await this.expect(o,{within:Ks,succeedsOnTimeout:!0})}finally{this.#t.delete(o)}}receive(e){let{type:t,sessionId:s,user:i,
 sdp:r,candidate:o,...c}=e,h={...c,from:Ze.userId};switch(t){case"offer":this.#e!==void 0&&this.#r({calling:!0}),this.tell(
 t,{...h,user:Ze,offer:A(t,r)});break;case"answer":this.tell(t,{...h,answer:A(t,r)});break;case"candidate":this.tell("ice\
 -candidate",{...h,candidate:Zs(o)});break;case"hangup":this.end(new w("HUNG_UP"));break;case"error":this.#o(new w(e.code??
 "INTERNAL",e.message,e.retryAfterMs));break}}#o(e){if(this.#n(),Js.includes(e.code))return this.end(new w("HUNG_UP"));for(let t of this.#t)
 this.fail(t,e);this.trouble(e)}};function Zs(n){return typeof n=="string"?{candidate:n,sdpMLineIndex:0}:n}var Xs=1500,Qs={target_not_found:"TARGET_NOT_FOUND",dropped:"DELIVERY_FAILED",missing_target:"INVALID_MESSAGE",invalid_type:"\
-INVALID_MESSAGE"},ei={offer:"offer",answer:"answer",candidate:"ice-candidate"},Oe=class extends N{#e;#s;#t;#i=new Set;#r=0;constructor({
+INVALID_MESSAGE"},ei={offer:"offer",answer:"answer",candidate:"ice-candidate"},Oe=class extends R{#e;#s;#t;#i=new Set;#r=0;constructor({
 url:e,name:t,token:s}){super({url:e,token:s}),this.#e=t}get userId(){return this.#s}place(e){return this.endpoint(`/ws/${encodeURIComponent(
 e)}`,{metadata:JSON.stringify({name:this.#e})})}transmit(e,t,s){return this.#n({type:ei[e],to:t,payload:s})}transmitMessage(e,t,s){
 return this.#n({type:"message",payload:t,...s&&{to:s}})}async#n(e){if(!this.online)throw new w("OFFLINE");let t=String(++this.#r);
-this.send({...e,msgId:t}),await this.expect(t,{within:Xs,silenceIsConsent:!0})}receive(e){let{type:t,from:s,payload:i}=e,
+this.send({...e,msgId:t}),await this.expect(t,{within:Xs,succeedsOnTimeout:!0})}receive(e){let{type:t,from:s,payload:i}=e,
 r={from:s,userId:s};switch(t){case"welcome":this.#s&&this.#i.add(this.#s),this.#s=e.selfId,this.#t=e.iceServers;break;case"\
 peer-list":this.#o(e.peers);break;case"peer-joined":this.#i.has(e.peerId)||this.tell("user-joined",this.#a(e.peerId,e.metadata));
 break;case"peer-left":this.#i.has(e.peerId)||this.tell("user-left",this.#a(e.peerId));break;case"offer":this.tell(t,{...r,
@@ -629,11 +629,11 @@ this.#t=setInterval(()=>{let t=Math.ceil(this.#s.level()*e.length);e.forEach((s,
 clearInterval(this.#t),this.#s?.stop(),this.#s=null}};function ai({id:n,name:e}){let t=k("mode-template");return t.querySelector(
 "input").value=n,t.querySelector("span").textContent=e,t}function ci({id:n,name:e,description:t},s){let i=k("protocol-te\
 mplate"),r=i.querySelector("input");return r.value=n,r.checked=s,i.querySelector(".protocol-name").textContent=e,i.querySelector(
-".protocol-description").textContent=t,i}var jt=n=>`parlor.room.${n}`;async function Ut(n){let{held:e=[]}=await navigator.locks?.query()??{};return e.some(({name:t})=>t===
-jt(n))}function Ft(n){let e=()=>{},t=new Promise(s=>e=s);return navigator.locks?.request(jt(n),{mode:"shared"},()=>t).catch(
+".protocol-description").textContent=t,i}var Ut=n=>`parlor.room.${n}`;async function jt(n){let{held:e=[]}=await navigator.locks?.query()??{};return e.some(({name:t})=>t===
+Ut(n))}function Ft(n){let e=()=>{},t=new Promise(s=>e=s);return navigator.locks?.request(Ut(n),{mode:"shared"},()=>t).catch(
 ()=>{}),e}var p=new URLSearchParams(location.search);hi();li();var E=new be,Le=p.get("stun"),et=di(),Xe=dt(et)??I("session","parlo\
-r.userId")??x("session","parlor.userId",Te()),S=null,Qe=()=>{},v=p.get("room")?.trim()??"",C=pi(),j=ce(p.get("media"))??
-F[0],b=new ke({media:E,name:I("local","parlor.name")??"",room:v||ut(),invited:!!v,protocol:C,mode:j,token:et});b.addEventListener(
+r.userId")??x("session","parlor.userId",Te()),S=null,Qe=()=>{},v=p.get("room")?.trim()??"",M=pi(),U=ce(p.get("media"))??
+F[0],b=new ke({media:E,name:I("local","parlor.name")??"",room:v||ut(),invited:!!v,protocol:M,mode:U,token:et});b.addEventListener(
 "protocol",({detail:n})=>wi(n));b.addEventListener("mode",({detail:n})=>gi(n));b.addEventListener("join",async({detail:n})=>{
 b.busy(!0);let e=await mi(n.room);await tt(n),e&&S?.notify("Your microphone is off: this room is open in another tab of \
 this browser.")});Ae();E.addEventListener("change",()=>S&&Yt());window.parlor=Object.freeze({get userId(){return S?.userId??
@@ -643,19 +643,19 @@ n&&(p.delete("session"),p.set("room",n),p.set("protocol","session"))}function di
 "token"),n?x("session","parlor.token",n):(performance.getEntriesByType("navigation")[0]?.type==="navigate"&&_("session",
 "parlor.token"),I("session","parlor.token")??void 0)}async function ui(){let n=JSON.parse(I("session","parlor.call")??"n\
 ull");if(b.show(),await Gt(),n?.room!==v||!v)return E.open();b.busy(!0),await E.open({audio:n.microphone,video:n.camera}),
-await tt({name:n.name??"Guest",room:v})}async function mi(n){return!E.microphoneOn||!await Ut(n)?!1:(await E.setMicrophone(
+await tt({name:n.name??"Guest",room:v})}async function mi(n){return!E.microphoneOn||!await jt(n)?!1:(await E.setMicrophone(
 !1),!0)}async function tt({name:n,room:e}){b.busy(!0),v=e,x("local","parlor.name",n);try{S=await fi(n)}catch(t){_("sessi\
 on","parlor.call"),b.show(D(t));return}Qe(),Qe=Ft(v),S.addEventListener("leave",vi),S.addEventListener("ended",({detail:t})=>yi(
-t)),b.hide(),a("end-screen").hidden=!0,S.show(),Yt(),p.set("room",v),Ae(),document.title=`${v} \xB7 Parlor`,R(`You are i\
-n ${v}`)}async function fi(n){try{return await qt(C,n)}catch(e){if(e.code!=="UNREACHABLE"||C!==P[0])throw e;try{return await qt(
+t)),b.hide(),a("end-screen").hidden=!0,S.show(),Yt(),p.set("room",v),Ae(),document.title=`${v} \xB7 Parlor`,N(`You are i\
+n ${v}`)}async function fi(n){try{return await qt(M,n)}catch(e){if(e.code!=="UNREACHABLE"||M!==P[0])throw e;try{return await qt(
 q("socketio"),n)}catch(t){throw t.code?t:e}}}async function qt(n,e){let t=await n.load(),s=!!n.hasSfu&&await b.hasSfu(),
 i=new t({userId:Xe,name:e,token:et,metadata:s?{media:"auto"}:void 0}),r=Le?[{urls:Le.startsWith("stun:")?Le:`stun:${Le}`}]:
-void 0,o=j.id==="auto"?void 0:j.id,h={signaling:i,media:E,self:{id:Xe,name:e},room:v,protocol:n,link:Wt(),iceServers:r,wanted:o},
+void 0,o=U.id==="auto"?void 0:U.id,h={signaling:i,media:E,self:{id:Xe,name:e},room:v,protocol:n,link:Wt(),iceServers:r,wanted:o},
 d=new Ee({...h,loadDevice:s?Tt:void 0});try{return await i.join(v),d}catch(l){throw d.close(),l}}function Gt(){let[,n,e,
 t="24"]=/^(\d+)x(\d+)(?:@(\d+))?$/.exec(p.get("camera")??"")??[];return n?E.resize({width:Number(n),height:Number(e),frameRate:Number(
-t)}):E.resize(j.id==="sfu"?Dt:null)}function pi(){let n=q(I("session","parlor.protocol")),e=n&&!(v&&n.forTwo);return q(p.
-get("protocol"))??(e?n:P[0])}function wi(n){C=n,x("session","parlor.protocol",C.id),Ae()}function gi(n){return j=n,Ae(),
-Gt()}function Ae(){C===P[0]?p.delete("protocol"):p.set("protocol",C.id),j===F[0]?p.delete("media"):p.set("media",j.id),history.
+t)}):E.resize(U.id==="sfu"?Dt:null)}function pi(){let n=q(I("session","parlor.protocol")),e=n&&!(v&&n.forTwo);return q(p.
+get("protocol"))??(e?n:P[0])}function wi(n){M=n,x("session","parlor.protocol",M.id),Ae()}function gi(n){return U=n,Ae(),
+Gt()}function Ae(){M===P[0]?p.delete("protocol"):p.set("protocol",M.id),U===F[0]?p.delete("media"):p.set("media",U.id),history.
 replaceState(null,"",p.size?`?${p}`:location.pathname)}function vi(){Ht({title:"You left the call",text:"Your camera and\
  your microphone are off.",again:"Rejoin"})}function yi(n){let e=n.code==="REPLACED";Ht({title:e?"You joined from somewh\
 ere else":"The call has ended",text:D(n),again:e?"Join here instead":"Join again"})}var Bt={audio:!0,video:!0};function Ht({
@@ -667,11 +667,11 @@ ick",async()=>{a("end-screen").hidden=!0,b.show(),a("join").focus(),await E.open
 close({mayRejoin:!0}));addEventListener("pageshow",({persisted:n})=>n&&location.reload());document.addEventListener("cli\
 ck",async({target:n})=>{let e=n.closest("[data-copy-link]");if(!e)return;let t=await ct(Wt()),[s,i]=[e.querySelector(".i\
 con"),e.querySelector("span")];if(e.dataset.busy)return;e.dataset.busy="true";let[r,o]=[s,i.textContent];s.replaceWith(G(
-t?"check":"alert")),i.textContent=t?"Copied":"Not copied",R(t?"The link is on the clipboard":"The link could not be copi\
+t?"check":"alert")),i.textContent=t?"Copied":"Not copied",N(t?"The link is on the clipboard":"The link could not be copi\
 ed"),setTimeout(()=>{e.querySelector(".icon").replaceWith(r),i.textContent=o,delete e.dataset.busy},1800)});document.addEventListener(
 "keydown",n=>{if(n.target.closest("input, select, textarea")&&n.key!=="Escape"||n.ctrlKey||n.metaKey||n.altKey||n.repeat)
 return;let t=n.key.toLowerCase();if(document.querySelector("dialog[open], :popover-open")||t!=="escape"&&!He())return;(S?
 S.shortcut(t):!a("lobby").hidden&&b.shortcut(t))&&n.preventDefault()});function Wt(){let n=S?v:a("room").value.trim()||v,
-e=C.forTwo?`&protocol=${C.id}`:"";return`${location.origin}${location.pathname}?room=${encodeURIComponent(n)}${e}`}function Yt(){
+e=M.forTwo?`&protocol=${M.id}`:"";return`${location.origin}${location.pathname}?room=${encodeURIComponent(n)}${e}`}function Yt(){
 let n={room:v,name:I("local","parlor.name"),microphone:E.microphoneOn,camera:E.cameraOn};x("session","parlor.call",JSON.
 stringify(n))}ui();

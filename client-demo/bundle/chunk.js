@@ -7,7 +7,7 @@ joinedAt:s},...typeof i?.name=="string"&&{name:i.name},...["sfu","auto"].include
 void 0}schedule(e=0){let t=Math.min(o.longestMs,o.firstMs*2**this.#n++),s=Math.max(t*(1-o.chance*Math.random()),e*(1+o.chance*
 Math.random()));this.cancel(),this.#e=setTimeout(()=>{this.#e=void 0,this.#t()},s)}cancel(){clearTimeout(this.#e),this.#e=
 void 0}reset(){this.cancel(),this.#n=0}};var a=class extends EventTarget{addEventListener(e,t,s){super.addEventListener(e,t,s)}removeEventListener(e,t,s){super.removeEventListener(
-e,t,s)}tell(e,t){this.dispatchEvent(new CustomEvent(e,{detail:t}))}};var x=8e3,I=3e3,m=class extends a{#n;#e;#t=null;#s=!1;#i=new h(()=>this.comeBack());#o=[];#r=new AbortController;constructor({
+e,t,s)}tell(e,t){this.dispatchEvent(new CustomEvent(e,{detail:t}))}};var x=8e3,I=3e3,E=class extends a{#n;#e;#t=null;#s=!1;#i=new h(()=>this.reconnect());#o=[];#r=new AbortController;constructor({
 url:e="/",token:t}={}){super(),this.#n=e,this.#e=t}get userId(){}get online(){return!1}get roomId(){return this.#t}async join(e){
 this.#t=e,this.#r.abort(),this.#r=new AbortController;let{signal:t}=this.#r;globalThis.addEventListener?.("offline",()=>this.
 networkLost(),{signal:t}),globalThis.addEventListener?.("online",()=>this.networkBack(),{signal:t});try{return await this.
@@ -19,10 +19,10 @@ void 0,t=await fetch(this.address("/api/ice-servers"),{headers:e,signal:AbortSig
 iceServers:void 0}catch{return}}async renew(e){this.online&&await this.authenticate(e),this.#e=e}get token(){return this.#e}get joined(){
 return this.#s}address(e){return new URL(e,new URL(this.#n,globalThis.location?.href))}enter(e){throw new Error("not imp\
 lemented by this protocol")}transmit(e,t,s,i){throw new Error("not implemented by this protocol")}async transmitMessage(e,t,s){
-throw new r("UNSUPPORTED")}comeBack(){}networkLost(){}networkBack(){this.#i.isWaiting&&(this.#i.cancel(),this.comeBack())}disconnect(){}sendLeave(e){}authenticate(e){
+throw new r("UNSUPPORTED")}reconnect(){}networkLost(){}networkBack(){this.#i.isWaiting&&(this.#i.cancel(),this.reconnect())}disconnect(){}sendLeave(e){}authenticate(e){
 return Promise.resolve()}arrived({recovered:e}){this.#i.reset();let t=this.#s;this.#s=!0,e?this.#c():this.#a(),t&&this.tell(
 "online",{recovered:e})}dropped(e,t){this.#s&&this.tell("offline",{reason:e,code:t})}refused(e){this.#t!==null&&(u(e)?this.
 retryLater(e.retryAfterMs):this.end(e))}retryLater(e=0){this.#i.schedule(e)}endIfFinal(e){let t=f(e);return t&&this.end(
-e),t}end(e){this.#t!==null&&(this.close(),this.tell("ended",e))}#h(e,t,s,i){return new Promise((E,c)=>{let l=()=>{this.transmit(
-e,t,s,i).then(()=>E(),d=>{d.code==="OFFLINE"&&this.#s?this.#o.push({send:l,fail:c}):c(d)})};l()})}#c(){for(let{send:e}of this.#o.
-splice(0))e()}#a(){for(let{fail:e}of this.#o.splice(0))e(new r("OFFLINE"))}};export{a,r as b,L as c,g as d,o as e,x as f,m as g};
+e),t}end(e){this.#t!==null&&(this.close(),this.tell("ended",e))}#h(e,t,s,i){return new Promise((m,c)=>{let l=()=>{this.transmit(
+e,t,s,i).then(()=>m(),d=>{d.code==="OFFLINE"&&this.#s?this.#o.push({send:l,fail:c}):c(d)})};l()})}#c(){for(let{send:e}of this.#o.
+splice(0))e()}#a(){for(let{fail:e}of this.#o.splice(0))e(new r("OFFLINE"))}};export{a,r as b,L as c,g as d,o as e,x as f,E as g};

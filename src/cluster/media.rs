@@ -46,10 +46,10 @@ pub struct ServedMedia {
     pub answer: Option<MediaAnswered>,
 }
 
-/// What a node has of a media server.
+/// The role of a node in the media of rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaRole {
-    /// Nothing.
+    /// No media server.
     Off,
     /// A media server that serves its present transports only.
     Draining,
@@ -60,7 +60,7 @@ pub enum MediaRole {
 /// The media server of a node, and the peers that use it, as the cluster needs them.
 /// Implementations must not call the [`Node`](super::Node) back.
 pub trait MediaHost {
-    /// Returns what this node has of a media server.
+    /// Returns the role of this node in the media of rooms.
     fn media_role(&self) -> MediaRole {
         MediaRole::Off
     }

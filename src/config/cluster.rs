@@ -83,9 +83,9 @@ fn engines(text: &str) -> Result<EngineUrls, String> {
 }
 
 fn prefix(text: &str) -> Result<String, String> {
-    let is_good = (1..=32).contains(&text.len())
+    let is_valid = (1..=32).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    if is_good {
+    if is_valid {
         Ok(text.to_owned())
     } else {
         Err("1 to 32 letters, digits, hyphens, underscores and dots".to_owned())
@@ -93,9 +93,9 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 fn node(text: &str) -> Result<String, String> {
-    let is_good = (1..=63).contains(&text.len())
+    let is_valid = (1..=63).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if is_good {
+    if is_valid {
         Ok(text.to_owned())
     } else {
         Err("1 to 63 letters, digits and hyphens".to_owned())

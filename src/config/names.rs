@@ -4,7 +4,7 @@
 pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let distance = |known: &str| strsim::damerau_levenshtein(known, name);
     let is_near = |known: &str| distance(known) <= max_edits(known);
-    // Slips of the hand rarely change the first letter.
+    // Typing errors rarely change the first letter.
     let rank = |known: &&str| (distance(known), known.chars().next() != name.chars().next());
     known.iter().map(String::as_str).filter(|known| is_near(known)).min_by_key(rank)
 }

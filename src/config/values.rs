@@ -183,8 +183,8 @@ pub(super) fn profile(text: &str) -> Result<String, String> {
 /// Parses a Socket.IO namespace, or `*`.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     let text = text.trim();
-    let is_good = text == "*" || (text.starts_with('/') && !text.contains(['?', ' ']));
-    if is_good {
+    let is_valid = text == "*" || (text.starts_with('/') && !text.contains(['?', ' ']));
+    if is_valid {
         Ok(text.to_owned())
     } else {
         Err("* or namespaces such as /,/chat, comma-separated".to_owned())

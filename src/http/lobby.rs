@@ -1,4 +1,4 @@
-//! `GET /demo/lobby`: what the demo shows before a join.
+//! `GET /demo/lobby`: the data that the demo shows before a join.
 
 use axum::Json;
 use axum::extract::{Query, Request, State};
@@ -32,9 +32,9 @@ struct Lobby {
     names: Vec<String>,
 }
 
-/// Returns whether there is a media server, and who is in a room. The latter is left out for
-/// clients that may not join the room, and where `API_TOKEN` protects the list of rooms: such a
-/// room looks empty.
+/// Returns whether there is a media server, and the members of a room. The latter are left out for
+/// clients that may not join the room, and if `API_TOKEN` protects the list of rooms: such a room
+/// looks empty.
 pub(crate) async fn show(
     State(shared): State<Shared>,
     Query(asked): Query<Asked>,

@@ -15,9 +15,9 @@ pub(super) struct FrameReader {
     buffer: Vec<u8>,
     /// Bytes of a frame that are left out.
     skip: u64,
-    /// The text of a message whose frames have not all come.
+    /// The text of a message of which further frames are expected.
     message: Option<Vec<u8>>,
-    /// Whether the stream is no WebSocket, so that nothing more is read of it.
+    /// Whether the stream is not a WebSocket, so that the rest is ignored.
     is_broken: bool,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct FrameReader {
 pub(super) enum Found {
     /// A text message.
     Text(String),
-    /// A message of so many bytes that it was left out.
+    /// A message above the limit, which was left out, with its size in bytes.
     TooLong(u64),
     /// A close frame.
     Close,

@@ -1,5 +1,5 @@
-//! The packets in the body of a polling request or response: a copy is read, whatever does not fit
-//! the format is left out.
+//! The packets in the body of a polling request or response, read from a copy; data that does not
+//! fit the format is skipped.
 //!
 //! Engine.IO 4 separates packets by a byte. Engine.IO 3 puts lengths before them: as text that
 //! counts UTF-16 code units, or as bytes where a packet is binary.

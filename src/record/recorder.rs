@@ -103,7 +103,7 @@ impl Recorder {
         self.state.lock().sessions[session.0].opening.revision
     }
 
-    /// Records a packet; whether it moves the session to the transport that it came over.
+    /// Records a packet; returns whether it moves the session to the transport that it arrived on.
     pub(super) fn packet(&self, session: SessionId, direction: Direction, text: &str) -> bool {
         let at = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.state.lock().packet(session.0, direction, text, at)
@@ -115,7 +115,7 @@ impl Recorder {
         self.state.lock().close(session.0, at);
     }
 
-    /// Notes a request that is not Socket.IO's.
+    /// Lists a request that does not belong to Socket.IO.
     pub(super) fn request(&self, method: &str, path: &str) {
         let mut state = self.state.lock();
         let request = format!("{method} {path}");
@@ -124,7 +124,7 @@ impl Recorder {
         }
     }
 
-    /// Notes what is not recorded.
+    /// Lists a part that is not recorded.
     pub(super) fn omit(&self, what: String) {
         self.state.lock().omit(what);
     }

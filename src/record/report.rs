@@ -100,7 +100,7 @@ fn summarize(
     out
 }
 
-/// Returns the settings with which Parlor stands in for the recorded server.
+/// Returns the settings with which Parlor replaces the recorded server.
 pub(super) fn settings(trace: &Trace, relay_events: Option<&str>, profiles: &str) -> String {
     let mut settings = format!("SOCKETIO_PROFILES='{profiles}'");
     if let Some(relay_events) = relay_events {

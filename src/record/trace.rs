@@ -49,7 +49,7 @@ pub struct RecordedClient {
     pub handshake: BTreeMap<String, String>,
 }
 
-/// One thing that happened.
+/// One entry of a trace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Time since the recording began, in milliseconds.

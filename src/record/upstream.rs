@@ -1,4 +1,4 @@
-//! The server that is recorded: where it is, and connections to it.
+//! The recorded server: its address, and connections to it.
 
 use std::io;
 use std::time::Duration;

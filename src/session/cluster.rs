@@ -1,9 +1,8 @@
-//! The sessions of a node that is part of a cluster: joins that the cluster answers, and what other
-//! nodes tell its peers.
+//! The sessions of a node that is part of a cluster: joins that the cluster answers, and events of
+//! other nodes for its peers.
 //!
-//! The guarantee that is easy to break: the callbacks of [`Host`] run while the node is locked, and
-//! most of them while a room is locked. They put frames into queues and answers into channels, and
-//! never call the cluster.
+//! Invariant: the callbacks of [`Host`] run while the node is locked, and most of them while a room
+//! is locked. They put frames into queues and answers into channels, and never call the cluster.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,7 +38,7 @@ pub enum Joining {
 }
 
 impl Session {
-    /// Carries out a join in a cluster; see [`Session::handle`].
+    /// Executes a join in a cluster; see [`Session::handle`].
     pub fn join(
         &self,
         received: Moment,
@@ -120,7 +119,7 @@ impl Hub {
         self.cluster.get()
     }
 
-    /// Tells the cluster something, if this node is part of one.
+    /// Calls the cluster, if this node is part of one.
     pub(super) fn tell_cluster(&self, tell: impl FnOnce(&Cluster)) {
         if let Some(cluster) = self.cluster() {
             tell(cluster);
@@ -177,7 +176,8 @@ impl Hub {
         self.tell_cluster(|cluster| cluster.left(&room, state.id, reason));
     }
 
-    /// Sends a signal to a peer that has no session here. The node of a peer tells it all else.
+    /// Sends a signal to a peer that has no session here. The node of a peer sends it all other
+    /// events.
     #[cold]
     pub(super) fn send_to_node(&self, event: &Event, to: ConnectionId) {
         if let (Some(cluster), Event::SignalRelayed { room, from, found_by, signal }) =
@@ -190,7 +190,7 @@ impl Hub {
         }
     }
 
-    /// Tells a local peer about an error that no request of it has at present.
+    /// Sends a local peer an error that does not answer a current request.
     fn tell_failure(
         &self,
         connection: ConnectionId,

@@ -84,8 +84,8 @@ impl State {
         Ok(self.next)
     }
 
-    /// Sends what `count` frames at the end of the replay buffer are, `now`, if there is one.
-    /// Removes them again if the queue is full.
+    /// Sends `outgoing`, which has the last `count` frames of the replay buffer, if there is a
+    /// connection. Removes them from the buffer if the send queue is full.
     fn push_kept(
         &mut self,
         outgoing: Option<Outgoing>,

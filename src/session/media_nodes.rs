@@ -189,7 +189,7 @@ impl MediaHost for Hub {
             asked_by: Some((from, *id)),
             answer: None,
         };
-        // If it is dropped without an answer, the other node gets a failure.
+        // If the request is not answered, the value is dropped, which notifies the other node.
         let turn = MediaTurn::new(cluster, served);
         let form = usize::try_from(*form).unwrap_or(usize::MAX);
         let decoded = self.contain(*connection, || dialect::forwarded_media(form, text));

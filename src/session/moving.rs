@@ -2,10 +2,10 @@
 //! round.
 //!
 //! 1. [`Hub::claim`] asks the other node for the session. There, [`Hub::check_out`](super::Hub)
-//!    takes it from its connection, which is the last that the client notices of it, and
+//!    detaches it from its connection, whose client receives nothing more on it, and
 //!    [`Hub::release_session`] writes it for the claiming node.
-//! 2. [`Hub::restore`] makes an away session of that. What the client has missed of its rooms
-//!    follows, and goes into the replay buffer.
+//! 2. [`Hub::restore`] makes an away session of that. The events that the client has missed follow,
+//!    and go into the replay buffer.
 //! 3. The client then resumes the session as any other of this node.
 //!
 //! Invariant: nothing is delivered to a session after it was serialized. [`Rooms::moved_away`]

@@ -28,6 +28,6 @@ pub(super) struct Joined {
     pub(super) answer: Answer,
     /// Size of the joiner's list, in bytes.
     pub(super) welcome_bytes: usize,
-    /// A queue that the join found filling up.
+    /// A send queue above its high-water mark, if the join found one.
     pub(super) congested: Option<Arc<QueueDepth>>,
 }

@@ -15,7 +15,7 @@ use crate::id::{ConnectionId, RoomId};
 pub(super) struct PendingMedia {
     pub(super) room: RoomId,
     pub(super) connection: ConnectionId,
-    /// Taken by the first that answers it.
+    /// Taken by the code that answers the request.
     pub(super) reply: Arc<Mutex<Option<MediaReply>>>,
     /// Tells the session that the media server of this node is to answer. Dropped if another has.
     pub(super) decided: oneshot::Sender<MediaTurn>,

@@ -81,7 +81,7 @@ struct ChannelSession {
 }
 
 impl ChannelSession {
-    /// Has events written by the dialect that the client dialect by now.
+    /// Makes events be encoded in the current dialect of the client.
     fn set_dialect(&mut self, dialect: &'static Dialect) {
         if !std::ptr::eq(dialect, self.dialect) {
             self.dialect = dialect;

@@ -72,7 +72,7 @@ describe("a call over the media server of three nodes", () => {
     await allSeeEachOther();
     isOver = true;
     await watching;
-    t.diagnostic(`frames are back after ${times} ms; failures reported: ${everyone.map((person) => person.failures.length)}`);
+    t.diagnostic(`frames are back after ${times} ms; failures received: ${everyone.map((person) => person.failures.length)}`);
     assert(everyone.every((person) => person.failures.length > 0), "the media node of each page was restarted");
     assert(Math.max(...times) < BACK_MS, `${times}`);
   });

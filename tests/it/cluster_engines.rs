@@ -78,8 +78,8 @@ async fn until_reconnected(server: &TestServer) {
     tokio::time::timeout(LIMIT, waiting).await.expect("the node connects anew");
 }
 
-/// Runs a call over a failover to a replica. The master dies, or hangs and comes back as another
-/// master that does not know of it.
+/// Runs a call over a failover to a replica. The master dies, or hangs and returns as a second
+/// master.
 async fn fails_over(hangs: bool) {
     let folder = folder(&format!("cluster-sentinel-{hangs}"));
     let mut master = Redis::with(&["--repl-diskless-sync-delay", "0"]);

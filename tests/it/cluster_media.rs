@@ -102,7 +102,7 @@ async fn peers_of_three_nodes_share_the_media_of_one() {
         assert_eq!((&paused["producerId"], &paused["userId"]), (&json!(producer), &json!("ann")));
         assert_eq!(receives(peer, "producer:resumed").await["producerId"], producer);
     }
-    // What a peer may not do, it may not do on another node either.
+    // Requests that a peer may not send are refused on another node as well.
     let refused = cid.ask("producer:close", named).await;
     assert_eq!(refused["code"], "PRODUCE_ERROR", "{refused}");
     let refused = cid.ask("transport:close", json!({ "transportId": sender.id() })).await;
@@ -209,8 +209,8 @@ async fn media_continues_when_sessions_move() {
         let change = changes.next().unwrap();
         assert_eq!(ann.ask(change, named.clone()).await, named);
         let is_paused = change == "producer:pause";
-        let event = if is_paused { "producer:paused" } else { "producer:resumed" };
-        assert_eq!(receives(&mut ben, event).await["producerId"], producer);
+        let notice = if is_paused { "producer:paused" } else { "producer:resumed" };
+        assert_eq!(receives(&mut ben, notice).await["producerId"], producer);
         if !is_paused {
             receiver.receives_more(50).await;
         }
@@ -306,7 +306,7 @@ async fn requests_to_another_node_fail_while_the_engine_is_away() {
         let list = ann.ask("producers:list", json!({})).await;
         assert_eq!(list["producers"][0]["producerId"], producer, "{list}");
         receiver.receives_more(50).await;
-        // It comes back empty, and learns again where the media is.
+        // The engine restarts empty, and the nodes write the location of the media again.
         redis.run();
         for server in &nodes {
             until_engine(server, "connected").await;

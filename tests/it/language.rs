@@ -148,8 +148,7 @@ const BANNED_BEGINNINGS: [(&str, &str); 8] = [
     ("Whose ", "is a relative clause: name the owner"),
 ];
 
-/// Beginnings of comments that are relative clauses; "What it does" is a noun phrase no reader
-/// expects.
+/// Beginnings of comments that are relative clauses in place of nouns.
 const BANNED_CLAUSES: [&str; 6] = ["Those who ", "What ", "Where ", "Who ", "Whoever ", "Whose "];
 
 /// Markers of comments, longest first.

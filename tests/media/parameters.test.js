@@ -14,7 +14,7 @@ let server
 before(async () => { server = await Server.start() })
 after(async () => {
   await server.stop()
-  // @roamhq/wrtc crashes where Node takes down its environment after tracks were made, and not where the process exits.
+  // @roamhq/wrtc crashes if Node tears down its environment after tracks were created, but not when the process exits.
   process.once('beforeExit', () => process.exit())
 })
 

@@ -33,11 +33,11 @@ before(async () => {
 after(async () => {
   rmSync(folder, { recursive: true, force: true })
   assert.equal((await server.stop()).code, 0, 'the server ends as it should')
-  // @roamhq/wrtc crashes where Node takes down its environment after tracks were made, and not where the process exits.
+  // @roamhq/wrtc crashes if Node tears down its environment after tracks were created, but not when the process exits.
   process.once('beforeExit', () => process.exit())
 })
 
-/** A member in Python, and what it decodes. */
+/** A member in Python, and the media that it decodes. */
 class PythonMember {
   #seen = []
   #check = () => {}

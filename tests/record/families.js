@@ -1,7 +1,7 @@
 // Six servers of different families, and a page for each that speaks its events.
 //
-// `serve(io)` is the server; `open(page)` attaches the page's listeners and joins; `chat(page, text)` and `leave(page)` do what
-// they say.
+// `serve(io)` is the server; `open(page)` attaches the page's listeners and joins; `chat(page, text)` and `leave(page)` execute these
+// actions.
 
 const relay = (socket, from, to) => socket.on(from, (data) => socket.to(data.to).emit(to, { ...data, from: socket.id }))
 
@@ -181,7 +181,7 @@ const signal = {
   leave: (page) => page.socket.disconnect(),
 }
 
-/** People are called by an id of their own, and receive the name of the caller. */
+/** Users are called by their own ids, and receive the name of the caller. */
 const callUser = {
   name: 'call-user with personal ids',
   client: 4,
@@ -227,7 +227,7 @@ const callUser = {
   check: (pages) => areNotified(pages) && pages[2].seen.callers.sort().join() === 'Ann,Bo',
 }
 
-/** Everyone gets the list of everyone, after each change. The one that is new calls. */
+/** All peers get the list of all peers after each change. The new peer calls. */
 const lists = {
   name: 'lists to all',
   client: 2,

@@ -1,10 +1,10 @@
-// A call through a server of some family, and what the recorder learns from it.
+// A call through the server of a family, and the profile that the recorder learns from it.
 
 import assert from 'node:assert/strict'
 import { Page, until } from './page.js'
 import { connect, record, serve } from './support.js'
 
-/** One call of two, a third that joins, a message to all, and one that leaves. */
+/** A call of two peers, a third that joins, a message to all, and a leave. */
 export async function meet(url, family, room) {
   const pages = []
   const story = () => JSON.stringify(pages.map(({ name, calls, chats, gone, seen }) => ({ name, calls: [...calls], chats, gone, seen })))

@@ -6,11 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 const PATIENCE_MS = 20_000
 
 export class Page {
-  /** By the id under which this page knows a peer: what it has received from it. */
+  /** By the id under which this page knows a peer: the received signals. */
   calls = new Map()
   chats = []
   gone = []
-  /** Anything else a family wants to check. */
+  /** Further checks of a family. */
   seen = {}
 
   constructor(socket, name, room) {
@@ -57,7 +57,7 @@ export class Page {
   }
 }
 
-/** Waits until a condition holds, which events bring about. */
+/** Waits until a condition holds that depends on events. */
 export async function until(what, condition, details = () => '') {
   const end = Date.now() + PATIENCE_MS
   while (!condition()) {

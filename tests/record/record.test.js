@@ -24,7 +24,7 @@ for (const family of FAMILIES) {
     assert.match(readFileSync(file, 'utf8'), /^# \d+ of \d+ server events reproduced, the call connects/)
 
     const server = await parlor(env)
-    // Another room, so that nothing is right because it was recorded.
+    // Another room, so that the profile must not contain the recorded one.
     await meet(server.url, family, 'blue-9')
     assert.equal(await server.end('SIGTERM'), 0, server.output)
 
@@ -38,7 +38,7 @@ for (const family of FAMILIES) {
   })
 }
 
-describe('bad input ends with one line, and nothing is written', () => {
+describe('invalid input causes a one-line error, and no file is written', () => {
   const out = path.join(folder, 'none.toml')
 
   async function fails(program, pattern) {

@@ -1,4 +1,4 @@
-// The processes of a test: a server of some family, the recorder in front of it, and Parlor in its place.
+// The processes of a test: the server of a family, the recorder in front of it, and Parlor as its replacement.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,7 +13,7 @@ import { io as io4 } from 'socket.io-client-4'
 
 const HERE = path.dirname(fileURLToPath(import.meta.url))
 const BINARY = path.resolve(HERE, process.env.PARLOR_BIN ?? '../../target/debug/parlor')
-// A test that is stopped takes its processes along.
+// The processes end with the test, also if it is aborted.
 const children = new Set()
 process.once('exit', () => children.forEach((child) => child.kill('SIGKILL')))
 process.once('SIGTERM', () => process.exit(143))
@@ -42,7 +42,7 @@ export class Program {
     this.child.once('close', () => children.delete(this.child))
   }
 
-  /** The first match in what it prints. */
+  /** Returns the first match in the output. */
   async printed(pattern) {
     for (;;) {
       const found = pattern.exec(this.output)

@@ -29,7 +29,7 @@ async function learnAndMeet(family, file, options) {
   return summary
 }
 
-/** A TCP line to a server; `holdNext` resolves when the next connection is made, of which no byte passes until it is released. */
+/** A TCP proxy in front of a server; `holdNext` resolves when the next connection is opened, which forwards nothing until it is released. */
 async function slowLine(url) {
   const { hostname, port, protocol } = new URL(url)
   let next
@@ -59,7 +59,7 @@ describe('a server with a self-signed certificate', () => {
 
   before(() => {
     const openssl = (...args) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' })
-    // The oldest kind, which libraries refuse to parse: X.509 version 1, as in many examples.
+    // The oldest kind of certificate, which libraries refuse to parse: X.509 version 1, as in many examples.
     openssl('req', '-newkey', 'rsa:2048', '-nodes', '-keyout', 'key.pem', '-subj', '/CN=localhost', '-out', 'request.pem')
     openssl('x509', '-req', '-in', 'request.pem', '-signkey', 'key.pem', '-days', '2', '-out', 'certificate.pem')
     tls = { key: readFileSync(path.join(folder, 'key.pem')), cert: readFileSync(path.join(folder, 'certificate.pem')) }
@@ -91,7 +91,7 @@ describe('a server with a self-signed certificate', () => {
     const [ann, bo] = [connect(recorder.url, polling), connect(recorder.url, polling)]
     try {
       await Promise.all([once(ann, 'connect'), once(bo, 'connect')])
-      // Each client made four: the handshake, CONNECT, the poll that brought its answer, and one that waits.
+      // Each client opened four connections: for the handshake, the CONNECT, the poll with its response, and a pending poll.
       await until('the waiting polls', () => line.made() === before + 8, line.made)
       const lists = [entered(ann), entered(bo)]
       const held = line.holdNext()
@@ -101,7 +101,7 @@ describe('a server with a self-signed certificate', () => {
       assert.deepEqual(await lists[1], [])
       release()
       assert.deepEqual(await lists[0], [{ socketId: bo.id, displayName: 'Bo' }])
-      // The recording has Bo's join first, too: otherwise Ann's list would be one that no rule explains.
+      // The recording also has Bo's join first: otherwise no rule would explain Ann's list.
       for (const [from, to, event] of [[ann, bo, 'rtc:offer'], [bo, ann, 'rtc:answer']]) {
         const got = once(to, event)
         const body = { type: event.slice(4), sdp: 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n' }
@@ -123,7 +123,7 @@ describe('a server with a self-signed certificate', () => {
 
 for (const client of [2, 4]) {
   test(`a namespace of its own, with a client of version ${client}`, async () => {
-    // On Parlor, the `socket.id` of a 2.x client is not the id that others see.
+    // On Parlor, the `socket.id` of a 2.x client differs from the id that others see.
     const check = client === 2 ? (pages) => pages.every(({ seen }) => 'entered' in seen) : OBJECTS.check
     await learnAndMeet({ ...OBJECTS, client, namespace: '/meet', check }, path.join(folder, `namespace-${client}.toml`))
   })

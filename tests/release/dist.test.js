@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 
 const DIST = fileURLToPath(new URL("../../target/dist/", import.meta.url));
 const LIMIT_MS = 20_000;
-/** By its path, as it gets no environment. */
+/** By its absolute path, since it gets no environment. */
 const CHROOT = "/usr/sbin/chroot";
 const run = (command, ...given) => execFileSync(command, given, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 const only = (end) => {
@@ -97,7 +97,7 @@ test("the program needs no shared library, and starts in an empty root folder", 
   cpSync(join(unpacked, "parlor"), join(root, "parlor"));
   const given = [root, "/parlor", "--host", "127.0.0.1", "--port", "0"];
   await whileServing(CHROOT, given, { env: {} }, servesEverything);
-  // Names of hosts are looked up, too.
+  // Host names must be resolved as well.
   writeFileSync(join(root, "etc/hosts"), "127.0.0.1 media.internal\n");
   await whileServing(CHROOT, [root, "/parlor", "--host", "media.internal", "--port", "0"], { env: {} }, async (url) => {
     const health = spawnSync(CHROOT, [root, "/parlor", "health", "--host", "media.internal", "--port", new URL(url).port], { encoding: "utf8", env: {} });

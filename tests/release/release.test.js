@@ -16,10 +16,10 @@ const LIMIT_MS = 60_000;
 let server;
 let port;
 
-/** Resident memory of the server, in KiB. */
+/** Returns the resident memory of the server, in KiB. */
 const resident = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, "utf8"))[1]);
 
-/** Opens a WebSocket and resolves when the first message has come. */
+/** Opens a WebSocket; resolves after the first message. */
 async function open(index) {
   const socket = connect(port, "127.0.0.1");
   await once(socket, "connect");
@@ -55,7 +55,7 @@ test("the allocator is jemalloc", () => {
 });
 
 test("memory of closed connections returns to the system", { timeout: 2 * LIMIT_MS }, async () => {
-  // Once before, so that what is allocated for good is not counted as growth.
+  // A first round, so that permanent allocations do not count as growth.
   for (const socket of await Promise.all(Array.from({ length: 100 }, (_, index) => open(index)))) socket.destroy();
   const idle = resident();
   const sockets = [];

@@ -82,7 +82,7 @@ export class Mesh extends Emitter {
   #iceServers;
   #fixedIceServers;
   /** @type {Set<Peer>} peers whose lost signals are going to be repeated */
-  #makingUp = new Set();
+  #repairing = new Set();
   #abort = new AbortController();
 
   /** @param {MeshOptions} options create the mesh before joining, so that no event of the room is missed */
@@ -283,10 +283,10 @@ export class Mesh extends Emitter {
         description.type === "offer"
           ? this.#signaling.offer(member.id, description.toJSON(), link())
           : this.#signaling.answer(member.id, description.toJSON(), link());
-      sent.catch((error) => this.#makeUp(peer, error));
+      sent.catch((error) => this.#repair(peer, error));
     });
     on("candidate", (candidate) => {
-      this.#signaling.candidate(member.id, candidate, link()).catch((error) => this.#makeUp(peer, error));
+      this.#signaling.candidate(member.id, candidate, link()).catch((error) => this.#repair(peer, error));
     });
     on("state", (state) => {
       // Neither listed nor connected: remove the member.
@@ -369,12 +369,12 @@ export class Mesh extends Emitter {
    * @param {Peer} peer
    * @param {SignalingError} error
    */
-  #makeUp(peer, error) {
-    if (NOT_REPEATED.has(error.code) || this.#makingUp.has(peer)) return;
+  #repair(peer, error) {
+    if (NOT_REPEATED.has(error.code) || this.#repairing.has(peer)) return;
     console.warn("a signal was refused", error.code, error.message);
-    this.#makingUp.add(peer);
+    this.#repairing.add(peer);
     setTimeout(() => {
-      this.#makingUp.delete(peer);
+      this.#repairing.delete(peer);
       if (peer.state !== "closed") peer.resume();
     }, error.retryAfterMs ?? RETRY_MS);
   }

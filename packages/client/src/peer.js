@@ -86,7 +86,7 @@ export class Peer extends Emitter {
   /** Resolves when no offer is being made; never rejects. @type {Promise<unknown>} */
   #offering = Promise.resolve();
   /** Resolves when all received signals are processed; never rejects. @type {Promise<unknown>} */
-  #taking = Promise.resolve();
+  #processing = Promise.resolve();
   #videoScale = 1;
   /** Resolves with the first local candidate. @type {Promise<unknown>} */
   #gathered;
@@ -333,10 +333,10 @@ export class Peer extends Emitter {
 
   /** Processes signals one at a time, so that a candidate follows its description. @param {() => Promise<void>} take */
   #inTurn(take) {
-    const taken = this.#taking.then(() => {
+    const taken = this.#processing.then(() => {
       if (!this.#isClosed) return take();
     });
-    this.#taking = taken.catch(() => {});
+    this.#processing = taken.catch(() => {});
     return taken;
   }
 

@@ -6,8 +6,8 @@
  * @typedef {{ count: number, current: number | null, wanted: number }} Layers
  */
 export class SfuPeer {
-    /** @param {() => ConnectionState} stateOfLine state of the connection to the media server, which all peers share */
-    constructor(stateOfLine: () => ConnectionState);
+    /** @param {() => ConnectionState} connectionState state of the connection to the media server, which all peers share */
+    constructor(connectionState: () => ConnectionState);
     /** The received tracks of microphone and camera. */
     stream: MediaStream;
     /** The received tracks of a shared screen. */

@@ -25,16 +25,16 @@ export class SfuPeer {
   /** @type {Map<Kind, Consumer>} */
   #consumers = new Map();
   #meter = new Meter();
-  #stateOfLine;
+  #connectionState;
 
-  /** @param {() => ConnectionState} stateOfLine state of the connection to the media server, which all peers share */
-  constructor(stateOfLine) {
-    this.#stateOfLine = stateOfLine;
+  /** @param {() => ConnectionState} connectionState state of the connection to the media server, which all peers share */
+  constructor(connectionState) {
+    this.#connectionState = connectionState;
   }
 
   /** The state of the connection; `connected` if nothing is received. @returns {ConnectionState} */
   get state() {
-    const state = this.#stateOfLine();
+    const state = this.#connectionState();
     return state === "new" && !this.#consumers.size ? "connected" : state;
   }
 

@@ -150,7 +150,7 @@ export class Sfu extends Emitter {
       this.#signaling.addEventListener(name, ({ detail }) => handle(detail), { signal: this.#abort.signal });
 
     on("room-users", (room) => this.#enter(room));
-    on("online", () => this.#goOn());
+    on("online", () => this.#resumeRequests());
     on("user-joined", (user) => this.#admit(user));
     on("user-updated", (user) => this.#members.has(user.userId) && this.#admit(user));
     // The event names the user only.
@@ -160,7 +160,7 @@ export class Sfu extends Emitter {
       const member = this.#members.get(userId);
       if (member) this.#remove(member, reason ?? "disconnected");
     });
-    on("message", ({ type, payload }) => this.#hear(type, payload));
+    on("message", ({ type, payload }) => this.#handleMessage(type, payload));
   }
 
   /** The room is joined, perhaps again. @param {{ users: User[] }} room */
@@ -169,12 +169,12 @@ export class Sfu extends Emitter {
     const listed = new Set(users.map((user) => user.userId));
     for (const member of [...this.#members.values()]) if (!listed.has(member.id)) this.#remove(member, "timeout");
     for (const user of users) this.#admit(user);
-    this.#goOn();
+    this.#resumeRequests();
     this.#build();
   }
 
   /** @param {string} type @param {any} payload */
-  #hear(type, payload) {
+  #handleMessage(type, payload) {
     switch (type) {
       case "new:producer":
         return this.#receive(payload);
@@ -216,7 +216,7 @@ export class Sfu extends Emitter {
       // Members that joined meanwhile are known already.
       if (current()) for (const source of producers) this.#receive(source);
     } catch (error) {
-      if (current()) this.#trouble(/** @type {SignalingError} */ (error));
+      if (current()) this.#reportError(/** @type {SignalingError} */ (error));
     }
   }
 
@@ -238,7 +238,7 @@ export class Sfu extends Emitter {
     const media = this.#media;
     if (!media?.isOpen || this.#sources.has(producerId)) return;
     this.#sources.set(producerId, source);
-    this.#say(userId);
+    this.#updateSources(userId);
     const wanted = () => this.#media === media && this.#sources.get(producerId) === source;
     try {
       const consumer = await media.consume(producerId, kind.startsWith("screen") ? `${userId}-screen` : userId);
@@ -267,7 +267,7 @@ export class Sfu extends Emitter {
     const source = this.#sources.get(producerId);
     if (!source) return;
     source.paused = paused;
-    this.#say(source.userId);
+    this.#updateSources(source.userId);
   }
 
   /** @param {string | undefined} producerId */
@@ -278,7 +278,7 @@ export class Sfu extends Emitter {
     const member = this.#members.get(source.userId);
     const kind = kindOf(source);
     if (member?.peer?.consumer(kind)?.producerId === source.producerId) member.peer.remove(kind);
-    this.#say(source.userId);
+    this.#updateSources(source.userId);
   }
 
   /** @param {Source | undefined} source @param {number} spatialLayer */
@@ -290,7 +290,7 @@ export class Sfu extends Emitter {
   }
 
   /** The sources of a member have changed. @param {string} userId */
-  #say(userId) {
+  #updateSources(userId) {
     const kinds = [...this.#sources.values()].filter((source) => source.userId === userId && !source.paused).map(kindOf);
     const sends = { audio: kinds.includes("audio"), video: kinds.includes("video"), screen: kinds.includes("screen") };
     this.#update(userId, { sends });
@@ -339,8 +339,8 @@ export class Sfu extends Emitter {
   }
 
   /** The media cannot be created. @param {SignalingError} error */
-  #trouble(error) {
-    // In a cluster, the media server of the room may be about to be another.
+  #reportError(error) {
+    // In a cluster, the room may be about to move to another media server.
     const passes = error.code === "TRANSPORT_ERROR" && error.retryAfterMs;
     if (passes || error.code === "OFFLINE" || error.code === "TIMEOUT") this.#rebuild();
     else this.tell("failed", error);
@@ -348,9 +348,9 @@ export class Sfu extends Emitter {
 
   /** A track cannot be sent or received. @param {SignalingError} error */
   #recover(error) {
-    // The transport is gone, which `transport:failed` tells at the same time.
+    // The transport has ended, which `transport:failed` reports at the same time.
     if (error.code === "TRANSPORT_ERROR") this.#rebuild();
-    else this.#trouble(error);
+    else this.#reportError(error);
   }
 
   /**
@@ -373,7 +373,7 @@ export class Sfu extends Emitter {
     }
   }
 
-  #goOn() {
+  #resumeRequests() {
     for (const go of this.#waiting.splice(0)) go();
   }
 }

@@ -212,12 +212,12 @@ export class EnvelopeSignaling extends WebSocketSignaling {
       const error = new SignalingError(code, message, retryAfterMs);
       if (!this.fail(correlationId, error)) this.trouble(error);
     } else if (!this.settle(correlationId, payload)) {
-      this.#hear(type, payload);
+      this.#handleMessage(type, payload);
     }
   }
 
   /** @param {string} type @param {any} payload */
-  #hear(type, payload) {
+  #handleMessage(type, payload) {
     // The sender is known from the list; relayed payloads do not describe it.
     const { fromUserId: from, targetUserId: _, user: __, sdp, candidate, sdpMid, sdpMLineIndex, usernameFragment, ...rest } = payload;
     const sender = { ...rest, from, userId: from };

@@ -22,7 +22,7 @@ import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 const LISTEN_MS = 300;
 
 /** Time in which a refusal of a signal arrives, in milliseconds. */
-const CONSENT_MS = 1500;
+const REFUSAL_TIMEOUT_MS = 1500;
 
 /** The other peer, described as in the other protocols. `anonymous`: this protocol reports nothing about it. */
 export const OTHER = Object.freeze({ id: "other", userId: "other", anonymous: true });
@@ -36,7 +36,7 @@ export class SessionSignaling extends WebSocketSignaling {
   #listenTimer;
   #signals = 0;
   /** Sent signals without a result so far. @type {Set<string>} */
-  #unsure = new Set();
+  #unconfirmed = new Set();
   /** @type {RTCIceServer[] | undefined} */
   #iceServers;
 
@@ -101,11 +101,11 @@ export class SessionSignaling extends WebSocketSignaling {
     const content = kind === "candidate" ? { candidate: body } : { sdp: body };
     this.send({ ...extra, type: kind, ...content, sessionId: this.roomId });
     const key = String(++this.#signals);
-    this.#unsure.add(key);
+    this.#unconfirmed.add(key);
     try {
-      await this.expect(key, { within: CONSENT_MS, silenceIsConsent: true });
+      await this.expect(key, { within: REFUSAL_TIMEOUT_MS, succeedsOnTimeout: true });
     } finally {
-      this.#unsure.delete(key);
+      this.#unconfirmed.delete(key);
     }
   }
 
@@ -137,7 +137,7 @@ export class SessionSignaling extends WebSocketSignaling {
   #refused(error) {
     this.#stopListening();
     if (OVER.includes(error.code)) return this.end(new SignalingError("HUNG_UP"));
-    for (const key of this.#unsure) this.fail(key, error);
+    for (const key of this.#unconfirmed) this.fail(key, error);
     this.trouble(error);
   }
 }

@@ -21,7 +21,7 @@ export class SocketIoSignaling extends Signaling {
     /** @param {string} topic @param {object} data @param {string} [targetId] @protected @override */
     protected override transmitMessage(topic: string, data: object, targetId?: string): Promise<any>;
     /** @protected @override */
-    protected override comeBack(): Promise<undefined>;
+    protected override reconnect(): Promise<undefined>;
     #private;
 }
 export type SocketIoOptions = import("./signaling.js").SignalingOptions & {

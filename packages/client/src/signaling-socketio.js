@@ -104,7 +104,7 @@ export class SocketIoSignaling extends Signaling {
   }
 
   /** @protected @override */
-  async comeBack() {
+  async reconnect() {
     // `connect` and `connect_error` handle the result.
     if (!this.#socket.connected) return void this.#socket.connect();
     try {
@@ -192,11 +192,11 @@ export class SocketIoSignaling extends Signaling {
 
     socket.on("connect", () => {
       lastCode = "OFFLINE";
-      // A session that has moved to another node of a cluster keeps its id, but not the token by which Socket.IO tells.
+      // A session that has moved to another node of a cluster keeps its id, but not the token by which Socket.IO detects a resumption.
       this.#in &&= socket.recovered || socket.id === this.#id;
       this.#id = socket.id;
       if (this.#in) this.arrived({ recovered: true });
-      else if (this.joined) this.comeBack();
+      else if (this.joined) this.reconnect();
     });
 
     socket.on("connect_error", (error) => {
@@ -212,7 +212,7 @@ export class SocketIoSignaling extends Signaling {
   }
 }
 
-/** A peer as the server describes it: server fields, and its metadata beside them. @param {any} peer */
+/** A peer as the server describes it: server fields and its metadata in one object. @param {any} peer */
 function member(peer) {
   return asUser(peer, peer);
 }

@@ -4,7 +4,7 @@
  * Differences from the other protocols:
  *
  * - the server assigns the `userId`, and another one after each reconnection: the other peers see a leave and a join
- * - success is silent, so a signal counts as delivered if no error arrives within {@link CONSENT_MS}
+ * - success is silent, so a signal counts as delivered if no error arrives within {@link REFUSAL_TIMEOUT_MS}
  * - `user-left` has no `reason`, and `extra` keys of a signal are not carried
  *
  * @module signaling-topic
@@ -16,7 +16,7 @@ import { asDescription, WebSocketSignaling } from "./signaling-websocket.js";
 /** @typedef {import("./signaling.js").SignalingOptions & { name: string }} TopicOptions */
 
 /** Time in which a refusal of a signal arrives, in milliseconds. The server gives up on a full send queue after 100. */
-const CONSENT_MS = 1500;
+const REFUSAL_TIMEOUT_MS = 1500;
 
 /**
  * The error codes of this protocol, and the general ones.
@@ -74,7 +74,7 @@ export class TopicSignaling extends WebSocketSignaling {
     if (!this.online) throw new SignalingError("OFFLINE");
     const msgId = String(++this.#messages);
     this.send({ ...message, msgId });
-    await this.expect(msgId, { within: CONSENT_MS, silenceIsConsent: true });
+    await this.expect(msgId, { within: REFUSAL_TIMEOUT_MS, succeedsOnTimeout: true });
   }
 
   /** @param {any} message @protected @override */

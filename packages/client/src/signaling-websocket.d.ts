@@ -13,7 +13,7 @@ export function asDescription(type: RTCSdpType, sdp: string | RTCSessionDescript
  */
 export class WebSocketSignaling extends Signaling {
     /** @protected @override */
-    protected override comeBack(): Promise<void>;
+    protected override reconnect(): Promise<void>;
     /** Prepares a connection. @protected */
     protected prepare(): Promise<void>;
     /**
@@ -60,14 +60,14 @@ export class WebSocketSignaling extends Signaling {
     /**
      * Waits for {@link WebSocketSignaling#settle} or {@link WebSocketSignaling#fail} of this key.
      * @param {string} key
-     * @param {{ within?: number, silenceIsConsent?: boolean }} [options] `within`: timeout in milliseconds, after which the request fails
+     * @param {{ within?: number, succeedsOnTimeout?: boolean }} [options] `within`: timeout in milliseconds, after which the request fails
      *   with `TIMEOUT`, or succeeds if the protocol reports failures only
      * @returns {Promise<any>}
      * @protected
      */
-    protected expect(key: string, { within, silenceIsConsent }?: {
+    protected expect(key: string, { within, succeedsOnTimeout }?: {
         within?: number;
-        silenceIsConsent?: boolean;
+        succeedsOnTimeout?: boolean;
     }): Promise<any>;
     /** @param {string | undefined} key @param {unknown} [value] @returns {boolean} whether the key was pending @protected */
     protected settle(key: string | undefined, value?: unknown): boolean;

@@ -36,7 +36,7 @@ export class WebSocketSignaling extends Signaling {
   #in = false;
   #offlineSince = 0;
   /** @type {SignalingError | null} the last error that answered no request */
-  #trouble = null;
+  #lastError = null;
   /** @type {Map<string, Expectation>} */
   #expected = new Map();
 
@@ -66,7 +66,7 @@ export class WebSocketSignaling extends Signaling {
   }
 
   /** @protected @override */
-  async comeBack() {
+  async reconnect() {
     if (this.roomId === null) return;
     try {
       await this.enter(this.roomId);
@@ -75,7 +75,7 @@ export class WebSocketSignaling extends Signaling {
       // A closed connection starts its own reconnection. An open one was refused, or got no response.
       if (!this.#socket) return;
       this.#drop();
-      if (this.#isGhost(error)) this.retryLater(error.retryAfterMs);
+      if (this.#isOwnFormer(error)) this.retryLater(error.retryAfterMs);
       else this.refused(error);
     }
   }
@@ -167,14 +167,14 @@ export class WebSocketSignaling extends Signaling {
   /**
    * Waits for {@link WebSocketSignaling#settle} or {@link WebSocketSignaling#fail} of this key.
    * @param {string} key
-   * @param {{ within?: number, silenceIsConsent?: boolean }} [options] `within`: timeout in milliseconds, after which the request fails
+   * @param {{ within?: number, succeedsOnTimeout?: boolean }} [options] `within`: timeout in milliseconds, after which the request fails
    *   with `TIMEOUT`, or succeeds if the protocol reports failures only
    * @returns {Promise<any>}
    * @protected
    */
-  expect(key, { within = ANSWER_TIMEOUT_MS, silenceIsConsent = false } = {}) {
+  expect(key, { within = ANSWER_TIMEOUT_MS, succeedsOnTimeout = false } = {}) {
     return new Promise((resolve, reject) => {
-      const end = () => (silenceIsConsent ? this.settle(key) : this.fail(key, new SignalingError("TIMEOUT")));
+      const end = () => (succeedsOnTimeout ? this.settle(key) : this.fail(key, new SignalingError("TIMEOUT")));
       this.#expected.set(key, { resolve, reject, timer: setTimeout(end, within) });
     });
   }
@@ -204,7 +204,7 @@ export class WebSocketSignaling extends Signaling {
    * @protected
    */
   trouble(error) {
-    this.#trouble = error;
+    this.#lastError = error;
     if (!this.#in) this.notEntered(error);
     else this.endIfFinal(error);
   }
@@ -214,7 +214,7 @@ export class WebSocketSignaling extends Signaling {
     const socket = new WebSocket(this.place(roomId));
     const entry = this.expect(ENTRY);
     this.#socket = socket;
-    this.#trouble = null;
+    this.#lastError = null;
     let isOpen = false;
     // Events of an abandoned connection are ignored.
     const current = () => this.#socket === socket;
@@ -240,9 +240,9 @@ export class WebSocketSignaling extends Signaling {
     this.#in = false;
     this.#socket = null;
     const error = new SignalingError(
-      codeIn(reason) ?? this.#trouble?.code ?? (wasOpen ? (CLOSED[code] ?? "OFFLINE") : "UNREACHABLE"),
-      this.#trouble?.message ?? reason,
-      this.#trouble?.retryAfterMs,
+      codeIn(reason) ?? this.#lastError?.code ?? (wasOpen ? (CLOSED[code] ?? "OFFLINE") : "UNREACHABLE"),
+      this.#lastError?.message ?? reason,
+      this.#lastError?.retryAfterMs,
     );
     this.notEntered(error);
     this.#failAll();
@@ -252,13 +252,13 @@ export class WebSocketSignaling extends Signaling {
       this.#offlineSince = Date.now();
       this.dropped(reason || `closed with ${code}`, error.code);
     }
-    if (this.#isGhost(error)) this.retryLater(error.retryAfterMs);
+    if (this.#isOwnFormer(error)) this.retryLater(error.retryAfterMs);
     else if (code === 1008 || code === 1000) this.end(error);
     else if (!this.endIfFinal(error)) this.retryLater(error.retryAfterMs);
   }
 
-  /** The server may not have detected the loss of our last connection, which still occupies its slot. @param {SignalingError} error */
-  #isGhost(error) {
+  /** Whether the server may not have detected the loss of this client's last connection, which still occupies a slot. @param {SignalingError} error */
+  #isOwnFormer(error) {
     return error.code === "ROOM_FULL" && Date.now() - this.#offlineSince < GHOST_MS;
   }
 

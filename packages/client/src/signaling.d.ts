@@ -58,7 +58,7 @@ export const ANSWER_TIMEOUT_MS: 8000;
 /**
  * The membership in a room, over any protocol.
  *
- * A protocol implements how to join ({@link Signaling#enter}), send ({@link Signaling#transmit}), reconnect ({@link Signaling#comeBack})
+ * A protocol implements how to join ({@link Signaling#enter}), send ({@link Signaling#transmit}), reconnect ({@link Signaling#reconnect})
  * and disconnect ({@link Signaling#disconnect}), and calls {@link Signaling#arrived} and {@link Signaling#dropped}.
  * @extends {Emitter<SignalingEvents>}
  * @abstract
@@ -73,7 +73,7 @@ export class Signaling extends Emitter<SignalingEvents> {
     /** The joined room, or null. Kept while the connection is lost. */
     get roomId(): string | null;
     /**
-     * Connects and joins. Rejects with a {@link SignalingError}, after which nothing is left running.
+     * Connects and joins. Rejects with a {@link SignalingError}, after which no connection or timer remains.
      * @param {string} roomId
      * @returns {Promise<Joined>}
      */
@@ -159,7 +159,7 @@ export class Signaling extends Emitter<SignalingEvents> {
     /** @param {string} _topic @param {object} _data @param {string} [_targetId] @returns {Promise<unknown>} @protected */
     protected transmitMessage(_topic: string, _data: object, _targetId?: string): Promise<unknown>;
     /** Makes one attempt to rejoin; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
-    protected comeBack(): void;
+    protected reconnect(): void;
     /** The browser reports that there is no network. @protected */
     protected networkLost(): void;
     /** The browser reports that the network is back: reconnects at once. @protected */

@@ -86,7 +86,7 @@ const ICE_SERVERS_TIMEOUT_MS = 3000;
 /**
  * The membership in a room, over any protocol.
  *
- * A protocol implements how to join ({@link Signaling#enter}), send ({@link Signaling#transmit}), reconnect ({@link Signaling#comeBack})
+ * A protocol implements how to join ({@link Signaling#enter}), send ({@link Signaling#transmit}), reconnect ({@link Signaling#reconnect})
  * and disconnect ({@link Signaling#disconnect}), and calls {@link Signaling#arrived} and {@link Signaling#dropped}.
  * @extends {Emitter<SignalingEvents>}
  * @abstract
@@ -98,7 +98,7 @@ export class Signaling extends Emitter {
   /** @type {string | null} */
   #roomId = null;
   #joined = false;
-  #retry = new Retry(() => this.comeBack());
+  #retry = new Retry(() => this.reconnect());
   /** Signals without a response, in the order of sending. @type {{ send: () => void, fail: (error: Error) => void }[]} */
   #pending = [];
   /** Aborted when the client leaves the room. */
@@ -127,7 +127,7 @@ export class Signaling extends Emitter {
   }
 
   /**
-   * Connects and joins. Rejects with a {@link SignalingError}, after which nothing is left running.
+   * Connects and joins. Rejects with a {@link SignalingError}, after which no connection or timer remains.
    * @param {string} roomId
    * @returns {Promise<Joined>}
    */
@@ -205,7 +205,7 @@ export class Signaling extends Emitter {
    * @returns {Promise<void>}
    */
   async message(topic, data, targetId) {
-    // Not all protocols carry the name beside the data.
+    // Not all protocols have a separate field for the name.
     await this.transmitMessage(topic, { ...data, topic }, targetId);
   }
 
@@ -286,7 +286,7 @@ export class Signaling extends Emitter {
   }
 
   /** Makes one attempt to rejoin; calls {@link Signaling#arrived} or {@link Signaling#refused}. @abstract @protected */
-  comeBack() {}
+  reconnect() {}
 
   /** The browser reports that there is no network. @protected */
   networkLost() {}
@@ -295,7 +295,7 @@ export class Signaling extends Emitter {
   networkBack() {
     if (!this.#retry.isWaiting) return;
     this.#retry.cancel();
-    this.comeBack();
+    this.reconnect();
   }
 
   /** Closes the connection. @abstract @protected */

@@ -76,15 +76,15 @@ export class RoomStore {
 
   #drawPeers() {
     this.#peers = Object.freeze([...this.call.members.values()].map(asPeer));
-    this.#tell();
+    this.#notify();
   }
 
   #update(change) {
     this.#state = Object.freeze({ ...this.#state, ...change });
-    this.#tell();
+    this.#notify();
   }
 
-  #tell() {
+  #notify() {
     for (const listener of this.#listeners) listener();
   }
 }

@@ -108,7 +108,7 @@ impl Node {
         for (room, replica) in &mut self.replicas {
             let is_shared = replica.is_shared(former);
             if is_shared && replica.media == Some(former) {
-                // The others have notified their peers, and may have the media on another node by now.
+                // The others have notified their peers, and may have moved the media to another node.
                 self.host.end_media(room);
             }
             let has_media = replica.media == Some(former) && !is_shared;

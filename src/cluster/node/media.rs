@@ -264,7 +264,7 @@ impl Node {
             if !self.is_local(&room, *connection) {
                 continue;
             }
-            // The peer knows of this failure since the log has moved the media elsewhere.
+            // The peer knows the failure already, since the log has moved the media to another node.
             let is_late = notice.failed.is_some()
                 && self.replicas.get(&room).is_none_or(|replica| replica.media != Some(from));
             if !is_late {

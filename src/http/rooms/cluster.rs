@@ -20,16 +20,16 @@ use crate::room::{Capacity, RoomError, RoomSpec, Summary};
 /// Prefix of cursors, which all nodes understand: the rest is a time.
 const CURSOR: &str = "before-";
 
-/// How long the node of a peer has to remove it.
+/// Time limit for the node of a peer to remove it.
 const KICK_LIMIT: Duration = Duration::from_secs(2);
 
-/// Time until a node is asked again that did not have the peer.
+/// Time until a node that did not have the peer is asked again.
 const KICK_RETRY: Duration = Duration::from_millis(100);
 
-/// Marks a response that says only what this node knows.
+/// Marks a response that covers only the rooms of this node.
 const PARTIAL: HeaderName = HeaderName::from_static("parlor-partial");
 
-/// Notes that a response was made without the engines of the cluster.
+/// Records that a response was made without the engines of the cluster.
 pub(in crate::http) fn mark_partial(shared: &Shared, response: &mut Response) {
     if shared.engines.is_some() {
         response.headers_mut().insert(PARTIAL, HeaderValue::from_static("true"));

@@ -1,5 +1,5 @@
-//! Application events: which of them the server relays, under which names, and what of that
-//! Parlor's relay does not do.
+//! Application events: those that the server relays, their names for recipients, and the
+//! differences from Parlor's relay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,7 +199,7 @@ fn rule(
     let mut gaps = Vec::new();
     let args = unify(&samples, &mut gaps);
     if is_unsaid(&args, &gaps) {
-        // The relayed event as it was sent is closer than one that says nothing.
+        // The relayed event as it was sent is closer than an event without arguments in common.
         return None;
     }
     unexplained.extend(gaps.into_iter().map(|gap| Unexplained::of_gap(other, gap, 0)));
@@ -216,7 +216,7 @@ fn rule(
     })
 }
 
-/// Notes events that only one client gets, where Parlor's relay does not see whom they name.
+/// Lists events that only one client gets, if Parlor's relay does not recognize the recipient.
 fn note_targets(
     trace: &Trace,
     membership: &Membership,

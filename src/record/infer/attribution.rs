@@ -90,8 +90,8 @@ pub(super) fn attribute<'a>(
     attributed
 }
 
-/// Returns the causes that come into question, by position in the timeline, the latest first. Those
-/// with the same arguments do though a burst of other events came between.
+/// Returns the candidate causes, by position in the timeline, the latest first. Those with the same
+/// arguments are candidates even after a burst of other events.
 fn candidates<'t>(
     timeline: &'t Timeline,
     trace: &'t Trace,

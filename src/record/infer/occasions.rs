@@ -22,7 +22,7 @@ pub(super) enum Occasion {
     Sizes(BTreeSet<usize>, bool),
 }
 
-/// An occasion, and what it leaves unexplained.
+/// An occasion, and the deliveries that it does not explain.
 type Found = (Occasion, Option<&'static str>);
 
 /// Returns when the client that joins is sent an event.

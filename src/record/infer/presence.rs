@@ -1,4 +1,4 @@
-//! Joins and leaves: what the server tells the joiner and the others, and the rules that say so.
+//! Joins and leaves: the events for the joining client and for the others, and their rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use crate::record::trace::{Message, Trace, What};
 /// An occurrence of a server event: its position, receiver and message, and its cause.
 pub(super) type Seen<'t> = (usize, usize, &'t Message, &'t Cause);
 
-/// The part that a receiver has in a join or a leave.
+/// The role of a receiver in a join or a leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
-    /// To the joiner.
+    /// The joining client.
     Joiner,
     /// To the others, after a join.
     Joined,
@@ -77,7 +77,7 @@ pub(super) fn requests(trace: &Trace, membership: &Membership, draft: &mut Draft
     }
 }
 
-/// Adds the rules for what the server tells after joins and leaves.
+/// Adds the rules for the events after joins and leaves.
 pub(super) fn explain(
     membership: &Membership,
     timeline: &Timeline,
@@ -156,7 +156,7 @@ fn rules(
     }
 }
 
-/// Tells whether all receivers of each cause get the same arguments.
+/// Returns whether all receivers of each cause get the same arguments.
 struct Same;
 
 impl Same {
@@ -178,7 +178,7 @@ fn full_size(timeline: &Timeline, roles: &BTreeMap<Role, Vec<Seen<'_>>>) -> Opti
 }
 
 /// Adds the rules for one event: one, or one for each size of the room at which it is sent. Returns
-/// `false` if no rule says anything of the event.
+/// `false` if no rule expresses the event.
 fn push_rules(
     membership: &Membership,
     name: &str,
@@ -242,7 +242,7 @@ fn push_rules(
     true
 }
 
-/// Notes what is sent on connecting and in answer to signals, which no rule says.
+/// Lists the events on connecting and in reply to signals, which rules cannot express.
 pub(super) fn note_others(attributed: &[Seen<'_>], unexplained: &mut Vec<Unexplained>) {
     for (_, _, message, cause) in attributed {
         match &cause.action {
@@ -258,7 +258,7 @@ pub(super) fn note_others(attributed: &[Seen<'_>], unexplained: &mut Vec<Unexpla
     }
 }
 
-/// Notes the acknowledgements that say more than Parlor's.
+/// Lists the acknowledgements with more arguments than Parlor's.
 pub(super) fn note_acknowledgements(
     trace: &Trace,
     membership: &Membership,

@@ -19,7 +19,7 @@ pub(super) enum Kind {
     Candidate,
 }
 
-/// One step from an argument to a value inside it.
+/// One step of a path from an argument to a value in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Step {
     /// The argument, or the element of an array.
@@ -28,7 +28,7 @@ pub(super) enum Step {
     Key(String),
 }
 
-/// The way from the list of arguments to a value.
+/// The path from the list of arguments to a value.
 pub(super) type Path = Vec<Step>;
 
 /// Writes a path as JavaScript would.
@@ -216,7 +216,7 @@ pub(super) fn is_epoch_time(value: &Value) -> bool {
     value.as_f64().is_some_and(|number| (1.0e12..4.0e12).contains(&number))
 }
 
-/// Describes a value for a list of what a profile cannot say.
+/// Describes a value for the list of parts that a profile cannot express.
 pub(super) fn describe(value: &Value) -> &'static str {
     match value {
         _ if is_iso_time(value) || is_epoch_time(value) => "a time",

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::membership::Membership;
 use super::shape::{self, Path, Shown, Step};
 
-/// Maximum number of occurrences that are compared: more of the same say nothing new.
+/// Maximum number of occurrences that are compared: further ones add no information.
 pub(super) const MAX_SAMPLES: usize = 64;
 
-/// Maximum length of a text that is taken for a constant though it was seen once only.
+/// Maximum length of a text that counts as a constant although it occurred only once.
 const MAX_LITERAL: usize = 24;
 
 /// The arguments of an `[[out]]` rule.
@@ -46,7 +46,7 @@ pub(super) struct Context<'t> {
     pub(super) data: Option<&'t Value>,
 }
 
-/// A part of a server event that no template says.
+/// A part of a server event that no template expresses.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Gap {
     /// The place of the part, as JavaScript would write it.
@@ -62,7 +62,7 @@ pub(super) struct Gap {
 /// One occurrence: its arguments, and what they are explained from.
 pub(super) type Sample<'t> = (&'t [Value], Context<'t>);
 
-/// Finds the template of all occurrences; what it cannot say is appended to `gaps`.
+/// Finds the template of all occurrences; parts that it cannot express are appended to `gaps`.
 pub(super) fn unify(samples: &[Sample<'_>], gaps: &mut Vec<Gap>) -> Vec<Template> {
     let samples = &samples[..samples.len().min(MAX_SAMPLES)];
     let length = samples.iter().map(|(args, _)| args.len()).max().unwrap_or_default();
@@ -77,7 +77,7 @@ pub(super) fn unify(samples: &[Sample<'_>], gaps: &mut Vec<Gap>) -> Vec<Template
         .collect()
 }
 
-/// Returns whether a template says nothing of what was seen: each argument is a gap.
+/// Returns whether a template expresses none of the arguments: each is a gap.
 pub(super) fn is_unsaid(args: &[Template], gaps: &[Gap]) -> bool {
     let is_whole = |gap: &Gap| gap.is_whole;
     !args.is_empty() && gaps.iter().filter(|gap| is_whole(gap)).count() == args.len()
@@ -192,7 +192,7 @@ fn object(present: &[(&Value, &Context<'_>)], path: &mut Path, gaps: &mut Vec<Ga
     Template::Object(members)
 }
 
-/// Returns the most telling variable that equals the value in every occurrence.
+/// Returns the most specific variable that equals the value in every occurrence.
 fn variable(samples: &[(&Value, &Context<'_>)], key: Option<&str>) -> Option<String> {
     let (first, rest) = samples.split_first()?;
     let mut candidates = variables(first.0, first.1, key);
@@ -225,7 +225,7 @@ fn is_count_key(key: &str) -> bool {
         .any(|word| key.contains(word))
 }
 
-/// Returns the variables that equal a scalar, the most telling first.
+/// Returns the variables that equal a scalar, the most specific first.
 fn variables(value: &Value, context: &Context<'_>, key: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     let membership = context.membership;

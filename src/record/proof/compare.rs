@@ -1,4 +1,4 @@
-//! Whether what Parlor sends means the same as what the recorded server sent.
+//! Compares the events that Parlor sends with those of the recorded server.
 
 use std::collections::HashMap;
 
@@ -25,8 +25,8 @@ pub(super) fn translate(value: &Value, ids: &Ids) -> Value {
     }
 }
 
-/// Returns whether the arguments say what is expected. More arguments and more keys do no harm;
-/// lists may be in another order, and times differ.
+/// Returns whether the arguments contain the expected ones. Additional arguments and keys are
+/// allowed; lists may be in another order, and times differ.
 pub(super) fn are_alike(expected: &[Value], actual: &[Value]) -> bool {
     expected
         .iter()

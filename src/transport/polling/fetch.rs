@@ -14,7 +14,7 @@ use crate::dialect::socketio::packet::{Revision, base64_packet};
 use crate::session::{Outgoing, Sink};
 use crate::transport::executor::End;
 
-/// Why a poll is responseed.
+/// Reasons to answer a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fetched {
     /// Frames are queued, or the connection is closing.
@@ -24,7 +24,7 @@ pub(super) enum Fetched {
 }
 
 impl PollingSession {
-    /// Completes when a poll should be responseed.
+    /// Completes when a poll should be answered.
     pub(super) fn poll_fetch(
         &self,
         context: &mut Context<'_>,
@@ -112,7 +112,7 @@ impl PollingSession {
     }
 
     /// Adds packets of the library to a response; returns true if it left out a heartbeat, which
-    /// the client need not response.
+    /// the client need not answer.
     pub(super) fn take_library_packets(&self, body: &Bytes, response: &mut PollResponse) -> bool {
         if self.revision() == Revision::V3 {
             response.push_payload(body);

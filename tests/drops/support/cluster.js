@@ -99,7 +99,7 @@ class Redis {
 export class Cluster {
   /** The faults so far: `{ what, from, to }`; `to` is when all nodes agreed again, or `Infinity`. */
   faults = []
-  /** What must not happen, as text. */
+  /** Violations, as text. */
   wrong = []
   #redis = new Redis()
   #nodes = []

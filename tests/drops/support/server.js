@@ -30,7 +30,7 @@ export async function within(promise, what, timeout = TIMEOUT_MS) {
 export class Server {
   /** The faults of the server itself: none. */
   faults = []
-  /** What must not happen to it, as text. */
+  /** Violations, as text. */
   wrong = []
   /** Number of tasks that serve no client. */
   ownTasks = 0

@@ -125,7 +125,7 @@ function refusals({ answers, sent, created, ups, events }, resumeMs, faults) {
     if (outcome === 'ok' || (outcome === 'NOT_IN_ROOM' && wasFresh)) return []
     if (outcome === 'TARGET_NOT_FOUND' && (known === null || known !== created.get(number).known)) return []
     if (outcome === 'TARGET_NOT_FOUND' && resumeMs === null && isAway(at)) return []
-    // What waits for a node that does not answer is bounded.
+    // The queue for a node that does not respond is bounded.
     if (outcome === 'DELIVERY_FAILED' && isDuring(faults, ENDING, sent.get(number).at, at)) return []
     return [[at, `${number} was refused, ${outcome}`]]
   })

@@ -5,7 +5,7 @@ import { Member } from './member.js'
 /** Handlers of each version that run on the WebRTC of @roamhq/wrtc, which is that of Chromium. */
 export const CELLS = ['mediasoup-client-3.6', 'mediasoup-client-3.7', 'mediasoup-client-3.11', 'mediasoup-client-3.18', 'mediasoup-client']
   .flatMap((client) => ['Chrome74', 'Chrome111', 'Safari12'].map((handlerName) => ({ client, handlerName })))
-  // The newest handler for Safari needs session descriptions as only Safari writes them.
+  // The newest handler for Safari requires session descriptions in Safari's form.
   .filter(({ client, handlerName }) => client !== 'mediasoup-client' || handlerName !== 'Safari12')
 
 const LAYERS = [{ rid: 'r0', scaleResolutionDownBy: 2, maxBitrate: 60_000 }, { rid: 'r1', maxBitrate: 150_000 }]
@@ -16,7 +16,7 @@ export async function callOfTwo(url, senderCell, receiverCell = senderCell) {
   const sender = await Member.joined(url, 'matrix', 'sender', senderCell)
   const receiver = await Member.joined(url, 'matrix', 'receiver', receiverCell)
   try {
-    // Two producers of one kind on one transport, the first of which decides about the numbers of its browser.
+    // Two producers of one kind on one transport: the first determines the numbers of its browser.
     const screen = await sender.films('violet', SCREEN)
     const camera = await sender.films('red', LAYERS)
     const voice = await sender.speaks('low')
@@ -44,7 +44,7 @@ export async function callOfTwo(url, senderCell, receiverCell = senderCell) {
   }
 }
 
-/** Two who send and receive over their own transports, on which the same numbers may mean different things. */
+/** Two members that send and receive over their own transports, on which the same numbers may have different meanings. */
 export async function exchange(url, cells) {
   const members = await Promise.all(cells.map((cell, index) => Member.joined(url, 'exchange', `member-${index}`, cell)))
   const [tones, colours] = [['low', 'high'], ['red', 'blue']]

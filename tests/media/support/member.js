@@ -18,7 +18,7 @@ class Refused extends Error {
   }
 }
 
-/** A sender of layers begins with enough bandwidth for all of them, and keeps to it. On a busy machine it measures too little. */
+/** Makes a sender of layers start with enough bandwidth for all of them: on a busy machine its estimate is too low. */
 const CODEC_OPTIONS = { videoGoogleStartBitrate: 1000, videoGoogleMinBitrate: 600 }
 
 /** The newest version, with its handler for current Chromium. */

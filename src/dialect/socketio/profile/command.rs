@@ -144,12 +144,12 @@ fn signal(kind: SignalKind, body: JsonText<'_>, arguments: &Arguments<'_>) -> Si
     }
 }
 
-/// Returns the member of an object in whose value the body stands.
+/// Returns the member of an object whose value contains the body.
 fn holder<'a, 'b>(members: &'b Members<'a>, body: JsonText<'_>) -> Option<(&'b str, JsonText<'a>)> {
     members.iter().find(|(_, value)| offset(*value, body).is_some())
 }
 
-/// Returns where the text of the body stands in that of a value, if it does.
+/// Returns the range of the body's text in that of a value.
 fn offset(value: JsonText<'_>, body: JsonText<'_>) -> Option<usize> {
     let (value, body) =
         (value.get().as_bytes().as_ptr_range(), body.get().as_bytes().as_ptr_range());

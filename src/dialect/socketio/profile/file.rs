@@ -278,8 +278,8 @@ impl Reader<'_> {
             }
             Some(event) => Some(Name::Own(event.to_owned())),
         };
-        // An event that clients can have relayed under its name must not be one that they believe
-        // from the server.
+        // Clients must not be able to have an event relayed under a name that they attribute to the
+        // server.
         let relayed = profile
             .incoming
             .iter()

@@ -127,8 +127,8 @@ fn are_distinct(values: &[(usize, Option<String>)]) -> bool {
     let mut by_value: HashMap<&String, usize> = HashMap::new();
     values.iter().all(|(client, value)| {
         let Some(value) = value else { return true };
-        // A client that comes again may repeat its id over a new connection, so one repetition is
-        // no contradiction.
+        // A client that rejoins may repeat its id over a new connection, so one repetition is no
+        // contradiction.
         *by_value.entry(value).or_insert(*client) == *client
     })
 }

@@ -120,7 +120,7 @@ pub(super) fn leave_names(
     names
 }
 
-/// Returns where a join has the room and the metadata; `None` if it does not name the room.
+/// Returns the paths of the room and the metadata in a join; `None` if it does not name the room.
 pub(super) fn shape_of(
     trace: &Trace,
     name: &str,
