@@ -119,3 +119,32 @@ fn tests_named_by_the_security_page_exist() {
     assert!(missing.is_empty(), "docs/security.md names tests that do not exist: {missing:?}");
     assert!(checked > 80, "{checked} tests are named");
 }
+
+/// Paths are from the root, or from `src` or one of its folders, there without an ending.
+#[test]
+fn paths_named_by_the_pages_for_contributors_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders =
+        ["", "src", "src/cluster", "src/dialect", "src/transport"].map(|folder| root.join(folder));
+    let exists = |path: &str| {
+        let source = format!("{path}.rs");
+        folders.iter().any(|folder| folder.join(path).exists() || folder.join(&source).exists())
+    };
+    let is_path = |span: &&str| {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+        span.contains('/') && !span.starts_with(['/', '.']) && span.chars().all(is_plain)
+    };
+    let (mut checked, mut missing) = (0, Vec::new());
+    for page in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let page = named_file(page).unwrap();
+        let spans = page.lines().flat_map(code_spans).filter(is_path);
+        for span in spans.filter(|span| !span.starts_with("target/")) {
+            checked += 1;
+            if !exists(span) {
+                missing.push(span.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "paths that do not exist: {missing:?}");
+    assert!(checked > 80, "{checked} paths are named");
+}
