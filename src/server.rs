@@ -18,19 +18,21 @@ use crate::metrics::Metrics;
 use crate::request::proxies::Proxies;
 use crate::room::Rooms;
 use crate::session::Hub;
-use crate::sfu::{MediaServer, MediaStartError, Signaling};
+use crate::sfu::{MediaServer, Signaling};
 use crate::timeouts::Timeouts;
-use crate::tls::{SelfSignedError, Tls, TlsError};
+use crate::tls::Tls;
 use crate::transport::bind;
 use crate::transport::listener::{Acceptor, Handover};
 use crate::transport::socketio::SocketIoEndpoint;
 use crate::transport::websocket::WebSocketEndpoint;
 
 mod cluster;
+mod error;
 pub mod profiles;
 mod settings;
 
 pub use cluster::ClusterError;
+pub use error::{BindError, StartError};
 pub use settings::SettingError;
 
 /// A running server. Dropping it does not stop it; call [`Server::shutdown`].
@@ -49,42 +51,6 @@ pub struct Server {
     is_inherited: bool,
     /// The cluster that it is a node of, if it is.
     membership: Option<cluster::Membership>,
-}
-
-/// Reasons why a server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A port cannot be bound.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A file that a setting names is invalid.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// The certificate cannot be loaded.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The certificate for development cannot be made.
-    #[error("DEV_TLS")]
-    SelfSigned(#[from] SelfSignedError),
-    /// An event profile cannot be loaded.
-    #[error("SOCKETIO_PROFILES")]
-    Profiles(#[from] profiles::ProfilesError),
-    /// A setting of the cluster cannot be used.
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// The media server cannot be started.
-    #[error("cannot start the media server (SFU=off disables it)")]
-    Media(#[from] MediaStartError),
-}
-
-/// A port that cannot be bound.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {setting}={host}:{port}")]
-pub struct BindError {
-    setting: &'static str,
-    host: String,
-    port: u16,
-    source: io::Error,
 }
 
 /// Validates the files that the settings name, for `parlor check`.

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::StartError;
+use super::error::StartError;
 use crate::auth::{Key, KeyError, KeySet, Keys, PublicKey, Verifier};
 use crate::config::{Announced, Config, LimitSettings, Network, Secret};
 use crate::dialect::socketio::choice::Profiles;

@@ -19,6 +19,7 @@ mod first_post;
 mod handler;
 mod line_breaks;
 mod payload;
+mod requests;
 mod session;
 mod upgrade;
 
@@ -46,6 +47,7 @@ use tower::ServiceExt;
 use self::fetch::Fetched;
 use self::handler::Handler;
 use self::payload::PollResponse;
+use self::requests::{affinity_cookie, no_store, slim_request};
 pub(super) use self::session::PollingSession;
 use super::executor::Executor;
 use super::hop::Hop;
@@ -366,43 +368,8 @@ impl Drop for PendingPoll<'_> {
     }
 }
 
-/// Returns a request that shares no memory with its original, whose head is a slice of hyper's
-/// buffer and would keep that alive as long as the connection. The token in the query is left out.
-fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Request<B> {
-    let mut request = http::Request::new(body);
-    *request.method_mut() = method;
-    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("token=")).collect();
-    *request.uri_mut() =
-        format!("{path}?{}", kept.join("&")).parse().expect("a subset of a valid query is valid");
-    request
-}
-
-/// Returns the cookie by which load balancers may send all requests of a client to this node.
-fn affinity_cookie(node: &str, is_tls: bool) -> HeaderValue {
-    // Pages of other origins send it over TLS only.
-    let attributes = if is_tls { "; SameSite=None; Secure" } else { "" };
-    let cookie = format!("parlor-node={node}; Path={PATH}; HttpOnly{attributes}");
-    HeaderValue::try_from(cookie).expect("names of nodes are letters, digits and hyphens")
-}
-
-/// Forbids caches between server and client to store payloads.
-fn no_store(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 impl fmt::Debug for Polling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Polling").field("sessions", &self.0.sessions.len()).finish_non_exhaustive()
-    }
-}
-
-impl PollResponse {
-    fn into_response(self) -> Response {
-        let body = self.into_bytes();
-        let headers =
-            [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"))];
-        (headers, body).into_response()
     }
 }
