@@ -79,6 +79,10 @@ pub(crate) async fn run(program: &Path, length: Duration, seed: u64) -> anyhow::
     let end = Moment::settled(&world, &nodes, &redis, &start).await?;
     end.compare(&world, "at the end", &start);
     verdict::memory(&world.tally, warm.largest(), end.largest());
+    if end.keys != warm.keys {
+        let (now, then) = (end.keys, warm.keys);
+        world.tally.violation(format!("{now} keys in the engine, {then} after the warm-up"));
+    }
     if end.engine > warm.engine + ENGINE_GROWTH {
         let grown = format!("from {} to {} bytes", warm.engine, end.engine);
         world.tally.violation(format!("the engine's memory has grown {grown}"));
@@ -108,9 +112,16 @@ struct Moment {
 
 impl Moment {
     async fn sample(world: &World, nodes: &Nodes<'_>, redis: &Redis) -> anyhow::Result<Self> {
-        let (mut held, mut resident) = (Vec::new(), Vec::new());
+        let mut held = Vec::new();
         for node in &nodes.running {
             held.push(Held::ask(world, node).await?);
+        }
+        Self::with(held, nodes, redis).await
+    }
+
+    async fn with(held: Vec<Held>, nodes: &Nodes<'_>, redis: &Redis) -> anyhow::Result<Self> {
+        let mut resident = Vec::new();
+        for node in &nodes.running {
             resident.push(node.memory().await?);
         }
         let info = redis.ask("INFO memory").await?;
@@ -127,10 +138,11 @@ impl Moment {
         redis: &Redis,
         start: &Self,
     ) -> anyhow::Result<Self> {
+        let mut held = Vec::new();
         for (node, start) in nodes.running.iter().zip(&start.held) {
-            node.settled(world, start).await?;
+            held.push(node.settled(world, start).await?);
         }
-        Self::sample(world, nodes, redis).await
+        Self::with(held, nodes, redis).await
     }
 
     fn compare(&self, world: &World, when: &str, start: &Self) {
@@ -150,10 +162,6 @@ impl Moment {
                     world.tally.violation(format!("{when}: node {name}: {counter} is not 0"));
                 }
             }
-        }
-        if self.keys != start.keys {
-            let (now, then) = (self.keys, start.keys);
-            world.tally.violation(format!("{when}: {now} keys in the engine, {then} at the start"));
         }
     }
 
@@ -228,6 +236,9 @@ impl<'a> Nodes<'a> {
                 world.tally.add(Count::Restarts);
             }
             next += INTERVAL;
+            if !phase.has_time_for(next.saturating_duration_since(Instant::now()) + RESTART) {
+                break;
+            }
             tokio::time::sleep_until(next).await;
         }
         Ok(())

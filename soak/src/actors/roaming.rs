@@ -106,8 +106,10 @@ struct Side<'a> {
     world: &'a Arc<World>,
     peer: Option<Peer>,
     name: &'a str,
-    /// The id of the other; none where ids change.
-    to: Option<&'a str>,
+    /// Whether the protocol can resume. Otherwise the id of the other changes.
+    resumes: bool,
+    /// The id of the other, once it is known.
+    to: Option<String>,
     choices: SmallRng,
     /// The burst that is sent next, or waits for its confirmation since.
     burst: u64,
@@ -123,12 +125,14 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(world: &'a Arc<World>, peer: Peer, name: &'a str, to: &'a str, seed: u64) -> Self {
-        let to = (peer.route != Route::Topic).then_some(to);
+    fn new(world: &'a Arc<World>, peer: Peer, name: &'a str, to: &str, seed: u64) -> Self {
+        let resumes = peer.route != Route::Topic;
+        let to = if resumes { Some(to.to_owned()) } else { peer.list.first().cloned() };
         Self {
             world,
             peer: Some(peer),
             name,
+            resumes,
             to,
             choices: world.choices(&seed),
             burst: 1,
@@ -140,10 +144,6 @@ impl<'a> Side<'a> {
             complete: BURST,
             confirmed: None,
         }
-    }
-
-    fn resumes(&self) -> bool {
-        self.to.is_some()
     }
 
     fn peer(&mut self) -> anyhow::Result<&mut Peer> {
@@ -188,15 +188,14 @@ impl<'a> Side<'a> {
         let cut = self.choices.random_ratio(1, RESETS).then_some(BURST / 2);
         (self.sent, self.is_unsure) = (Some(Instant::now()), false);
         for number in 1..=BURST {
-            if cut == Some(number) && self.resumes() {
+            if cut == Some(number) && self.resumes {
                 let peer = self.peer.take().context("connected")?;
                 let dropped = peer.lose(Disconnect::Reset).await?;
                 self.peer = dropped.resume_anywhere().await?;
                 return self.resumed().await;
             }
-            let to = self.to;
             let text = Label::new(place.as_str(), number).candidate();
-            self.peer()?.signal(to, SignalKind::Candidate, &text).await?;
+            self.signal(SignalKind::Candidate, &text).await?;
         }
         Ok(())
     }
@@ -211,15 +210,21 @@ impl<'a> Side<'a> {
     }
 
     async fn confirm(&mut self, burst: u64) -> anyhow::Result<()> {
-        let (to, stream) = (self.to, format!("{}/confirms", self.name));
-        let text = Label::new(stream, burst).description(0);
-        self.peer()?.signal(to, SignalKind::Answer, &text).await
+        let text = Label::new(format!("{}/confirms", self.name), burst).description(0);
+        self.signal(SignalKind::Answer, &text).await
+    }
+
+    async fn signal(&mut self, kind: SignalKind, text: &str) -> anyhow::Result<()> {
+        match self.to.clone() {
+            Some(to) => self.peer()?.signal(Some(&to), kind, text).await,
+            None => Ok(()),
+        }
     }
 
     async fn check_overdue(&mut self) -> anyhow::Result<()> {
         let Some(sent) = self.sent else { return Ok(()) };
         // Without sessions the other may have been out of the room.
-        if sent.elapsed() >= AGAIN && (self.is_unsure || !self.resumes()) {
+        if sent.elapsed() >= AGAIN && (self.is_unsure || !self.resumes) {
             self.attempt += 1;
             return self.send_burst().await;
         }
@@ -234,7 +239,7 @@ impl<'a> Side<'a> {
 
     async fn receive(&mut self, other: &str, event: Event) -> anyhow::Result<()> {
         match event {
-            Event::Candidate { candidate: Some(text), .. } => self.signal(other, &text).await,
+            Event::Candidate { candidate: Some(text), .. } => self.check(other, &text).await,
             Event::Answer { sdp, .. } => {
                 let label = Label::read(&sdp)?;
                 ensure!(label.stream == format!("{other}/confirms"), "{label:?} is for another");
@@ -248,7 +253,11 @@ impl<'a> Side<'a> {
             }
             Event::Away(_) | Event::Back(_) => Ok(()),
             Event::Error(code) if code == "SHUTTING_DOWN" => Ok(()),
-            Event::Joined(_) | Event::Left(_) | Event::Error(_) if !self.resumes() => Ok(()),
+            Event::Joined(id) if !self.resumes => {
+                self.to = Some(id);
+                Ok(())
+            }
+            Event::Left(_) | Event::Error(_) if !self.resumes => Ok(()),
             Event::Closed(_) => self.reconnect().await,
             event => bail!("{} received {event:?}", self.name),
         }
@@ -256,19 +265,21 @@ impl<'a> Side<'a> {
 
     async fn reconnect(&mut self) -> anyhow::Result<()> {
         let peer = self.peer.take().context("connected")?;
-        self.peer = if self.resumes() {
+        self.peer = if self.resumes {
             peer.cut_off(Disconnect::Drop).await?.resume_anywhere().await?
         } else {
             let (route, room) = (peer.route, peer.room.clone());
             drop(peer);
             self.world.tally.add(Count::Rejoined);
-            Some(join(self.world, route, &room, self.name).await?)
+            let peer = join(self.world, route, &room, self.name).await?;
+            self.to = peer.list.first().cloned();
+            Some(peer)
         };
         self.resumed().await
     }
 
     /// Checks the place of a signal, and confirms its burst when that is complete.
-    async fn signal(&mut self, other: &str, text: &str) -> anyhow::Result<()> {
+    async fn check(&mut self, other: &str, text: &str) -> anyhow::Result<()> {
         let Label { stream, sequence } = Label::read(text)?;
         let mut words = stream.split('/');
         ensure!(words.next() == Some(other), "{stream} is for another");
@@ -285,7 +296,7 @@ impl<'a> Side<'a> {
             });
         let is_in_order = follows || begins;
         ensure!(
-            is_in_order || (!self.resumes() && place > (burst, attempt, last)),
+            is_in_order || (!self.resumes && place > (burst, attempt, last)),
             "{place:?} of {other} came after {:?}",
             (burst, attempt, last)
         );
