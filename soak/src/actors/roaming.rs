@@ -253,6 +253,11 @@ impl<'a> Side<'a> {
             }
             Event::Away(_) | Event::Back(_) => Ok(()),
             Event::Error(code) if code == "SHUTTING_DOWN" => Ok(()),
+            // Sent to a node that had just ended the session's connection: it was not accepted.
+            Event::Error(code) if code == "INTERNAL" => {
+                self.is_unsure = self.sent.is_some();
+                Ok(())
+            }
             Event::Joined(id) if !self.resumes => {
                 self.to = Some(id);
                 Ok(())
