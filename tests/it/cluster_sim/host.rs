@@ -310,7 +310,9 @@ impl Sessions {
     /// Queues deliveries for the sessions of this process. Returns the recipients of signals that
     /// are elsewhere.
     pub(crate) fn queue(&self, deliveries: &[Delivery]) -> Vec<(Event, Vec<ConnectionId>)> {
-        deliveries.iter().for_each(|delivery| self.remove_media(&delivery.event));
+        for delivery in deliveries {
+            self.remove_media(&delivery.event);
+        }
         let mut inner = self.inner.lock();
         let mut elsewhere = Vec::new();
         for Delivery { to, event } in deliveries {

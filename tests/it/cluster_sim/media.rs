@@ -83,7 +83,7 @@ impl Media {
 /// The client of a session gets an answer.
 fn answer(believed: &Believed, room: &RoomId, connection: ConnectionId, answer: &MediaAnswered) {
     let mut believed = believed.lock();
-    for closed in &answer.closed {
+    if let Some(closed) = &answer.closed {
         believed.remove(&closed.parse().unwrap());
     }
     if let Ok(created) = answer.text.parse() {
@@ -180,7 +180,9 @@ impl MediaHost for Sessions {
 
     fn transports_failed(&self, connection: ConnectionId, transports: &[Box<str>]) {
         if self.has(connection) {
-            transports.iter().for_each(|transport| self.fail(transport.parse().unwrap()));
+            for transport in transports {
+                self.fail(transport.parse().unwrap());
+            }
         }
     }
 }
