@@ -287,7 +287,7 @@ async fn drain_of_the_media_node_moves_the_media() {
 
 #[tokio::test]
 async fn requests_to_another_node_fail_while_the_engine_is_away() {
-    let mut redis = Redis::start();
+    let redis = Redis::start();
     let nodes = ["one", "two"].map(|name| node(&redis, name, &[]));
     let [one, two] = &nodes;
     let (mut ann, mut ben) = (member(one, "ann").await, member(two, "ben").await);
@@ -295,7 +295,7 @@ async fn requests_to_another_node_fail_while_the_engine_is_away() {
     let receiver = consume(&mut ben, &producer).await;
     receiver.receives_more(10).await;
     for _ in 0..2 {
-        redis.kill();
+        redis.signal("STOP");
         for server in &nodes {
             until_engine(server, "away").await;
         }
@@ -306,8 +306,7 @@ async fn requests_to_another_node_fail_while_the_engine_is_away() {
         let list = ann.ask("producers:list", json!({})).await;
         assert_eq!(list["producers"][0]["producerId"], producer, "{list}");
         receiver.receives_more(50).await;
-        // The engine restarts empty, and the nodes write the location of the media again.
-        redis.run();
+        redis.signal("CONT");
         for server in &nodes {
             until_engine(server, "connected").await;
         }
