@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Nodes;
 use super::frame::{MediaNotice, RemoteMediaNotice};
-use super::media::{MediaRequest, ServedMedia};
+use super::media::{PeerMediaRequest, ServedMedia};
 use super::node::{Counters, JoinRequest, OutgoingSignal};
 use super::nodes::{MoveCounts, choose};
 use super::record::Incarnation;
@@ -238,7 +238,7 @@ impl Cluster {
 
     /// Takes a request of a local peer to the media server of its room; see
     /// [`Nodes::request_media`]. Returns `false` if this process has left the cluster.
-    pub fn request_media(&self, request: MediaRequest) -> bool {
+    pub fn request_media(&self, request: PeerMediaRequest) -> bool {
         self.report(|nodes, now| nodes.request_media(now, request)).is_some()
     }
 

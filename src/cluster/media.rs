@@ -2,7 +2,7 @@
 //!
 //! - The engine has the name of that node in its record of the room ([`Call::Pin`]), and the log of
 //!   the room tells all nodes with members in it.
-//! - A [`MediaRequest`] of a peer on another node is forwarded to it as the text of the client, and
+//! - A [`PeerMediaRequest`] of a peer on another node is forwarded to it as the text of the client, and
 //!   its answer returns as the text for the client.
 //! - What the media server tells peers on other nodes is a [`MediaNotice`].
 //! - The pin ends with the last transport ([`Call::Unpin`]). If it ends otherwise, because the node
@@ -17,7 +17,7 @@ use crate::id::{ConnectionId, RoomId};
 
 /// A request of a local peer to the media server of its room.
 #[derive(Debug, Clone)]
-pub struct MediaRequest {
+pub struct PeerMediaRequest {
     /// The room.
     pub room: RoomId,
     /// The peer.

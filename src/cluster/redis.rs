@@ -3,8 +3,8 @@
 //! - [`link`]: what a [`Node`](super::Node) calls only puts requests into a queue;
 //! - [`serve`]: one connection at a time, which takes the queue in batches and reports replies and
 //!   messages to the node;
-//! - [`codec`] turns calls and replies into values of the engine; the scripts are the `.lua` files
-//!   beside it;
+//! - [`codec`] turns calls and replies into values of the engine; [`sources`] are the scripts, in the
+//!   `.lua` files beside it;
 //! - [`connect`] opens a connection, and checks that the engine is one that can be used;
 //! - [`node_table`]: the living nodes with their names, addresses and loads;
 //! - [`engines`]: all engines together, for requests that concern no session.
@@ -20,6 +20,7 @@ mod link;
 mod node_table;
 mod scripts;
 mod serve;
+mod sources;
 
 use std::fmt;
 use std::time::Duration;

@@ -6,7 +6,6 @@
 //! Invariant: a peer that leaves a room leaves its media. All ways out of a room go through
 //! [`Hub::deliver`], which informs the media server.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,6 +16,7 @@ use super::handle::Session;
 use super::hub::Hub;
 use super::mailbox::Mailbox;
 use super::media_nodes::RemoteNotice;
+use super::pending_media::{Answered, MediaReply};
 use crate::dialect::{Frame, MediaAnswer, MediaMessage, RequestError};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::RoomError;
@@ -24,9 +24,6 @@ use crate::sfu::{
     ErrorScope, MediaEvent, MediaResponse, MediaServer, MediaStats, Notice, NoticeTarget,
     RoomMember, SfuError, SfuErrorKind, Signaling,
 };
-
-/// Completes when a request is answered.
-pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Hub {
     /// Sets the media server; only the first call has an effect.
@@ -57,17 +54,11 @@ impl Hub {
         if let Some(write) = dialect.media {
             self.contain(connection, || {
                 let frame = write(event, now);
-                _ = self.queue(connection, dialect, &mailbox, frame, is_vital(event));
+                _ = self.queue(connection, dialect, &mailbox, frame, event.is_vital());
             });
         }
         true
     }
-}
-
-/// Returns whether a client that misses an event has a wrong view of the media: a missed active
-/// speaker notice is soon followed by another, so it is no reason to close the connection.
-pub(super) fn is_vital(event: &MediaEvent) -> bool {
-    !matches!(event, MediaEvent::ActiveSpeaker { .. })
 }
 
 impl Signaling for Hub {
@@ -101,18 +92,17 @@ impl Signaling for Hub {
     }
 }
 
-/// Sends the answer to a media request.
-pub(super) struct MediaReply {
-    pub(super) hub: Arc<Hub>,
-    pub(super) id: ConnectionId,
-    pub(super) mailbox: Arc<Mailbox>,
-    pub(super) write: MediaAnswer,
+/// Sends the answer to a media request to a session of this node.
+struct SessionReply {
+    hub: Arc<Hub>,
+    id: ConnectionId,
+    mailbox: Arc<Mailbox>,
+    write: MediaAnswer,
 }
 
-impl MediaReply {
-    /// Encodes an answer and queues it. Returns it if the session has moved to another node.
-    pub(super) fn send(self, answer: Result<MediaResponse, SfuError>) -> Option<Box<str>> {
-        let Self { hub, id, mailbox, write } = self;
+impl MediaReply for SessionReply {
+    fn send(self: Box<Self>, answer: Result<MediaResponse, SfuError>) -> Option<Box<str>> {
+        let Self { hub, id, mailbox, write } = *self;
         let answer = answer.map_err(RequestError::from);
         if let Err(error) = &answer {
             debug!(connection = %id, code = error.code().as_str(), "media request refused");
@@ -121,12 +111,16 @@ impl MediaReply {
         let frame = hub.contain(id, || write(answer, SystemTime::now()));
         hub.send_media_answer(id, &mailbox, frame)
     }
+
+    fn send_text(self: Box<Self>, text: &str) -> Option<Box<str>> {
+        self.hub.send_media_answer(self.id, &self.mailbox, Some(Frame::Text(text.to_owned())))
+    }
 }
 
 impl Hub {
     /// Queues the answer to a media request. Returns its text if the session has moved to another
     /// node.
-    pub(super) fn send_media_answer(
+    fn send_media_answer(
         &self,
         id: ConnectionId,
         mailbox: &Mailbox,
@@ -166,7 +160,7 @@ impl Session {
         });
         let member = member.ok_or(RoomError::ConnectionEnded)??;
         let mailbox = Arc::clone(&self.state.mailbox);
-        let reply = MediaReply { hub: Arc::clone(hub), id, mailbox, write };
+        let reply = Box::new(SessionReply { hub: Arc::clone(hub), id, mailbox, write });
         if hub.cluster().is_some() {
             return Ok(hub.request_media(member, request, (form, text), reply));
         }

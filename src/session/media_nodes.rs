@@ -13,10 +13,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::directory::Entry;
 use super::hub::Hub;
-use super::media::{Answered, MediaReply, is_vital};
-use super::pending_media::{MediaTurn, PendingMedia};
+use super::pending_media::{Answered, MediaReply, MediaTurn, PendingMedia};
 use crate::cluster::frame::{MediaAnswered, MediaNotice, RemoteMediaRequest};
-use crate::cluster::media::{MediaRequest, MediaRole, ServedMedia};
+use crate::cluster::media::{MediaRole, PeerMediaRequest, ServedMedia};
 use crate::cluster::{Host, Incarnation, MediaHost};
 use crate::dialect::{self, Frame, MEDIA_DIALECTS, RequestError};
 use crate::id::{ConnectionId, RoomId};
@@ -45,7 +44,7 @@ impl RemoteNotice {
                 MediaEvent::TransportFailed(id) => Some(id.to_string().into()),
                 _ => None,
             };
-            Arc::new(MediaNotice { texts, is_vital: is_vital(event), failed })
+            Arc::new(MediaNotice { texts, is_vital: event.is_vital(), failed })
         });
         cluster.notify(room, to, notice);
     }
@@ -76,14 +75,14 @@ impl Hub {
         member: RoomMember,
         request: sfu::MediaRequest,
         (form, text): (usize, Box<str>),
-        reply: MediaReply,
+        reply: Box<dyn MediaReply>,
     ) -> Answered {
         let (id, reply) = (Host::random(self), Arc::new(Mutex::new(Some(reply))));
         let (sender, decided) = oneshot::channel();
         let (room, connection) = (member.room.clone(), member.connection);
         let pending = PendingMedia { room, connection, reply: Arc::clone(&reply), decided: sender };
         self.media_requests.insert(id, pending);
-        let asking = MediaRequest {
+        let asking = PeerMediaRequest {
             room: member.room.clone(),
             connection: member.connection,
             id,
@@ -139,7 +138,7 @@ impl Hub {
         clippy::let_and_return,
         reason = "the guard must be dropped before what it borrows from"
     )]
-    fn take_pending_media(&self, id: u64) -> Option<MediaReply> {
+    fn take_pending_media(&self, id: u64) -> Option<Box<dyn MediaReply>> {
         let (_, pending) = self.media_requests.remove(&id)?;
         let reply = pending.reply.lock().take();
         reply
@@ -214,10 +213,7 @@ impl MediaHost for Hub {
     }
 
     fn media_answered(&self, id: u64, text: &str) -> bool {
-        let Some(MediaReply { hub, id, mailbox, .. }) = self.take_pending_media(id) else {
-            return true;
-        };
-        hub.send_media_answer(id, &mailbox, Some(Frame::Text(text.to_owned()))).is_none()
+        self.take_pending_media(id).is_none_or(|reply| reply.send_text(text).is_none())
     }
 
     fn media_failed(&self, id: u64) {

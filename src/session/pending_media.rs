@@ -1,22 +1,36 @@
 //! A media request that waits for the cluster, and one that the media server of this node has.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::media::MediaReply;
 use crate::cluster::Cluster;
 use crate::cluster::frame::MediaAnswered;
 use crate::cluster::media::ServedMedia;
 use crate::id::{ConnectionId, RoomId};
+use crate::sfu::{MediaResponse, SfuError};
+
+/// Completes when a media request is answered.
+pub type Answered = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Sends the answer to a media request. Both methods return the text of the answer if the session
+/// has moved to another node.
+pub(super) trait MediaReply: Send {
+    /// Encodes an answer and queues it.
+    fn send(self: Box<Self>, answer: Result<MediaResponse, SfuError>) -> Option<Box<str>>;
+
+    /// Queues an answer that another node has encoded.
+    fn send_text(self: Box<Self>, text: &str) -> Option<Box<str>>;
+}
 
 /// A media request that waits for the cluster.
 pub(super) struct PendingMedia {
     pub(super) room: RoomId,
     pub(super) connection: ConnectionId,
     /// Taken by the code that answers the request.
-    pub(super) reply: Arc<Mutex<Option<MediaReply>>>,
+    pub(super) reply: Arc<Mutex<Option<Box<dyn MediaReply>>>>,
     /// Tells the session that the media server of this node is to answer. Dropped if another has.
     pub(super) decided: oneshot::Sender<MediaTurn>,
 }

@@ -242,6 +242,14 @@ pub enum MediaEvent {
     },
 }
 
+impl MediaEvent {
+    /// Returns whether a client that misses the event has a wrong view of the media. A missed
+    /// active speaker is soon followed by another, so it is no reason to close the connection.
+    pub fn is_vital(&self) -> bool {
+        !matches!(self, Self::ActiveSpeaker { .. })
+    }
+}
+
 /// The subject of a failed request. Each has an error code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorScope {

@@ -246,7 +246,6 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
             ("request", "client address, token, errors"),
             ("room", "commands and reasons to leave"),
             ("session", "opens, feeds and ends sessions"),
-            ("sfu", "media requests"),
             ("shrink", "shrinks maps"),
             ("tls", "TLS of a connection"),
         ],

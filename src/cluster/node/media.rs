@@ -14,7 +14,7 @@ use crate::cluster::frame::{
     Body, MediaAnswered, MediaNotice, MediaOutcome, RemoteMediaAnswer, RemoteMediaNotice,
     RemoteMediaRequest,
 };
-use crate::cluster::media::{MediaRequest, MediaRole, ServedMedia};
+use crate::cluster::media::{MediaRole, PeerMediaRequest, ServedMedia};
 use crate::cluster::script::Call;
 
 /// How long a request waits for the log to say which node has the media, or for the connection to
@@ -36,7 +36,7 @@ pub(super) struct MediaRequests {
 /// A request of a local peer that is not answered.
 #[derive(Debug)]
 struct Waiting {
-    request: MediaRequest,
+    request: PeerMediaRequest,
     since: Instant,
     /// The node that it was forwarded to.
     asked: Option<Incarnation>,
@@ -46,7 +46,7 @@ struct Waiting {
 
 impl Node {
     /// Takes a request of a local peer to the media server of its room, on whichever node that is.
-    pub fn request_media(&mut self, now: Moment, request: MediaRequest) {
+    pub fn request_media(&mut self, now: Moment, request: PeerMediaRequest) {
         let id = request.id;
         let waiting = Waiting { request, since: now.instant, asked: None, refused_by: None };
         self.media.waiting.insert(id, waiting);
@@ -65,7 +65,7 @@ impl Node {
         else {
             return;
         };
-        let MediaRequest { room, connection, creates, .. } = &waiting.request;
+        let PeerMediaRequest { room, connection, creates, .. } = &waiting.request;
         let (room, creates, refused_by) = (room.clone(), *creates, waiting.refused_by);
         let since = waiting.since;
         let is_local = self.is_local(&room, *connection);
@@ -118,7 +118,7 @@ impl Node {
     fn forward_media(&mut self, now: Moment, node: Incarnation, id: u64) {
         let Some(waiting) = self.media.waiting.get_mut(&id) else { return };
         (waiting.asked, waiting.since) = (Some(node), now.instant);
-        let MediaRequest { room, connection, id, form, text, .. } = waiting.request.clone();
+        let PeerMediaRequest { room, connection, id, form, text, .. } = waiting.request.clone();
         self.push(now, node, Body::Media(RemoteMediaRequest { room, connection, id, form, text }));
     }
 
@@ -212,7 +212,7 @@ impl Node {
         let Some(waiting) = self.media.waiting.get_mut(&id).filter(is_it) else { return };
         match outcome {
             MediaOutcome::Answered(mut answered) => {
-                let MediaRequest { room, connection, .. } = waiting.request.clone();
+                let PeerMediaRequest { room, connection, .. } = waiting.request.clone();
                 self.media.waiting.remove(&id);
                 if self.host.media_answered(id, &answered.text) {
                     answered.text = Box::default();

@@ -4,12 +4,12 @@ use super::Nodes;
 use crate::clock::Moment;
 use crate::cluster::Node;
 use crate::cluster::frame::RemoteMediaNotice;
-use crate::cluster::media::{MediaRequest, ServedMedia};
+use crate::cluster::media::{PeerMediaRequest, ServedMedia};
 use crate::id::RoomId;
 
 impl Nodes {
     /// Calls [`Node::request_media`] on the engine of the room.
-    pub fn request_media(&mut self, now: Moment, request: MediaRequest) {
+    pub fn request_media(&mut self, now: Moment, request: PeerMediaRequest) {
         self.on_engine_of(&request.room.clone()).request_media(now, request);
     }
 

@@ -4,62 +4,12 @@ use redis::Value;
 
 use super::NodeIdentity;
 use super::node_table::NodeLoad;
+use super::sources::Script;
 use crate::cluster::frame::{InboxMessage, LogEntry, RoomChange, decode};
 use crate::cluster::record::{Incarnation, Member, Nonce, RoomRecord, milliseconds};
 use crate::cluster::script::{Audit, Call, Join, Listed, Refusal, ScriptReply, Sync};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::RoomSpec;
-
-/// The scripts. Each begins with the same functions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Script {
-    Hello,
-    Beat,
-    Join,
-    Leave,
-    Update,
-    Move,
-    Pin,
-    Unpin,
-    Sync,
-    Reap,
-    Audit,
-    Close,
-    Create,
-    Sweep,
-    Rooms,
-    Bye,
-    Nodes,
-}
-
-macro_rules! source {
-    ($name:literal) => {
-        concat!(include_str!("common.lua"), include_str!(concat!($name, ".lua")))
-    };
-}
-
-impl Script {
-    /// All scripts, in the order of their numbers, with their sources.
-    pub(super) const ALL: [(Self, &str); 17] = [
-        (Self::Hello, source!("hello")),
-        (Self::Beat, source!("beat")),
-        (Self::Join, source!("join")),
-        (Self::Leave, source!("leave")),
-        (Self::Update, source!("update")),
-        (Self::Move, source!("move")),
-        (Self::Pin, source!("pin")),
-        (Self::Unpin, source!("unpin")),
-        (Self::Sync, source!("sync")),
-        (Self::Reap, source!("reap")),
-        (Self::Audit, source!("audit")),
-        (Self::Close, source!("close")),
-        (Self::Create, source!("create")),
-        (Self::Sweep, source!("sweep")),
-        (Self::Rooms, source!("rooms")),
-        (Self::Bye, source!("bye")),
-        (Self::Nodes, source!("nodes")),
-    ];
-}
 
 /// Writes `MessagePack`.
 #[derive(Debug, Default)]
@@ -374,8 +324,8 @@ pub(super) fn decode_reply(reply: Value) -> Result<ScriptReply, BadReply> {
         "reaped" => ScriptReply::Reaped { is_over: parts.number()? != 0 },
         "audited" => {
             let rooms = parts.list()?.into_iter().map(|room| {
-                let room = String::from_utf8(bytes_of(room)?).map_err(|_| BadReply::Malformed)?;
-                RoomId::new(&room).map_err(|_| BadReply::Malformed)
+                let room = String::from_utf8(bytes_of(room)?).ok();
+                room.and_then(|room| RoomId::new(&room).ok()).ok_or(BadReply::Malformed)
             });
             let differing = rooms.collect::<Result<_, _>>()?;
             ScriptReply::Audited { differing, next: parts.number()?, removed: parts.number()? }

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use redis::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::codec::{Pack, Script, decode_reply, decode_rooms, encode};
+use super::codec::{Pack, decode_reply, decode_rooms, encode};
 use super::node_table::{NodeLoad, NodeTable, SECRET_BYTES, decode_nodes};
+use super::sources::Script;
 use super::{EngineTarget, NodeIdentity};
 use crate::cluster::Engine;
 use crate::cluster::frame::TrafficKind;

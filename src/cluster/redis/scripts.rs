@@ -6,10 +6,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, Value, cmd};
 use tokio::sync::mpsc;
 
-use super::codec::{Pack, Script, decode_reply, decode_rooms, encode};
+use super::codec::{Pack, decode_reply, decode_rooms, encode};
 use super::link::{Link, RedisEngine};
 use super::node_table::NodeLoad;
 use super::serve::load_scripts;
+use super::sources::Script;
 use super::{EngineTarget, NodeIdentity};
 use crate::cluster::record::{Incarnation, RoomRecord};
 use crate::cluster::script::{Call, ScriptReply};

@@ -11,8 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::Problem;
-use super::codec::{Script, decode_reply};
+use super::codec::decode_reply;
 use super::link::{Link, Request, Wanted};
+use super::sources::Script;
 use crate::cluster::Cluster;
 use crate::cluster::record::Incarnation;
 use crate::cluster::script::{CallId, ScriptReply};

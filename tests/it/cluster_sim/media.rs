@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use parlor::cluster::frame::{MediaAnswered, MediaNotice, RemoteMediaNotice, RemoteMediaRequest};
-use parlor::cluster::media::{MediaRequest, MediaRole, ServedMedia};
+use parlor::cluster::media::{MediaRole, PeerMediaRequest, ServedMedia};
 use parlor::cluster::{Host, Incarnation, MediaHost};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::Event;
@@ -25,7 +25,7 @@ pub(crate) type Believed = Arc<Mutex<BTreeMap<u64, (RoomId, ConnectionId)>>>;
 pub(crate) struct Media {
     rooms: BTreeMap<RoomId, BTreeMap<ConnectionId, BTreeSet<u64>>>,
     /// Requests of local peers that are not answered.
-    asked: BTreeMap<u64, MediaRequest>,
+    asked: BTreeMap<u64, PeerMediaRequest>,
     believed: Believed,
 }
 
@@ -135,7 +135,7 @@ impl MediaHost for Sessions {
     fn serve_media(&self, id: u64) {
         let number = self.random();
         let mut media = self.media.lock();
-        let MediaRequest { room, connection, text, .. } = media.asked.remove(&id).unwrap();
+        let PeerMediaRequest { room, connection, text, .. } = media.asked.remove(&id).unwrap();
         let mut answered = media.serve(&room, connection, &text, number);
         if self.has(connection) {
             answer(&media.believed, &room, connection, &answered);
@@ -157,7 +157,8 @@ impl MediaHost for Sessions {
 
     fn media_answered(&self, id: u64, text: &str) -> bool {
         let mut media = self.media.lock();
-        let MediaRequest { room, connection, text: asked, .. } = media.asked.remove(&id).unwrap();
+        let PeerMediaRequest { room, connection, text: asked, .. } =
+            media.asked.remove(&id).unwrap();
         if !self.has(connection) {
             return false;
         }
@@ -205,7 +206,7 @@ impl World {
         let id = self.ledger.number();
         self.note(|| format!("client {client} ({connection}) asks for media in {room}: {text}"));
         self.stats.media += 1;
-        let request = MediaRequest { room, connection, id, form: 0, text, creates };
+        let request = PeerMediaRequest { room, connection, id, form: 0, text, creates };
         self.with_node(node, |process, now| {
             process.sessions.media.lock().asked.insert(id, request.clone());
             process.nodes.request_media(now, request);
