@@ -140,6 +140,16 @@ impl Node {
         replica.members.insert(member.connection(), member);
         self.host.joined(room, waiting.request.connection, Ok(applied), now);
     }
+
+    /// Returns whether a join of this connection is not answered yet.
+    pub(in crate::cluster) fn has_waiting_join(&self, connection: ConnectionId) -> bool {
+        self.joins.keys().any(|(_, waiting)| *waiting == connection)
+    }
+
+    /// Returns whether the engine may still count a connection in a room that it has left.
+    pub(in crate::cluster) fn has_open_leave(&self, connection: ConnectionId) -> bool {
+        self.leaves.iter().any(|(_, leaving)| *leaving == connection)
+    }
 }
 
 fn denial_of(error: RoomError) -> Refusal {

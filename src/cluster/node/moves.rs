@@ -241,16 +241,6 @@ impl Node {
         holders.filter(|holder| *holder != self.me).collect()
     }
 
-    /// Returns whether a join of this connection is not answered yet.
-    pub(in crate::cluster) fn has_waiting_join(&self, connection: ConnectionId) -> bool {
-        self.joins.keys().any(|(_, waiting)| *waiting == connection)
-    }
-
-    /// Returns whether the engine may still count a connection in a room that it has left.
-    pub(in crate::cluster) fn has_open_leave(&self, connection: ConnectionId) -> bool {
-        self.leaves.iter().any(|(_, leaving)| *leaving == connection)
-    }
-
     /// Takes a session that has just arrived out of rooms that it has left on its former node,
     /// which this node, not having been connected, has not learned yet.
     pub(in crate::cluster) fn take_out_left(&mut self, now: Moment, connection: ConnectionId) {
