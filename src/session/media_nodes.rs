@@ -22,6 +22,10 @@ use crate::id::{ConnectionId, RoomId};
 use crate::sfu::id::TransportId;
 use crate::sfu::{self, ErrorScope, MediaEvent, MediaResponse, RoomMember, SfuError, SfuErrorKind};
 
+/// Maximum time for which a drain waits for the end of media that it has ended. The media server
+/// takes a few milliseconds.
+const MEDIA_END: Duration = Duration::from_millis(500);
+
 /// An event for peers of other nodes, which is encoded when the first of them is found.
 #[derive(Default)]
 pub(super) struct RemoteNotice(Option<Arc<MediaNotice>>);
@@ -111,7 +115,8 @@ impl Hub {
     }
 
     /// Ends the media of the rooms that this node shares with others, one after the other over
-    /// `period`: their peers create their transports on another node.
+    /// `period`, and waits until it has ended: its peers, which are about to be disconnected if they
+    /// are on this node, create their transports on another one.
     pub async fn release_media(&self, period: Duration) {
         let Some(cluster) = self.cluster() else { return };
         let is_elsewhere = |connection: &ConnectionId| self.directory.get(*connection).is_none();
@@ -122,6 +127,10 @@ impl Hub {
         for (room, nth) in rooms.iter().zip(0..) {
             sleep_until(started + period * nth / count).await;
             cluster.release_media(room);
+        }
+        let until = Instant::now() + MEDIA_END;
+        while rooms.iter().any(|room| MediaHost::has_media(self, room)) && Instant::now() < until {
+            sleep_until(until.min(Instant::now() + MEDIA_END / 50)).await;
         }
     }
 
