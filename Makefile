@@ -156,7 +156,6 @@ sim:
 
 test-soak: program-release $(REDIS)
 	target/release/parlor-soak --minutes 2
-	target/release/parlor-soak --minutes 2 --cluster
 
 soak: program-release
 	target/release/parlor-soak --minutes 20
