@@ -79,7 +79,7 @@ check: cargo-deny
 test: program python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/certutil \
 		client-demo/node_modules tests/browser/node_modules tests/compat/node_modules tests/media/node_modules \
 		tests/record/node_modules tests/drops/node_modules
-	scripts/suites test-rust test-compat,test-record,test-protocols test-browser test-media,test-restart
+	scripts/suites test-rust test-compat,test-record,test-protocols,test-media,test-restart test-browser
 
 test-long: program program-release python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) $(NGINX) $(HAPROXY) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules

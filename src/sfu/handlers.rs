@@ -3,7 +3,6 @@
 //! Invariant: a request reaches only transports, producers and consumers of its member, and
 //! producers of its room. All look-ups of ids in requests are in this file.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use super::codecs;
 use super::consumer::Consumer;
 use super::id::{ConsumerId, ProducerId, RouterId, TransportId};
 use super::parameters::{
-    DtlsParameters, DtlsRole, Encoding, Fingerprint, IceCandidate, Retransmission, RtcpParameters,
+    DtlsParameters, DtlsRole, Encoding, Fingerprint, Retransmission, RtcpParameters,
     RtpCapabilities, RtpParameters, TrackKind,
 };
 use super::producer::{Layer, Producer, ProducerLimit, TrackDescription};
@@ -136,21 +135,6 @@ impl Sfu {
         self.routers.insert(id, Router::new(room.clone()));
         self.room_changes.push(RoomChange { room: room.clone(), is_open: true });
         id
-    }
-
-    /// Returns the announced addresses as host candidates, in order of preference.
-    fn candidates(&self) -> Vec<IceCandidate> {
-        let candidate = |(address, preference): (&SocketAddr, u32)| IceCandidate {
-            foundation: "udpcandidate".to_owned(),
-            // RFC 8445, section 5.1.2.1: a host candidate, the first component.
-            priority: (126 << 24) + (preference << 8) + 255,
-            ip: address.ip().to_string(),
-            address: address.ip().to_string(),
-            protocol: "udp",
-            port: address.port(),
-            kind: "host",
-        };
-        self.settings.announced.iter().zip((0..=65_535).rev()).map(candidate).collect()
     }
 
     fn restart_ice(&mut self, id: TransportId) -> MediaResponse {

@@ -16,6 +16,7 @@ use super::admission::Owner;
 use super::id::{ById, RouterId, TransportId};
 use super::outlet::TransportOutlet;
 use super::output::TransportOutput;
+use super::parameters::IceCandidate;
 use super::request::{MediaEvent, Notice, NoticeTarget, RoomMember};
 use super::router::Router;
 use super::srtp;
@@ -115,6 +116,21 @@ impl Sfu {
             room_changes: Vec::new(),
             counted: MediaStats::default(),
         })
+    }
+
+    /// Returns the announced addresses as host candidates, in order of preference.
+    pub(super) fn candidates(&self) -> Vec<IceCandidate> {
+        let candidate = |(address, preference): (&SocketAddr, u32)| IceCandidate {
+            foundation: "udpcandidate".to_owned(),
+            // RFC 8445, section 5.1.2.1: a host candidate, the first component.
+            priority: (126 << 24) + (preference << 8) + 255,
+            ip: address.ip().to_string(),
+            address: address.ip().to_string(),
+            protocol: "udp",
+            port: address.port(),
+            kind: "host",
+        };
+        self.settings.announced.iter().zip((0..=65_535).rev()).map(candidate).collect()
     }
 
     /// Calls `work` with a transport, and updates its timer. Returns `None` if there is no such

@@ -104,7 +104,8 @@ async fn fails_over(hangs: bool) {
         master.signal("CONT");
     }
     call.send(10).await;
-    let ends = call.heals_without_loss().await;
+    // A replica may lack the last changes, so that a peer is shown as gone for a moment.
+    let (ends, _) = call.heals_with_all_offers().await;
     if hangs {
         // Its writers are on the replica, which alone has the room as it is now.
         drop(master);
