@@ -76,12 +76,10 @@ enum Kept {
 
 impl State {
     /// Returns the number of the next frame, if a frame of `bytes` may be sent.
-    fn next_number(&mut self, bytes: usize) -> Result<u64, QueueFull> {
-        if let Some(replay_buffer) = &self.replay_buffer {
-            replay_buffer.takes(bytes)?;
-            self.next = replay_buffer.next();
-        }
-        Ok(self.next)
+    fn next_number(&self, bytes: usize) -> Result<u64, QueueFull> {
+        let Some(replay_buffer) = &self.replay_buffer else { return Ok(self.next) };
+        replay_buffer.takes(bytes)?;
+        Ok(replay_buffer.next())
     }
 
     /// Sends `outgoing`, which has the last `count` frames of the replay buffer, if there is a
