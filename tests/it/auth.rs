@@ -62,6 +62,12 @@ async fn assert_admitted(
     entered.unwrap_or_else(|refusal| panic!("{protocol:?}: {what} is refused: {refusal}"))
 }
 
+/// Admits a Socket.IO client to the room `r`, which sees what others are notified of.
+async fn watcher(server: &TestServer, issuer: &Issuer) -> Entered {
+    let token = issuer.token("watcher", &json!({}));
+    assert_admitted(server, Protocol::SocketIo, "a watcher", &token).await
+}
+
 /// Asserts that a client with this token is admitted, and closes it.
 async fn assert_admitted_and_close(
     server: &TestServer,

@@ -2,12 +2,12 @@
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import http from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { ours } from './children.js'
+import { acceptsClients } from './health.js'
 import { Server, within } from './server.js'
 
 const NODES = ['one', 'two', 'three']
@@ -138,13 +138,7 @@ export class Cluster {
   /** Learns like a balancer which nodes accept clients. */
   async #watch(node) {
     while (this.#isOpen) {
-      node.isWell = await new Promise((done) => {
-        const asked = http.get({ ...node.address, path: '/healthz', agent: false }, (answer) => {
-          answer.resume()
-          done(answer.statusCode === 200)
-        })
-        asked.once('error', () => done(false))
-      })
+      node.isWell = await acceptsClients(node.address)
       await pause(HEALTH_MS)
     }
   }

@@ -8,6 +8,7 @@ import http from 'node:http'
 import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { acceptsClients } from './health.js'
 
 const HEALTH_MS = 50
 
@@ -34,13 +35,7 @@ export class Gate {
   async #watch(node) {
     node.isWatched = true
     while (this.#isOpen && this.#nodes.includes(node)) {
-      node.isWell = await new Promise((done) => {
-        const asked = http.get({ ...node.address, path: '/healthz', agent: false }, (answer) => {
-          answer.resume()
-          done(answer.statusCode === 200)
-        })
-        asked.once('error', () => done(false))
-      })
+      node.isWell = await acceptsClients(node.address)
       await pause(HEALTH_MS)
     }
   }

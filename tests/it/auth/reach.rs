@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_admitted, close, issuer, server};
+use super::{close, issuer, server, watcher};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{enter, next_reply};
@@ -61,13 +61,7 @@ pub(super) async fn peer_id_is_the_subject_of_the_token(protocol: Protocol) {
 /// well.
 pub(super) async fn peers_see_the_claims_of_the_token(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = assert_admitted(
-        &server,
-        Protocol::SocketIo,
-        "a watcher",
-        &issuer.token("watcher", &json!({})),
-    )
-    .await;
+    let mut watcher = watcher(&server, &issuer).await;
     let claims = json!({ "name": "Ann \"A\" Arbor", "metadata": { "role": "host", "team": 7, "name": "no" } });
     let metadata = json!({
         "name": "Mallory", "displayName": "Mallory", "role": "guest", "team": 8, "sub": "bob", "mood": "good",

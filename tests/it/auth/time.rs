@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{assert_admitted, assert_admitted_and_close, close, ended, issuer, server};
+use super::{assert_admitted, assert_admitted_and_close, close, ended, issuer, server, watcher};
 use crate::support::protocol_peer::Protocol;
 use crate::support::tokens::{Entered, enter, next_reply, seconds_from_now, send_text};
 
@@ -34,13 +34,7 @@ pub(super) async fn clocks_may_differ_by_half_a_minute_at_the_handshake(protocol
 
 pub(super) async fn connection_ends_when_its_token_expires(protocol: Protocol) {
     let (issuer, server) = (issuer(), server());
-    let mut watcher = assert_admitted(
-        &server,
-        Protocol::SocketIo,
-        "a watcher",
-        &issuer.token("watcher", &json!({})),
-    )
-    .await;
+    let mut watcher = watcher(&server, &issuer).await;
     let end = seconds_from_now(SOON);
     let mut entered = assert_admitted(
         &server,
