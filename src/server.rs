@@ -230,8 +230,9 @@ impl Server {
             // Polling clients fetch their queued frames over new connections, which must reach this
             // process.
             let limit = self.shutdown_limit / 4;
-            _ = timeout(limit, self.socketio.drain_polling()).await;
-            self.handover.begun.cancel();
+            let begun = &self.handover.begun;
+            _ = timeout(limit, self.socketio.drain_polling(begun.clone())).await;
+            begun.cancel();
             self.handover.pending.close();
             _ = timeout(limit.min(self.hub.timeouts().handover), self.handover.pending.wait())
                 .await;

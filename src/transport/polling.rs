@@ -42,12 +42,13 @@ use futures_util::future::join_all;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::fetch::Fetched;
 use self::handler::Handler;
 use self::payload::PollResponse;
-use self::requests::{affinity_cookie, no_store, slim_request};
+use self::requests::{affinity_cookie, no_store, slim_request, url_of};
 pub(super) use self::session::PollingSession;
 use super::executor::Executor;
 use super::hop::Hop;
@@ -91,6 +92,9 @@ struct Inner {
     /// Set in a cluster: session ids end with the name of this node.
     hop: Arc<OnceLock<Hop>>,
     sessions: Arc<Sessions>,
+    /// Set while this process hands its listening socket over; cancelled when the next process
+    /// accepts new connections.
+    handed_over: OnceLock<CancellationToken>,
 }
 
 impl Polling {
@@ -108,7 +112,8 @@ impl Polling {
             .max_buffer_size(LIBRARY_QUEUE)
             .build();
         let service = EngineIoService::with_config(Arc::new(Handler), config);
-        Self(Arc::new(Inner { hub, lifecycle, settings, service, hop, sessions: Arc::default() }))
+        let (sessions, handed_over) = (Arc::default(), OnceLock::new());
+        Self(Arc::new(Inner { hub, lifecycle, settings, service, hop, sessions, handed_over }))
     }
 
     /// Returns the live connection with an Engine.IO session id.
@@ -131,7 +136,12 @@ impl Polling {
     }
 
     /// Asks all clients to disconnect, and waits until they have fetched their queued frames.
-    pub(super) async fn drain(&self) {
+    ///
+    /// From now on, handshakes wait for `handed_over`: a session that they opened here would be
+    /// unknown to the next process, which gets the client's next request.
+    pub(super) async fn drain(&self, handed_over: CancellationToken) {
+        // Once is enough.
+        _ = self.0.handed_over.set(handed_over);
         let sessions = self.all();
         for session in &sessions {
             for id in session.connections() {
@@ -148,6 +158,21 @@ impl Polling {
             sessions.iter().filter(|session| session.is_closing()).map(|session| session.gone()),
         )
         .await;
+    }
+
+    /// While the listening socket is handed over, redirects a handshake to its own URL. The client
+    /// opens another connection, since every response is the last one of its connection then, and
+    /// the next process accepts it.
+    pub(super) fn redirect(
+        &self,
+        request: &Request,
+    ) -> Option<impl Future<Output = Response> + use<>> {
+        let handed_over = self.0.handed_over.get()?.clone();
+        let location = [(header::LOCATION, url_of(request)?)];
+        Some(async move {
+            handed_over.cancelled().await;
+            no_store((StatusCode::TEMPORARY_REDIRECT, location).into_response())
+        })
     }
 
     /// Handles one request.

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tungstenite::Message;
 
 use super::executor::Executor;
@@ -99,8 +100,10 @@ impl SocketIoEndpoint {
     }
 
     /// Asks polling clients to disconnect and waits until they have fetched their queued frames.
-    pub async fn drain_polling(&self) {
-        self.polling.drain().await;
+    /// Polling clients that connect from now on wait until `handed_over` is cancelled, and are
+    /// redirected to the next process.
+    pub async fn drain_polling(&self, handed_over: CancellationToken) {
+        self.polling.drain(handed_over).await;
     }
 
     /// Waits until polling clients that were asked to disconnect have fetched their queued frames.
@@ -227,6 +230,12 @@ pub(crate) async fn serve(State(endpoint): State<SocketIoEndpoint>, request: Req
     let Some(query) = Query::read(request.uri(), endpoint.hop.get().is_some()) else {
         return engine_error(5, "Unsupported protocol version");
     };
+    if query.sid.is_none()
+        && query.transport == Transport::Polling
+        && let Some(redirect) = endpoint.polling.redirect(&request)
+    {
+        return redirect.await;
+    }
     if query.sid.is_none() && endpoint.hub.is_draining() {
         return ApiError::ShuttingDown.into_response();
     }

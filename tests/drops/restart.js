@@ -192,6 +192,15 @@ async function run(site) {
   return report(site, calls, drains, found)
 }
 
+/** The connections that were refused, with the restart before each. */
+function refusals(calls, drains) {
+  const sides = calls.flatMap(({ sides }) => sides)
+  return sides.flatMap(({ me, protocol, log }) => log.filter(([, what]) => what === 'refused').map(([time, , message]) => {
+    const drain = drains.findLastIndex(({ from }) => from <= time)
+    return { me, protocol, at: time - (drains[drain]?.from ?? log[0][0]), message, drain: drain + 1 }
+  }))
+}
+
 function report(site, calls, drains, found) {
   const sums = { created: 0, accepted: 0, refused: 0, received: 0, rejoined: 0 }
   const failed = []
@@ -211,7 +220,7 @@ function report(site, calls, drains, found) {
     const back = spread(joins.map((times) => (times.find((at) => at > from) ?? Infinity) - from))
     return { 'ended after': ms, code, back }
   })
-  const refused = calls.flatMap(({ sides }) => sides.flatMap(({ log }) => log.filter(([, what]) => what === 'refused')))
+  const refused = refusals(calls, drains)
   if (site.refusesNoConnection && refused.length > 0) found.push('connections were refused')
   for (const problem of found) console.log(`FAILED: ${site.name}, seed ${seed}: ${problem}`)
   const isGood = failed.length === 0 && found.length === 0
@@ -221,6 +230,7 @@ function report(site, calls, drains, found) {
   }
   console.log(`  signals    created ${sums.created}, accepted ${sums.accepted}, refused ${sums.refused}, delivered ${sums.received}; rejoined ${sums.rejoined}`)
   console.log(`  refused    ${refused.length} connections`)
+  for (const { me, protocol, at, message, drain } of refused.slice(0, 12)) console.log(`    ${me} (${protocol}), ${at} ms after restart ${drain}: ${message}`)
   console.log(`  violations ${found.length + failed.length}`)
   console.log(JSON.stringify({ site: site.name, seed, isGood, calls: calls.length, ...sums, restarts: figures, 'connections refused': refused.length, failed }))
   return isGood

@@ -128,6 +128,55 @@ async fn request_on_an_open_connection_is_not_refused() {
     assert_eq!(tokio::task::spawn_blocking(|| next.ended()).await.unwrap().code(), Some(0));
 }
 
+/// Opens a session over long-polling; returns its URL.
+async fn open_polling(http: &reqwest::Client, address: SocketAddr) -> String {
+    let url = format!("http://{address}/socket.io/?EIO=4&transport=polling");
+    let response = http.get(&url).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let opening = response.text().await.unwrap();
+    let packet: serde_json::Value =
+        serde_json::from_str(opening.strip_prefix('0').expect("an open packet")).unwrap();
+    format!("{url}&sid={}", packet["sid"].as_str().unwrap())
+}
+
+/// Sends a CONNECT packet over long-polling; returns the status of the response.
+async fn connect_polling(http: &reqwest::Client, session: &str) -> u16 {
+    http.post(session).body("40").send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polling_client_that_connects_during_a_handover_gets_its_session_from_the_next_process() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut command = command_with_socket(listener.try_clone().unwrap());
+    command.env("SHUTDOWN_SECONDS", "4");
+    let first = Program::start(command);
+    let http = reqwest::Client::new();
+    // The handover waits for this client, which fetches nothing.
+    let silent = open_polling(&http, address).await;
+    assert_eq!(connect_polling(&http, &silent).await, 200);
+    let session = open_polling(&http, address).await;
+    assert_eq!(connect_polling(&http, &session).await, 200);
+    first.signal("TERM");
+    // Polls until the packet that closes the session: the handover has begun.
+    loop {
+        let response = http.get(&session).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        if response.text().await.unwrap().split('\u{1e}').any(|packet| packet == "1") {
+            break;
+        }
+    }
+
+    let late = tokio::spawn(async move { open_polling(&reqwest::Client::new(), address).await });
+    assert_eq!(tokio::task::spawn_blocking(move || first.ended()).await.unwrap().code(), Some(0));
+    let next = command_with_socket(listener.try_clone().unwrap());
+    let next = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
+    let session = late.await.unwrap();
+    assert_eq!(connect_polling(&http, &session).await, 200, "unknown to the next process");
+    next.signal("TERM");
+    assert_eq!(tokio::task::spawn_blocking(|| next.ended()).await.unwrap().code(), Some(0));
+}
+
 #[test]
 fn inherited_socket_of_another_kind_prevents_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

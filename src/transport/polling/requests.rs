@@ -5,6 +5,7 @@ use http::{HeaderValue, Method, Uri, header};
 
 use super::super::socketio::PATH;
 use super::payload::PollResponse;
+use crate::request::proxies::ClientOverTls;
 
 /// Returns a request that shares no memory with its original, whose head is a slice of hyper's
 /// buffer and would keep that alive as long as the connection. The token in the query is left out.
@@ -16,6 +17,16 @@ pub(super) fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Reque
     *request.uri_mut() =
         format!("{path}?{}", kept.join("&")).parse().expect("a subset of a valid query is valid");
     request
+}
+
+/// Returns the URL that the client has requested, whole, since clients in Node do not resolve a
+/// relative one; `None` without a `Host` header, which HTTP/1.0 permits.
+pub(super) fn url_of<B>(request: &http::Request<B>) -> Option<HeaderValue> {
+    let scheme =
+        if request.extensions().get::<ClientOverTls>().is_some() { "https" } else { "http" };
+    let host = request.headers().get(header::HOST)?.to_str().ok()?;
+    let target = request.uri().path_and_query()?;
+    HeaderValue::try_from(format!("{scheme}://{host}{target}")).ok()
 }
 
 /// Returns the cookie by which load balancers may send all requests of a client to this node.

@@ -48,7 +48,9 @@ export class SocketIoCaller extends Caller {
       if (!socket.active && reason !== 'io client disconnect') this.wrong(`ended by the server: ${reason}`)
     })
     socket.on('connect_error', (error) => {
-      this.note('refused', error.message)
+      // A status of HTTP and a body, or an error of the connection.
+      const { description, context } = error
+      this.note('refused', [error.message, description?.message ?? description, context?.responseText].filter(Boolean).join(', '))
       if (!socket.active) this.wrong(`refused: ${error.message}`)
     })
     // The point at which a signal is really sent: at once, or after the reconnection.

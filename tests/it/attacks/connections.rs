@@ -349,9 +349,10 @@ async fn away_sessions_of_one_address_do_not_evict_others() {
         other
     }))
     .await;
-    let tickets =
-        join_all(others.into_iter().map(async |other| (other.kind, other.drop_connection().await)))
-            .await;
+    let mut resume_points = Vec::new();
+    for other in others {
+        resume_points.push((other.kind, other.drop_connection().await));
+    }
     server.until("they are away", |held| held.away == CLIENT_KINDS.len()).await;
     for number in 0..1_050 {
         let (ghost, received) =
@@ -361,7 +362,7 @@ async fn away_sessions_of_one_address_do_not_evict_others() {
     }
     server.until("all of them are away", |held| held.sessions == 0).await;
     assert_eq!(server.held().away, 1_000);
-    for (kind, resume_point) in tickets {
+    for (kind, resume_point) in resume_points {
         let back = ResumingClient::resume(&server, kind, &resume_point).await;
         assert!(back.is_resumed, "{kind:?}");
         back.reset().await;
