@@ -48,7 +48,7 @@ use tower::ServiceExt;
 use self::fetch::Fetched;
 use self::handler::Handler;
 use self::payload::PollResponse;
-use self::requests::{affinity_cookie, no_store, slim_request, url_of};
+use self::requests::{affinity_cookie, close_redirected, no_store, redirection, slim_request};
 pub(super) use self::session::PollingSession;
 use super::executor::Executor;
 use super::hop::Hop;
@@ -160,7 +160,7 @@ impl Polling {
         .await;
     }
 
-    /// While the listening socket is handed over, redirects a handshake to its own URL. The client
+    /// Redirects a handshake to its own URL while the listening socket is handed over. The client
     /// opens another connection, since every response is the last one of its connection then, and
     /// the next process accepts it.
     pub(super) fn redirect(
@@ -168,7 +168,7 @@ impl Polling {
         request: &Request,
     ) -> Option<impl Future<Output = Response> + use<>> {
         let handed_over = self.0.handed_over.get()?.clone();
-        let location = [(header::LOCATION, url_of(request)?)];
+        let location = [(header::LOCATION, redirection(request)?)];
         Some(async move {
             handed_over.cancelled().await;
             no_store((StatusCode::TEMPORARY_REDIRECT, location).into_response())
@@ -194,10 +194,12 @@ impl Polling {
                 let is_tls = request.extensions().get::<ClientOverTls>().is_some();
                 let origin = request.headers().get(header::ORIGIN).cloned();
                 drop(request);
-                match opened {
+                let mut response = match opened {
                     Ok(permit) => self.open(query, &uri, permit, token, origin, is_tls).await,
                     Err(refused) => ApiError::from(refused).into_response(),
-                }
+                };
+                close_redirected(&uri, &mut response);
+                response
             }
             (Method::GET, Some(_)) => match session {
                 Some(session) => {

@@ -128,15 +128,21 @@ async fn request_on_an_open_connection_is_not_refused() {
     assert_eq!(tokio::task::spawn_blocking(|| next.ended()).await.unwrap().code(), Some(0));
 }
 
-/// Opens a session over long-polling; returns its URL.
-async fn open_polling(http: &reqwest::Client, address: SocketAddr) -> String {
-    let url = format!("http://{address}/socket.io/?EIO=4&transport=polling");
-    let response = http.get(&url).send().await.unwrap();
+fn polling_url(address: SocketAddr) -> String {
+    format!("http://{address}/socket.io/?EIO=4&transport=polling")
+}
+
+/// Returns the URL of the session that the response to a handshake over long-polling has opened.
+async fn polling_session(address: SocketAddr, response: reqwest::Response) -> String {
     assert_eq!(response.status(), 200);
     let opening = response.text().await.unwrap();
     let packet: serde_json::Value =
         serde_json::from_str(opening.strip_prefix('0').expect("an open packet")).unwrap();
-    format!("{url}&sid={}", packet["sid"].as_str().unwrap())
+    format!("{}&sid={}", polling_url(address), packet["sid"].as_str().unwrap())
+}
+
+async fn open_polling(http: &reqwest::Client, address: SocketAddr) -> String {
+    polling_session(address, http.get(polling_url(address)).send().await.unwrap()).await
 }
 
 /// Sends a CONNECT packet over long-polling; returns the status of the response.
@@ -167,11 +173,13 @@ async fn polling_client_that_connects_during_a_handover_gets_its_session_from_th
         }
     }
 
-    let late = tokio::spawn(async move { open_polling(&reqwest::Client::new(), address).await });
+    let late = tokio::spawn(reqwest::get(polling_url(address)));
     assert_eq!(tokio::task::spawn_blocking(move || first.ended()).await.unwrap().code(), Some(0));
     let next = command_with_socket(listener.try_clone().unwrap());
     let next = tokio::task::spawn_blocking(move || Program::start(next)).await.unwrap();
-    let session = late.await.unwrap();
+    let late = late.await.unwrap().unwrap();
+    assert_eq!(late.headers()["connection"], "close");
+    let session = polling_session(address, late).await;
     assert_eq!(connect_polling(&http, &session).await, 200, "unknown to the next process");
     next.signal("TERM");
     assert_eq!(tokio::task::spawn_blocking(|| next.ended()).await.unwrap().code(), Some(0));

@@ -19,14 +19,26 @@ pub(super) fn slim_request<B>(method: Method, uri: &Uri, body: B) -> http::Reque
     request
 }
 
-/// Returns the URL that the client has requested, whole, since clients in Node do not resolve a
-/// relative one; `None` without a `Host` header, which HTTP/1.0 permits.
-pub(super) fn url_of<B>(request: &http::Request<B>) -> Option<HeaderValue> {
+/// Query parameter of a URL that [`redirection`] returns.
+const REDIRECTED: &str = "redirected=1";
+
+/// Returns the URL of a redirect to the same resource, whole, since clients in Node do not resolve
+/// a relative one; `None` without a `Host` header, which HTTP/1.0 permits.
+pub(super) fn redirection<B>(request: &http::Request<B>) -> Option<HeaderValue> {
     let scheme =
         if request.extensions().get::<ClientOverTls>().is_some() { "https" } else { "http" };
     let host = request.headers().get(header::HOST)?.to_str().ok()?;
-    let target = request.uri().path_and_query()?;
-    HeaderValue::try_from(format!("{scheme}://{host}{target}")).ok()
+    let (path, query) = (request.uri().path(), request.uri().query()?);
+    HeaderValue::try_from(format!("{scheme}://{host}{path}?{query}&{REDIRECTED}")).ok()
+}
+
+/// Makes the response to a redirected request the last one of its connection. Clients in Node keep
+/// that connection for their next redirected request and, if it is closed meanwhile, repeat that
+/// without ever sending it (xmlhttprequest-ssl 2.1.2).
+pub(super) fn close_redirected(uri: &Uri, response: &mut Response) {
+    if uri.query().is_some_and(|query| query.ends_with(REDIRECTED)) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// Returns the cookie by which load balancers may send all requests of a client to this node.
