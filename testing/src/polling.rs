@@ -24,6 +24,9 @@ const NOOP: &str = "6";
 /// races with its close.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// Maximum length of a request, longer than that of a poll, which ends with the next heartbeat.
+const REQUEST_LIMIT: Duration = Duration::from_mins(1);
+
 type Fetching = Pin<Box<dyn Future<Output = reqwest::Result<String>> + Send>>;
 
 /// An Engine.IO session over long-polling.
@@ -38,7 +41,8 @@ pub struct Polling {
 
 /// Creates an HTTP client with connections of its own.
 fn http() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().no_proxy().tcp_nodelay(true).pool_idle_timeout(KEEP_ALIVE).build()
+    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true);
+    client.pool_idle_timeout(KEEP_ALIVE).timeout(REQUEST_LIMIT).build()
 }
 
 impl Polling {
