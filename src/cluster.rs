@@ -29,7 +29,7 @@ use bytes::Bytes;
 
 use crate::clock::Moment;
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{Applied, Rooms};
+use crate::room::{Applied, Rooms, ShownRoom};
 
 pub mod frame;
 mod handle;
@@ -121,7 +121,7 @@ pub trait Host: MediaHost + Send + Sync {
 
     /// Takes a session out of this node, without leaving its rooms, and returns it for
     /// [`Host::resumed`] on another node.
-    fn release(&self, connection: ConnectionId) -> Option<Bytes> {
+    fn release(&self, connection: ConnectionId) -> Option<Released> {
         _ = connection;
         None
     }
@@ -141,7 +141,7 @@ pub trait Host: MediaHost + Send + Sync {
     }
 
     /// Notes that a session that [`Host::resumed`] has taken over has got everything that it has
-    /// missed.
+    /// missed: from now on signals of local peers are delivered to it directly.
     fn arrived(&self, connection: ConnectionId) {
         _ = connection;
     }
@@ -167,6 +167,15 @@ pub trait Host: MediaHost + Send + Sync {
     fn kicked(&self, id: u64, is_done: bool) {
         _ = (id, is_done);
     }
+}
+
+/// A session that was taken out of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The session, for [`Host::resumed`] on another node.
+    pub session: Bytes,
+    /// The rooms of the session, as its client knows them.
+    pub rooms: Vec<ShownRoom>,
 }
 
 /// The outcome of a session move, on the node to which it moved.

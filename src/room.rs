@@ -25,6 +25,6 @@ pub use event::{
     Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients, RemovalReason, Snapshot,
 };
 pub use limits::RoomLimits;
-pub use registry::{Admitted, Applied, JoinBounds, RoomSpec, Rooms};
+pub use registry::{Admitted, Applied, JoinBounds, RoomSpec, Rooms, ShownRoom};
 pub use state::Capacity;
 pub use summary::{Counts, Cursor, Page, Summary};

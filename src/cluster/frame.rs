@@ -89,6 +89,8 @@ pub enum Body {
     Refused {
         /// The connection.
         connection: ConnectionId,
+        /// The node that the session has moved to, if the sender knows that.
+        holder: Option<Incarnation>,
     },
     /// A claim is granted, and this is the session.
     Handover(Box<Handover>),
@@ -226,6 +228,7 @@ const CONNECTION: u8 = 19;
 const FLAG: u8 = 20;
 const REQUEST: u8 = 21;
 const ID: u8 = 22;
+const HOLDER: u8 = 23;
 
 const KINDS: [SignalKind; 4] =
     [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
@@ -274,8 +277,12 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
                 writer.text(ROOM, room.as_str());
             }
         }
-        Body::Held { connection } | Body::Refused { connection } => {
-            _ = writer.connection(CONNECTION, *connection);
+        Body::Held { connection } => _ = writer.connection(CONNECTION, *connection),
+        Body::Refused { connection, holder } => {
+            writer.connection(CONNECTION, *connection);
+            if let Some(holder) = holder {
+                writer.number(HOLDER, holder.0);
+            }
         }
         Body::Claim { connection, request } => {
             writer.connection(CONNECTION, *connection).bytes(REQUEST, request);
@@ -333,7 +340,10 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
             let request = Bytes::copy_from_slice(fields.bytes(REQUEST)?);
             Body::Claim { connection: fields.connection(CONNECTION)?, request }
         }
-        REFUSED => Body::Refused { connection: fields.connection(CONNECTION)? },
+        REFUSED => Body::Refused {
+            connection: fields.connection(CONNECTION)?,
+            holder: fields.find(HOLDER).map(|_| fields.incarnation(HOLDER)).transpose()?,
+        },
         HANDOVER => Body::Handover(Box::new(handover::decode(&fields)?)),
         KICK => {
             let (connection, id) = (fields.connection(CONNECTION)?, fields.number(ID)?);

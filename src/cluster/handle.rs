@@ -128,8 +128,15 @@ impl Cluster {
         let now = (self.clock)();
         self.empty(nodes, now);
         let reported = report(nodes, now);
-        // A report may deliver queued signals to peers of other nodes.
+        // A report may deliver queued signals to peers of other nodes, and a session may have sent
+        // signals until it was claimed.
         self.empty(nodes, now);
+        nodes.proceed_with_departures(now);
+        self.settle_arrivals(nodes, now);
+        if nodes.decide_claims(now) {
+            self.empty(nodes, now);
+            nodes.proceed_with_departures(now);
+        }
         for (incarnation, node) in self.incarnations.iter().zip(nodes.nodes()) {
             incarnation.store(node.incarnation().0, Ordering::Relaxed);
         }
@@ -161,6 +168,11 @@ impl Cluster {
     /// Claims the session of another node; see [`Nodes::claim`].
     pub fn claim(&self, connection: ConnectionId, from: Incarnation, request: Bytes) -> bool {
         self.report(|nodes, now| nodes.claim(now, connection, from, request)).unwrap_or_default()
+    }
+
+    /// Returns whether a session has moved on from this node.
+    pub fn has_moved_on(&self, connection: ConnectionId) -> bool {
+        self.report(|nodes, _| nodes.moved_to(connection).is_some()).unwrap_or_default()
     }
 
     /// Asks another node to remove a peer of it; see [`Nodes::kick`].
@@ -202,22 +214,28 @@ impl Cluster {
         );
     }
 
-    /// Sends a signal to a peer of another node. The room may be locked.
-    pub fn send(
+    /// Sends a signal to a peer of another node. The room may be locked. If `find` finds the session
+    /// of the peer, which has moved to this node in this moment, nothing is sent, and it is returned.
+    pub fn send<T>(
         &self,
         room: &RoomId,
         from: ConnectionId,
         to: ConnectionId,
         found_by: FoundBy,
         signal: &Arc<Signal>,
-    ) {
+        find: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
         {
             let mut outgoing = self.outgoing.lock();
+            let found = find();
+            if found.is_some() {
+                return found;
+            }
             if let Some(Outgoing::Signal(last)) = outgoing.back_mut()
                 && Arc::ptr_eq(&last.signal, signal)
             {
                 last.to.push(to);
-                return;
+                return None;
             }
             let (room, signal) = (room.clone(), Arc::clone(signal));
             outgoing.push_back(Outgoing::Signal(OutgoingSignal {
@@ -229,6 +247,7 @@ impl Cluster {
             }));
         }
         (self.wakes[self.engine_of(room)])();
+        None
     }
 
     /// Tells the other nodes that a peer of this node is away, or back. The room may be locked.
@@ -306,6 +325,18 @@ impl Cluster {
     /// Returns how session moves to this process ended.
     pub fn move_counts(&self) -> MoveCounts {
         self.nodes.lock().as_ref().map(Nodes::move_counts).unwrap_or_default()
+    }
+
+    /// Ends the arrivals of sessions that have moved to this process, at a moment at which no signal
+    /// to them waits in `outgoing`: later ones are delivered directly, and must not overtake it.
+    fn settle_arrivals(&self, nodes: &mut Nodes, now: Moment) {
+        while nodes.has_arrivals() {
+            self.empty(nodes, now);
+            let outgoing = self.outgoing.lock();
+            if outgoing.is_empty() {
+                nodes.settle_arrivals();
+            }
+        }
     }
 
     fn empty(&self, nodes: &mut Nodes, now: Moment) {

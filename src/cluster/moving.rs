@@ -16,8 +16,10 @@
 //! and the client joins afresh; if the claiming node does not take a session that was handed over,
 //! the node that had it removes its peer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::frame::{Handover, RemoteMediaNotice, RemoteSignal};
 use super::record::Incarnation;
@@ -25,6 +27,20 @@ use crate::id::{ConnectionId, RoomId};
 
 /// How long a client waits for the node that has its session.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the node that a claim names may take before all other nodes are asked, too: if it is
+/// gone, the session may have moved on before.
+const ASK_ALL_AFTER: Duration = Duration::from_secs(1);
+
+/// How many nodes are asked for a session one after the other, each named by the one before.
+const MAX_REDIRECTS: u32 = 6;
+
+/// How long a node knows where a session has moved to. Its client may resume with the token
+/// that it had before.
+const REDIRECT_LIFETIME: Duration = Duration::from_mins(5);
+
+/// Number of moved sessions of which a node knows that.
+const MAX_MOVED: usize = 65_536;
 
 /// How long the node that has a session waits until all nodes hold. Shorter than [`CLAIM_TIMEOUT`],
 /// so that no session is handed over to a node that has just given up.
@@ -188,11 +204,13 @@ impl Departure {
     /// `None` if this node does not know. Nodes that enter a room meanwhile are asked, too.
     pub fn step(&mut self, now: Instant, present: Option<&BTreeSet<NodeAt>>) -> DepartureStep {
         if let Some(handed_over) = &mut self.handed_over {
-            if now.duration_since(handed_over.since) < UNTAKEN_TIMEOUT {
-                return DepartureStep::Wait;
+            if now.duration_since(handed_over.since) >= UNTAKEN_TIMEOUT {
+                handed_over.since = now;
+                return DepartureStep::Remove(handed_over.rooms.iter().cloned().collect());
             }
-            handed_over.since = now;
-            return DepartureStep::Remove(handed_over.rooms.iter().cloned().collect());
+            // Signals of a node that enters a room now are refused here: it is to hold them.
+            let new = self.ask(present);
+            return if new.is_empty() { DepartureStep::Wait } else { DepartureStep::Ask(new) };
         }
         if present.is_some_and(|present| present.is_subset(&self.holding)) {
             return DepartureStep::HandOver;
@@ -200,10 +218,21 @@ impl Departure {
         if now.duration_since(self.since) >= HOLD_TIMEOUT {
             return DepartureStep::GiveUp;
         }
+        DepartureStep::Ask(self.ask(present))
+    }
+
+    /// Returns the nodes that were not asked yet, which are now.
+    fn ask(&mut self, present: Option<&BTreeSet<NodeAt>>) -> Vec<NodeAt> {
         let new: Vec<NodeAt> =
             present.into_iter().flatten().filter(|at| !self.asked.contains(at)).copied().collect();
         self.asked.extend(&new);
-        DepartureStep::Ask(new)
+        new
+    }
+
+    /// Returns the rooms that the claiming node has not taken over yet, if the session was handed
+    /// over.
+    pub fn untaken(&self) -> Option<&BTreeSet<RoomId>> {
+        self.handed_over.as_ref().map(|handed_over| &handed_over.rooms)
     }
 
     /// Notes that the session was handed over, with its rooms.
@@ -224,9 +253,25 @@ impl Departure {
 /// A session that this node claims for a client.
 #[derive(Debug)]
 pub struct Claim {
-    from: NodeAt,
+    /// Contents that the node with the session checks.
+    request: Bytes,
+    /// The nodes that have not answered.
+    asked: BTreeSet<NodeAt>,
+    has_asked_all: bool,
+    redirects: u32,
     since: Instant,
     taking: Option<Taking>,
+}
+
+/// The next step of a claim that a node has refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimStep {
+    /// Ask this node.
+    Ask(NodeAt),
+    /// Wait for another node.
+    Wait,
+    /// No node has the session.
+    GiveUp,
 }
 
 #[derive(Debug)]
@@ -237,25 +282,63 @@ struct Taking {
 }
 
 impl Claim {
-    /// Begins a claim of a session of a node.
-    pub fn new(now: Instant, from: NodeAt) -> Self {
-        Self { from, since: now, taking: None }
+    /// Begins a claim of a session, with a request that the node that has it checks.
+    pub fn new(now: Instant, request: Bytes) -> Self {
+        Self {
+            request,
+            asked: BTreeSet::new(),
+            has_asked_all: false,
+            redirects: 0,
+            since: now,
+            taking: None,
+        }
     }
 
-    /// Returns whether an answer of this node counts: it was asked, and has not handed the session
-    /// over.
+    /// Returns the request.
+    pub fn request(&self) -> &Bytes {
+        &self.request
+    }
+
+    /// Notes that these nodes are asked.
+    pub fn ask(&mut self, nodes: impl IntoIterator<Item = NodeAt>) {
+        self.asked.extend(nodes);
+    }
+
+    /// Returns whether to ask all nodes, now that none has answered for some time, or if `is_gone`
+    /// at once. Returns true once.
+    pub fn asks_all(&mut self, now: Instant, is_gone: bool) -> bool {
+        let is_slow = now.duration_since(self.since) >= ASK_ALL_AFTER;
+        let asks = (is_gone || is_slow) && self.taking.is_none() && !self.has_asked_all;
+        self.has_asked_all |= asks;
+        asks
+    }
+
+    /// Returns whether an answer of this node counts: it was asked, and no node has handed the
+    /// session over.
     pub fn is_asked(&self, node: NodeAt) -> bool {
-        self.from == node && self.taking.is_none()
+        self.asked.contains(&node) && self.taking.is_none()
+    }
+
+    /// Notes that a node does not have the session, and knows perhaps which node has it.
+    pub fn refused(&mut self, now: Instant, node: NodeAt, holder: Option<NodeAt>) -> ClaimStep {
+        if !self.is_asked(node) {
+            return ClaimStep::Wait;
+        }
+        self.asked.remove(&node);
+        if let Some(holder) = holder.filter(|holder| !self.asked.contains(holder))
+            && self.redirects < MAX_REDIRECTS
+        {
+            self.redirects += 1;
+            self.since = now;
+            self.asked.insert(holder);
+            return ClaimStep::Ask(holder);
+        }
+        if self.asked.is_empty() { ClaimStep::GiveUp } else { ClaimStep::Wait }
     }
 
     /// Returns when the present step began.
     pub fn since(&self) -> Instant {
         self.since
-    }
-
-    /// Returns the node that was asked.
-    pub fn from(&self) -> NodeAt {
-        self.from
     }
 
     /// Notes that the session was handed over.
@@ -275,7 +358,9 @@ impl Claim {
 
     /// Returns whether the other node, or the log, has not answered in time.
     pub fn is_overdue(&self, now: Instant) -> bool {
-        let limit = if self.taking.is_some() { TAKE_TIMEOUT } else { CLAIM_TIMEOUT };
+        // A session that has moved may be just arriving at the node that is asked.
+        let is_arriving = self.taking.is_some() || self.redirects > 0;
+        let limit = if is_arriving { TAKE_TIMEOUT } else { CLAIM_TIMEOUT };
         now.duration_since(self.since) >= limit
     }
 
@@ -287,5 +372,50 @@ impl Claim {
     /// Ends the claim, and returns the session that was handed over.
     pub fn into_handover(self) -> Option<Handover> {
         self.taking.map(|taking| taking.handover)
+    }
+}
+
+/// The sessions that have left this node, with the nodes that they have moved to.
+#[derive(Debug, Default)]
+pub struct Moved {
+    to: BTreeMap<ConnectionId, (NodeAt, Instant)>,
+    /// In the order in which they have left.
+    order: VecDeque<(Instant, ConnectionId)>,
+}
+
+impl Moved {
+    /// Notes that a session has moved to a node.
+    pub fn add(&mut self, now: Instant, connection: ConnectionId, to: NodeAt) {
+        self.to.insert(connection, (to, now));
+        self.order.push_back((now, connection));
+        while self.order.len() > MAX_MOVED {
+            self.remove_first();
+        }
+    }
+
+    /// Returns the node that a session has moved to.
+    pub fn get(&self, connection: ConnectionId) -> Option<NodeAt> {
+        self.to.get(&connection).map(|(to, _)| *to)
+    }
+
+    /// Notes that a session is on this node.
+    pub fn remove(&mut self, connection: ConnectionId) {
+        self.to.remove(&connection);
+    }
+
+    /// Forgets sessions that have left long ago.
+    pub fn prune(&mut self, now: Instant) {
+        let is_over = |since: Instant| now.duration_since(since) >= REDIRECT_LIFETIME;
+        while self.order.front().is_some_and(|(since, _)| is_over(*since)) {
+            self.remove_first();
+        }
+    }
+
+    fn remove_first(&mut self) {
+        if let Some((since, connection)) = self.order.pop_front()
+            && self.to.get(&connection).is_some_and(|(_, moved)| *moved == since)
+        {
+            self.to.remove(&connection);
+        }
     }
 }

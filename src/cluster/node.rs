@@ -6,17 +6,21 @@
 //! - [`log`]: entries and snapshots, which change the replicas and the rooms of this node;
 //! - [`frames`]: frames to and from other nodes, of which most are signals;
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
+//! - [`announcements`]: which peers of this node have been away or back, for nodes that learn of it
+//!   late;
 //! - [`audit`]: comparisons of the replicas with the engine;
 //! - [`media`]: the node with the media of a room, requests to it, and its notices;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
 //!   itself.
 
+mod announcements;
 mod audit;
 mod frames;
 mod joins;
 mod lease;
 mod log;
 mod media;
+mod move_event;
 mod moves;
 mod repair;
 
@@ -24,13 +28,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::announcements::Announcements;
 use self::audit::Audits;
 pub use self::frames::OutgoingSignal;
 use self::joins::Waiting;
 pub use self::joins::{JoinRequest, PROVISIONAL};
 use self::lease::Beat;
 use self::media::MediaRequests;
-pub use self::moves::MoveEvent;
+pub use self::move_event::MoveEvent;
 use self::moves::Moves;
 use self::repair::Phase;
 pub use self::repair::ReconnectReason;
@@ -115,6 +120,7 @@ pub struct Node {
     /// outlive a lost connection.
     aside: VecDeque<(Incarnation, Body)>,
     moves: Moves,
+    announcements: Announcements,
     audits: Audits,
     media: MediaRequests,
     members: NodeList,
@@ -149,6 +155,7 @@ impl Node {
             incoming: BTreeMap::new(),
             aside: VecDeque::new(),
             moves: Moves::default(),
+            announcements: Announcements::default(),
             audits: Audits::default(),
             media: MediaRequests::default(),
             members: NodeList::default(),
@@ -347,6 +354,7 @@ impl Node {
         self.settle_left(now);
         self.tend_audit(now);
         self.tend_media(now);
+        self.announcements.prune(now.instant);
         let age = self.settings.lease * 2;
         for link in self.outgoing.values_mut() {
             link.prune(now.instant, age);

@@ -4,15 +4,16 @@
 //! session that moves may have rooms on several of them, see [`moves`]. It is claimed on the engine
 //! that the id of its connection decides, and leaves and arrives on all.
 
+mod claims;
 mod media;
 mod moves;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::moving::{Claim, Departure, NodeAt};
+use super::moving::{Claim, Departure, Moved, NodeAt};
 use super::node::{JoinRequest, OutgoingSignal, Settings};
 use super::record::Incarnation;
 use super::script::{CallId, ScriptReply};
@@ -27,10 +28,17 @@ pub struct Nodes {
     on_engines: Vec<Node>,
     /// The sessions that this process claims.
     claims: BTreeMap<ConnectionId, Claim>,
-    /// The requests of claims to nodes that are not listed yet: they may have just started.
-    unlisted: BTreeMap<ConnectionId, Bytes>,
+    /// The nodes that are to be asked for sessions, if they are listed: they may have just started.
+    unlisted: BTreeMap<ConnectionId, NodeAt>,
+    /// The claims of other nodes that wait for a session to arrive here, with their requests.
+    claimed: BTreeMap<ConnectionId, (NodeAt, Bytes)>,
+    /// The sessions that have left this process.
+    moved: Moved,
     /// The sessions that leave this process.
     departures: BTreeMap<ConnectionId, Departure>,
+    /// The sessions that have arrived, while local peers still send signals to them by way of
+    /// [`Nodes::send`].
+    arrivals: BTreeSet<ConnectionId>,
     moves: MoveCounts,
 }
 
@@ -53,7 +61,10 @@ impl Nodes {
             on_engines: engines.into_iter().map(node).collect(),
             claims: BTreeMap::new(),
             unlisted: BTreeMap::new(),
+            claimed: BTreeMap::new(),
+            moved: Moved::default(),
             departures: BTreeMap::new(),
+            arrivals: BTreeSet::new(),
             moves: MoveCounts::default(),
         }
     }
@@ -91,6 +102,19 @@ impl Nodes {
     /// Returns the number of sessions that are arriving or departing.
     pub fn moving(&self) -> usize {
         self.claims.len() + self.departures.len()
+    }
+
+    /// Returns whether a session has arrived, for [`Nodes::settle_arrivals`].
+    pub fn has_arrivals(&self) -> bool {
+        !self.arrivals.is_empty()
+    }
+
+    /// Reports the sessions that have arrived by [`Host::arrived`]. No signal to them may wait to be
+    /// sent.
+    pub fn settle_arrivals(&mut self) {
+        for connection in std::mem::take(&mut self.arrivals) {
+            self.host.arrived(connection);
+        }
     }
 
     /// Calls [`Node::join`] on the engine of the room.
@@ -207,6 +231,7 @@ impl Nodes {
     /// Calls [`Node::tick`] on all engines, and refuses claims that are overdue.
     pub fn tick(&mut self, now: Moment) {
         self.on_engines.iter_mut().for_each(|node| node.tick(now));
+        self.moved.prune(now.instant);
         let is_overdue = |claim: &Claim| claim.is_overdue(now.instant);
         let overdue = self
             .claims
@@ -216,6 +241,7 @@ impl Nodes {
         for connection in overdue.collect::<Vec<_>>() {
             self.refuse(now, connection);
         }
+        self.ask_others(now);
         self.advance(now);
     }
 
@@ -231,13 +257,18 @@ impl Nodes {
     ) -> bool {
         let engine = self.home_of(connection);
         let node = &self.on_engines[engine];
-        if from == node.incarnation() || !node.is_ready() || self.claims.contains_key(&connection) {
+        // It may have moved on from this node since the client got its resume token.
+        let from = self.moved_to(connection).unwrap_or(NodeAt { engine, node: from });
+        if from.node == node.incarnation() {
+            return false;
+        }
+        if from.engine != engine || !node.is_ready() || self.claims.contains_key(&connection) {
             self.moves.refused += 1;
             return false;
         }
         self.on_engines.iter_mut().for_each(|node| node.hold_for_claim(now, connection));
-        self.claims.insert(connection, Claim::new(now.instant, NodeAt { engine, node: from }));
-        self.unlisted.insert(connection, request);
+        self.claims.insert(connection, Claim::new(now.instant, request));
+        self.unlisted.insert(connection, from);
         self.advance(now);
         true
     }

@@ -26,6 +26,8 @@ pub struct Replica {
     pub members: IndexMap<ConnectionId, Member>,
     /// Members of this node that it admitted alone.
     pub provisional: BTreeSet<Membership>,
+    /// The nodes that have had the sessions of members that have moved.
+    former: BTreeMap<ConnectionId, FormerHolders>,
     /// The node with the media of the room.
     pub media: Option<Incarnation>,
     /// The transports that members of this node have there.
@@ -33,6 +35,15 @@ pub struct Replica {
     /// Whether the copy is known to be that of the engine, since the connection was made. Entries
     /// are applied only then.
     pub is_synced: bool,
+}
+
+/// The nodes that have had a session before the present one.
+#[derive(Debug, Default)]
+struct FormerHolders {
+    /// Those from which signals may still arrive, the last one last.
+    last: Vec<Incarnation>,
+    /// Those from which a signal would be delivered after later ones.
+    overtaken: BTreeSet<Incarnation>,
 }
 
 /// How an entry relates to a replica.
@@ -88,6 +99,7 @@ impl Replica {
             version: 0,
             members: IndexMap::new(),
             provisional: BTreeSet::new(),
+            former: BTreeMap::new(),
             media: None,
             transports: BTreeMap::new(),
             is_synced: false,
@@ -124,10 +136,41 @@ impl Replica {
             || self.media.is_some_and(|media| media != me)
     }
 
+    /// Notes that the session of a member has moved from one node to another.
+    pub fn moved(&mut self, connection: ConnectionId, from: Incarnation, to: Incarnation) {
+        if from == to {
+            return;
+        }
+        let former = self.former.entry(connection).or_default();
+        former.overtaken.remove(&to);
+        former.last.retain(|node| ![from, to].contains(node));
+        former.last.push(from);
+    }
+
+    /// Notes that a node has sent a signal of a member. Returns `false` if that must not be
+    /// delivered any more, because a node that has had the session later has sent one before.
+    pub fn hear(&mut self, connection: ConnectionId, node: Incarnation) -> bool {
+        let Some(FormerHolders { last, overtaken }) = self.former.get_mut(&connection) else {
+            return true;
+        };
+        if overtaken.contains(&node) {
+            return false;
+        }
+        let holder = self.members.get(&connection).map(|member| member.holder);
+        let earlier = match last.iter().position(|former| *former == node) {
+            Some(index) => index,
+            None if holder == Some(node) => last.len(),
+            None => 0,
+        };
+        overtaken.extend(last.drain(..earlier));
+        true
+    }
+
     /// Forgets a member.
     pub fn remove(&mut self, connection: ConnectionId) {
         self.members.shift_remove(&connection);
         self.transports.remove(&connection);
+        self.former.remove(&connection);
         self.provisional.retain(|membership| membership.connection != connection);
     }
 

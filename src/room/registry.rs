@@ -21,7 +21,7 @@ use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
 pub use self::joining::JoinBounds;
 use self::joining::Joiner;
 use self::order::Order;
-pub use self::replica::{Admitted, RoomSpec};
+pub use self::replica::{Admitted, RoomSpec, ShownRoom};
 use super::command::{Command, MetadataPatch, Signal, Target};
 use super::error::RoomError;
 use super::event::{Answer, Delivery, LeaveReason};
@@ -218,15 +218,15 @@ impl Rooms {
         Some(Applied { deliveries: vec![left], answer: Answer::Left, room: kept })
     }
 
-    /// Notifies the other peers that a peer is away, or back. Returns `None` if it is not in the
-    /// room.
+    /// Notifies the other peers that a peer is away, or back. Returns `None` if they know that
+    /// already, or it is not in the room.
     pub fn announce(
         &self,
         connection: ConnectionId,
         id: &RoomId,
         is_away: bool,
     ) -> Option<Applied> {
-        let kept = self.lock(id)?;
+        let mut kept = self.lock(id)?;
         let announced = kept.room.announce(connection, is_away)?;
         Some(Applied { deliveries: vec![announced], answer: Answer::Left, room: kept })
     }

@@ -29,6 +29,8 @@ pub struct Room {
     paired: Vec<ConnectionId>,
     /// The peers of other nodes.
     remote: HashSet<ConnectionId>,
+    /// Whether peers are away, of those that the others were notified about.
+    presence: HashMap<ConnectionId, bool>,
     /// Untargeted signals that wait for the other peer while there is none.
     waiting: Option<Box<Waiting>>,
 }
@@ -72,7 +74,7 @@ impl Room {
     /// Creates an empty room: a pair session or a group.
     pub fn new(id: RoomId, created_at: SystemTime, capacity: Capacity, is_pair: bool) -> Self {
         let (peers, connections, paired) = (IndexMap::new(), HashMap::new(), Vec::new());
-        let remote = HashSet::new();
+        let (remote, presence) = (HashSet::new(), HashMap::new());
         Self {
             id,
             created_at,
@@ -82,6 +84,7 @@ impl Room {
             connections,
             paired,
             remote,
+            presence,
             waiting: None,
         }
     }
@@ -125,6 +128,23 @@ impl Room {
     /// Notes that a peer is one of this node.
     pub(super) fn set_local(&mut self, connection: ConnectionId) {
         self.remote.remove(&connection);
+    }
+
+    /// Returns whether a connection is that of a peer of another node.
+    pub fn is_remote(&self, connection: ConnectionId) -> bool {
+        self.remote.contains(&connection)
+    }
+
+    /// Returns whether a peer is away, or `None` if the other peers were not notified about it.
+    pub fn presence(&self, connection: ConnectionId) -> Option<bool> {
+        self.presence.get(&connection).copied()
+    }
+
+    /// Notes whether a peer is away, without notifying the others.
+    pub fn set_presence(&mut self, connection: ConnectionId, is_away: bool) {
+        if self.peers.contains_key(&connection) {
+            self.presence.insert(connection, is_away);
+        }
     }
 
     /// Returns the number of peers of other nodes.
@@ -237,13 +257,18 @@ impl Room {
         self.connections.remove(&peer.id);
         self.paired.retain(|paired| *paired != connection);
         self.remote.remove(&connection);
+        self.presence.remove(&connection);
         let event = Event::PeerLeft { room: self.id.clone(), peer, reason };
         Some(Delivery { to: self.all(), event })
     }
 
     /// Notifies the other peers that a peer is away, or back. It remains in the room all the time.
-    pub fn announce(&self, connection: ConnectionId, is_away: bool) -> Option<Delivery> {
+    /// Returns `None` if they know that already, or it is not in the room.
+    pub fn announce(&mut self, connection: ConnectionId, is_away: bool) -> Option<Delivery> {
         let (room, peer) = (self.id.clone(), Arc::clone(self.peers.get(&connection)?));
+        if self.presence.insert(connection, is_away).unwrap_or_default() == is_away {
+            return None;
+        }
         let event =
             if is_away { Event::PeerAway { room, peer } } else { Event::PeerBack { room, peer } };
         Some(Delivery { to: self.others(connection), event })

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::info;
 
+use super::directory::Entry;
 use super::fanout::Delivered;
 use super::handle::{Handled, Session};
 use super::hub::Hub;
@@ -20,10 +20,13 @@ use super::pending_join::{JoinAnswer, Joined, PendingJoin};
 use super::state::SessionState;
 use crate::clock::Moment;
 use crate::cluster::node::JoinRequest;
-use crate::cluster::{Cluster, Host, Incarnation, Refusal, Resumed, SignalFailure, Undelivered};
+use crate::cluster::{
+    Cluster, Host, Incarnation, Refusal, Released, Resumed, SignalFailure, Undelivered,
+};
 use crate::dialect::{self, Failure, Frame, RequestError, WelcomeLater};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::metrics::MessageKind;
+use crate::room::state::Room;
 use crate::room::{
     Answer, Applied, Code, Command, Event, JoinBounds, LeaveReason, RemovalReason, RoomError,
     RoomKind, Rooms, Snapshot,
@@ -176,17 +179,32 @@ impl Hub {
         self.tell_cluster(|cluster| cluster.left(&room, state.id, reason));
     }
 
-    /// Sends a signal to a peer that has no session here. The node of a peer sends it all other
-    /// events.
+    /// Delivers an event to a peer whose session is on another node, or is arriving from one. A
+    /// signal is sent to the node of the peer, which sends it all other events itself. Returns the
+    /// session to which this node is to deliver the event after all.
     #[cold]
-    pub(super) fn send_to_node(&self, event: &Event, to: ConnectionId) {
-        if let (Some(cluster), Event::SignalRelayed { room, from, found_by, signal }) =
-            (self.cluster(), event)
-        {
-            // A signal of another node is for peers of this one.
-            if self.directory.get(from.connection).is_some() {
-                cluster.send(room, from.connection, to, *found_by, signal);
+    pub(super) fn deliver_elsewhere(
+        &self,
+        event: &Event,
+        to: ConnectionId,
+        room: &Room,
+        is_by_cluster: bool,
+    ) -> Option<Entry> {
+        let cluster = self.cluster()?;
+        // Else the session is arriving, or just ending.
+        let is_remote = room.is_remote(to);
+        match event {
+            Event::SignalRelayed { room, from, found_by, signal }
+                if is_remote || !is_by_cluster =>
+            {
+                // A signal of another node is for peers of this one.
+                self.directory.get(from.connection)?;
+                let from = from.connection;
+                cluster.send(room, from, to, *found_by, signal, || self.directory.settled(to))
             }
+            // An arriving session is notified of it once it is in the room.
+            _ if is_remote => None,
+            _ => self.directory.get(to),
         }
     }
 
@@ -219,7 +237,7 @@ impl Host for Hub {
     }
 
     fn deliver(&self, applied: &Applied, now: Moment) -> Option<SignalFailure> {
-        let failure = Self::deliver(self, applied, None, now.time).failure()?;
+        let failure = self.deliver_as(applied, None, now.time, true).failure()?;
         Some(match failure.code() {
             Code::DeliveryFailed => SignalFailure::NotDelivered,
             _ => SignalFailure::TargetNotFound,
@@ -248,7 +266,7 @@ impl Host for Hub {
                     answer = Some(waiting);
                 }
                 let Delivered { welcome_bytes, congested, .. } =
-                    Self::deliver(self, &applied, welcome, now.time);
+                    self.deliver_as(&applied, welcome, now.time, true);
                 if let Some(answer) = answer {
                     // A connection that has ended meanwhile leaves the room.
                     _ = answer.send(Ok(Joined {
@@ -304,7 +322,7 @@ impl Host for Hub {
         self.grant_claim(connection, request)
     }
 
-    fn release(&self, connection: ConnectionId) -> Option<Bytes> {
+    fn release(&self, connection: ConnectionId) -> Option<Released> {
         self.release_session(connection)
     }
 
@@ -317,6 +335,7 @@ impl Host for Hub {
     }
 
     fn arrived(&self, connection: ConnectionId) {
+        self.directory.settle(connection);
         self.decide_claim(connection);
     }
 

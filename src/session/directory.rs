@@ -22,6 +22,9 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Directory {
     entries: DashMap<ConnectionId, Entry>,
+    /// Sessions that arrive from another node. Signals of local peers still go to them by way of the
+    /// cluster, after those that it holds for them.
+    arriving: DashMap<ConnectionId, Entry>,
     open: AtomicUsize,
     closed: Notify,
 }
@@ -31,11 +34,30 @@ impl Directory {
         self.entries.insert(id, entry);
     }
 
-    pub(super) fn remove(&self, id: ConnectionId) {
-        self.entries.remove(&id);
+    /// Adds a session that arrives from another node.
+    pub(super) fn insert_arriving(&self, id: ConnectionId, entry: Entry) {
+        self.arriving.insert(id, entry);
     }
 
+    /// Notes that a session has arrived: signals to it need not go by way of the cluster any more.
+    pub(super) fn settle(&self, id: ConnectionId) {
+        if let Some((_, entry)) = self.arriving.remove(&id) {
+            self.entries.insert(id, entry);
+        }
+    }
+
+    pub(super) fn remove(&self, id: ConnectionId) {
+        self.entries.remove(&id);
+        self.arriving.remove(&id);
+    }
+
+    /// Returns the session of a connection, also one that is arriving.
     pub(super) fn get(&self, id: ConnectionId) -> Option<Entry> {
+        self.settled(id).or_else(|| self.arriving.get(&id).map(|entry| entry.clone()))
+    }
+
+    /// Returns the session of a connection, but not one that is arriving.
+    pub(super) fn settled(&self, id: ConnectionId) -> Option<Entry> {
         self.entries.get(&id).map(|entry| entry.clone())
     }
 

@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::directory::Entry;
 use super::hub::Hub;
-use super::resume_token::ResumeToken;
 use crate::id::ConnectionId;
 use crate::room::LeaveReason;
 
@@ -92,10 +91,9 @@ impl Hub {
         self.shows_as_away(reason) && self.cluster().is_some()
     }
 
-    /// Returns whether the session of a resume token is kept for other nodes only, because this one
-    /// drains.
-    pub fn is_kept_for_others(&self, token: &ResumeToken) -> bool {
-        self.is_draining() && self.cluster().is_some() && self.has_session(token)
+    /// Returns whether sessions can be resumed on other nodes only, because this one drains.
+    pub fn resumes_elsewhere(&self) -> bool {
+        self.is_draining() && self.cluster().is_some()
     }
 
     /// Completes when no connection is open.

@@ -25,12 +25,25 @@ impl Hub {
     pub(super) fn deliver(
         &self,
         applied: &Applied,
+        welcome: Option<Frame>,
+        now: SystemTime,
+    ) -> Delivered {
+        self.deliver_as(applied, welcome, now, false)
+    }
+
+    /// Queues deliveries as [`Hub::deliver`] does, of local peers or, if `is_by_cluster`, of the
+    /// cluster.
+    pub(super) fn deliver_as(
+        &self,
+        applied: &Applied,
         mut welcome: Option<Frame>,
         now: SystemTime,
+        is_by_cluster: bool,
     ) -> Delivered {
         // The signals of a join were accepted earlier, while they waited for the joining peer.
         let mut delivered = Delivered {
             are_promised: matches!(applied.answer, Answer::Joined(_)),
+            is_by_cluster,
             ..Delivered::default()
         };
         for delivery in &applied.deliveries {
@@ -49,7 +62,7 @@ impl Hub {
 
     /// Queues what a session has missed of a room, which the others know already.
     pub(super) fn deliver_missed(&self, applied: &Applied, now: SystemTime) {
-        let mut delivered = Delivered::default();
+        let mut delivered = Delivered { is_by_cluster: true, ..Delivered::default() };
         for delivery in &applied.deliveries {
             self.deliver_one(delivery, applied.room(), None, now, &mut delivered);
         }
@@ -101,12 +114,12 @@ impl Hub {
         let mut encoded: Option<(&'static Dialect, Form, Option<Frame>)> = None;
         let recipients = delivery.to.as_slice();
         for (index, recipient) in recipients.iter().enumerate() {
-            // The connection is ending; its rooms learn about that next.
-            let Some(Entry { dialect, mailbox }) = self.directory.get(*recipient) else {
-                // Or one of another node.
-                self.send_to_node(event, *recipient);
-                continue;
-            };
+            let entry = self.directory.settled(*recipient);
+            let entry = entry.or_else(|| {
+                self.deliver_elsewhere(event, *recipient, room, delivered.is_by_cluster)
+            });
+            // It is on another node, or its connection is ending, as its rooms learn next.
+            let Some(Entry { dialect, mailbox }) = entry else { continue };
             // A panic for one recipient must not affect the others.
             let outcome = self.contain(*recipient, || {
                 let form = mailbox.framing().form(event);
@@ -196,6 +209,8 @@ impl Hub {
 pub(super) struct Delivered {
     /// Whether its signals were accepted earlier, so that there is room for them.
     are_promised: bool,
+    /// Whether the cluster delivers them, which knows whether a recipient is on this node.
+    is_by_cluster: bool,
     pub(super) recipients: usize,
     pub(super) failed: usize,
     /// Recipients whose dialect cannot express an application message, and how many of them reserve

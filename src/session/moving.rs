@@ -28,6 +28,7 @@ use super::pending_claim::{Claimant, PendingClaim};
 use super::resume_token::ResumeToken;
 use super::resumption::Resumption;
 use super::state::{SessionState, Status};
+use crate::cluster::Released;
 use crate::id::{ConnectionId, PeerId};
 use crate::room::LeaveReason;
 
@@ -63,8 +64,17 @@ impl<'a> ClaimRequest<'a> {
 
 impl Hub {
     /// Returns whether this node has the session of a token, connected or away.
-    pub fn has_session(&self, token: &ResumeToken) -> bool {
-        self.resumable.get(token.id()).is_some()
+    fn has_session(&self, token: &ResumeToken) -> bool {
+        let is_leaving = |state: Arc<SessionState>| {
+            matches!(state.ownership.lock().status, Status::Moving { .. })
+        };
+        self.resumable.get(token.id()).is_some_and(|state| !is_leaving(state))
+    }
+
+    /// Returns whether the session of a token has moved on from this node.
+    pub fn has_moved_on(&self, token: &ResumeToken) -> bool {
+        !self.has_session(token)
+            && self.cluster().is_some_and(|cluster| cluster.has_moved_on(token.id()))
     }
 
     /// Returns whether a resume token names another node than this one, or an earlier life of it.
@@ -72,11 +82,12 @@ impl Hub {
         token.node() != self.cluster().map(|cluster| cluster.token_of(token.id()))
     }
 
-    /// Asks another node for the session of a resume token. Completes when the session is here or
-    /// lost; [`Hub::resume`] tells which. Returns `None` if there is no node to ask.
+    /// Asks another node for the session of a resume token, which names it, or has had the session
+    /// itself before. Completes when the session is here or lost; [`Hub::resume`] tells which.
+    /// Returns `None` if there is no node to ask.
     pub fn claim(&self, client: Claimant) -> Option<oneshot::Receiver<()>> {
         let (cluster, id) = (self.cluster()?, client.token.id());
-        let node = client.token.node().filter(|_| self.is_foreign(&client.token))?;
+        let node = client.token.node()?;
         self.resume_limits()?;
         if self.has_session(&client.token) || self.is_draining() {
             return None;
@@ -84,10 +95,13 @@ impl Hub {
         let request = ClaimRequest::write(&client);
         let (sender, answered) = oneshot::channel();
         match self.claims.entry(id) {
-            // Another connection of the client is faster.
-            dashmap::Entry::Occupied(_) => return None,
+            // A former connection of the client has claimed it.
+            dashmap::Entry::Occupied(mut pending) => {
+                pending.get_mut().answers.push(sender);
+                return Some(answered);
+            }
             dashmap::Entry::Vacant(vacant) => {
-                vacant.insert(PendingClaim { client: Some(client), answer: sender });
+                vacant.insert(PendingClaim { client: Some(client), answers: vec![sender] });
             }
         }
         if !cluster.claim(id, node, request) {
@@ -131,7 +145,7 @@ impl Hub {
     }
 
     /// Takes a session that was claimed out of this node, and writes it for the other.
-    pub(super) fn release_session(&self, connection: ConnectionId) -> Option<Bytes> {
+    pub(super) fn release_session(&self, connection: ConnectionId) -> Option<Released> {
         let state = self.resumable.get(connection)?;
         let seen = {
             let mut ownership = state.ownership.lock();
@@ -145,10 +159,10 @@ impl Hub {
             self.expiries.remove(grant.expires_at, connection);
         }
         // Its media stays where it is.
-        self.rooms().moved_away(connection);
+        let rooms = self.rooms().moved_away(connection);
         let mut writer = Writer::default();
         state.mailbox.release(seen, &mut writer);
-        Some(writer.finish())
+        Some(Released { session: writer.finish(), rooms })
     }
 
     /// Ends a session that was claimed and will not be released. Returns `false` if it is none.
@@ -189,7 +203,7 @@ impl Hub {
             _ = state.identity.accept(grant);
         }
         self.rooms().connect(connection);
-        self.directory.insert(connection, Entry { dialect, mailbox });
+        self.directory.insert_arriving(connection, Entry { dialect, mailbox });
         self.resumable.record_away();
         self.resumable.timers.away.push(until, connection);
         self.resumable.insert(Arc::new(state));

@@ -6,13 +6,13 @@ use super::resume_token::ResumeToken;
 use crate::auth::Grant;
 use crate::dialect::{Dialect, Framing};
 
-/// A session of another node that a client waits for.
+/// A session of another node that a client waits for, on one connection or, if it has lost that, on
+/// several.
 pub(super) struct PendingClaim {
     /// `None` once the session is here.
     pub(super) client: Option<Claimant>,
-    /// Dropped when the session is here, or refused.
-    #[expect(dead_code, reason = "held for its destructor")]
-    pub(super) answer: oneshot::Sender<()>,
+    /// One for each connection that waits, dropped when the session is here, or refused.
+    pub(super) answers: Vec<oneshot::Sender<()>>,
 }
 
 /// The client that claims a session.

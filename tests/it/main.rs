@@ -26,6 +26,7 @@ mod cluster_media;
 mod cluster_moves;
 mod cluster_network;
 mod cluster_nodes;
+mod cluster_races;
 mod cluster_rest;
 mod cluster_sim;
 mod connections;

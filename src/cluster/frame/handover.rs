@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::entry::{decode_record, encode_record};
-use super::fields::{Fields, Writer};
+use super::fields::{Fields, Writer, connection};
 use super::media::{decode_texts, encode_texts};
 use super::{Malformed, RemoteSignal, decode_signal, encode_signal};
 use crate::cluster::record::{Incarnation, RoomRecord};
@@ -30,6 +30,8 @@ pub struct MovedRoom {
     pub from: Incarnation,
     /// The room as the client knows it. The session is a member of it.
     pub known: RoomRecord,
+    /// The peers that are away, as the client knows them.
+    pub away: Vec<ConnectionId>,
     /// The transports that the session has at the node with the media of the room.
     pub transports: Vec<Box<str>>,
 }
@@ -41,15 +43,19 @@ const UNSENT: u8 = 32;
 /// In a room, beside the fields of a record.
 const FROM: u8 = 33;
 const TRANSPORT: u8 = 34;
+const AWAY: u8 = 35;
 
 pub(super) fn encode(
     writer: &mut Writer,
     Handover { connection, session, rooms, unsent }: &Handover,
 ) {
     writer.connection(CONNECTION, *connection).bytes(SESSION, session);
-    for MovedRoom { from, known, transports } in rooms {
+    for MovedRoom { from, known, away, transports } in rooms {
         let mut room = encode_record(known);
         room.number(FROM, from.0);
+        for peer in away {
+            room.connection(AWAY, *peer);
+        }
         encode_texts(&mut room, TRANSPORT, transports);
         writer.bytes(ROOM, &room.finish());
     }
@@ -67,6 +73,7 @@ pub(super) fn decode(fields: &Fields) -> Result<Handover, Malformed> {
         Ok(MovedRoom {
             from: fields.incarnation(FROM)?,
             known: decode_record(&fields)?,
+            away: fields.all(AWAY).map(connection).collect::<Result<_, _>>()?,
             transports,
         })
     };

@@ -44,7 +44,7 @@ impl Node {
         let Some(sender) = member(from).map(|member| member.membership) else { return };
         let mut nodes: BTreeMap<Incarnation, Vec<Membership>> = BTreeMap::new();
         let mut failed = Vec::new();
-        let mut held = Vec::new();
+        let (mut held, mut here) = (Vec::new(), Vec::new());
         for connection in to {
             match member(connection) {
                 Some(Member { membership, .. }) if self.moves.is_holding(*connection) => {
@@ -54,8 +54,10 @@ impl Node {
                 Some(_) if self.moves.has_departed(room, *connection) => {
                     failed.push((*connection, SignalFailure::NotDelivered));
                 }
-                // Its session is just ending here.
-                Some(Member { holder, .. }) if *holder == self.me => {}
+                // Its session has arrived in this moment, or is just ending here.
+                Some(Member { holder, membership, .. }) if *holder == self.me => {
+                    here.push(*membership);
+                }
                 Some(Member { holder, membership, .. }) if self.has_capacity(now, *holder) => {
                     nodes.entry(*holder).or_default().push(*membership);
                 }
@@ -79,6 +81,13 @@ impl Node {
         for membership in held {
             if !self.moves.hold(remote(vec![membership])) {
                 failed.push((membership.connection, SignalFailure::NotDelivered));
+            }
+        }
+        for membership in here {
+            if let Some(Err(failure)) =
+                self.deliver_here(now, &remote(vec![membership]), &[membership])
+            {
+                failed.push((membership.connection, failure));
             }
         }
         for (connection, failure) in failed {
@@ -107,6 +116,7 @@ impl Node {
         let Some(replica) = self.replicas.get(room) else { return };
         let own = replica.members.get(&connection).filter(|member| member.holder == self.me);
         let Some(from) = own.map(|member| member.membership) else { return };
+        self.announcements.add(now.instant, room, connection);
         let holders = replica
             .members
             .values()
@@ -116,6 +126,8 @@ impl Node {
         for node in holders {
             if self.has_capacity(now, node) {
                 self.push(now, node, Body::Presence { room: room.clone(), from, is_away });
+            } else {
+                self.announcements.skip(room, connection);
             }
         }
     }
@@ -278,16 +290,22 @@ impl Node {
     /// Delivers a signal to local peers; for those that are not here, it bounces.
     fn deliver(&mut self, now: Moment, node: Incarnation, mut remote: RemoteSignal) {
         let refused = self.moves.put_aside_early(node, &mut remote);
+        let mut replica = self.replicas.get_mut(&remote.room);
+        let knows_sender = replica.as_ref().is_some_and(|it| it.member(remote.from).is_some());
+        let is_late = replica.as_mut().is_some_and(|it| !it.hear(remote.from.connection, node));
         let replica = self.replicas.get(&remote.room);
-        let knows_sender = replica.is_some_and(|replica| replica.member(remote.from).is_some());
         let is_here = |to: &Membership| {
             let is_member = replica.is_some_and(|replica| replica.member(*to).is_some());
             knows_sender && is_member && self.is_local(&remote.room, to.connection)
         };
-        let (here, elsewhere): (Vec<Membership>, Vec<Membership>) =
+        let (mut here, elsewhere): (Vec<Membership>, Vec<Membership>) =
             remote.to.iter().partition(|to| is_here(to));
         let mut failed: Vec<_> =
             refused.into_iter().map(|to| (to, SignalFailure::NotDelivered)).collect();
+        if is_late {
+            warn!(room = %remote.room, %node, "a signal of a session that has moved is late, refusing it");
+            failed.extend(here.drain(..).map(|to| (to, SignalFailure::NotDelivered)));
+        }
         for to in elsewhere {
             // A session that was handed over: where it is now, the sender does not know yet.
             let is_moving = self.moves.has_departed(&remote.room, to.connection);

@@ -158,7 +158,11 @@ impl Node {
             self.take_out(now, room, &[(connection, LeaveReason::Disconnected)]);
             return;
         }
-        (member.holder, member.since) = (holder, version);
+        let former = std::mem::replace(&mut member.holder, holder);
+        member.since = version;
+        if let Some(replica) = self.replicas.get_mut(room) {
+            replica.moved(connection, former, holder);
+        }
         if holder == self.me {
             self.moves.taken(room, connection);
         }
@@ -197,7 +201,8 @@ impl Node {
             let Some(known) = replica.members.get_mut(&member.connection()) else { continue };
             known.since = member.since;
             if !is_local {
-                *known = member.clone();
+                let former = std::mem::replace(known, member.clone()).holder;
+                replica.moved(member.connection(), former, member.holder);
                 shown.push(member.clone());
             }
         }
@@ -210,7 +215,8 @@ impl Node {
         );
         for member in &diff.arrived {
             if let Some(known) = replica.members.get_mut(&member.connection()) {
-                *known = member.clone();
+                let former = std::mem::replace(known, member.clone()).holder;
+                replica.moved(member.connection(), former, member.holder);
             }
         }
         for member in &shown {
@@ -286,6 +292,7 @@ impl Node {
             self.leaves.remove(leave);
         }
         self.drop_unused(now, room);
+        self.announce_away(now, room);
         self.settle(now);
     }
 

@@ -3,71 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::move_event::MoveEvent;
 use super::{ConnectionId, Incarnation, LeaveReason, Member, Membership, Node, Replica, RoomId};
 use crate::clock::Moment;
-use crate::cluster::frame::{Body, Bounce, Handover, MovedRoom, RemoteMediaNotice, RemoteSignal};
+use crate::cluster::frame::{Body, Bounce, MovedRoom, RemoteMediaNotice, RemoteSignal};
 use crate::cluster::moving::{Hold, MAX_HELD};
 use crate::cluster::record::RoomRecord;
 use crate::cluster::script::Call;
 use crate::cluster::{SignalFailure, Undelivered};
-
-/// A step of a session move, for [`Nodes`](crate::cluster::Nodes).
-#[derive(Debug)]
-pub enum MoveEvent {
-    /// A node claims a session of this one.
-    Claimed {
-        /// The node.
-        from: Incarnation,
-        /// The session.
-        connection: ConnectionId,
-        /// Contents that the session layer checks.
-        request: bytes::Bytes,
-    },
-    /// A node holds signals to a session.
-    Held {
-        /// The node.
-        from: Incarnation,
-        /// The session.
-        connection: ConnectionId,
-    },
-    /// A node refuses a claim of this one.
-    Refused {
-        /// The node.
-        from: Incarnation,
-        /// The session.
-        connection: ConnectionId,
-    },
-    /// A node hands a session over.
-    HandedOver {
-        /// The node.
-        from: Incarnation,
-        /// The session.
-        handover: Box<Handover>,
-    },
-    /// The log has given a member to this node.
-    Taken {
-        /// The room.
-        room: RoomId,
-        /// The member.
-        connection: ConnectionId,
-    },
-    /// The engine has refused to give a member to this node.
-    NotTaken {
-        /// The member.
-        connection: ConnectionId,
-    },
-    /// A member whose session was handed over is on another node, or has left.
-    Settled {
-        /// The room.
-        room: RoomId,
-        /// The member.
-        connection: ConnectionId,
-    },
-    /// The connection to the engine is lost.
-    Interrupted,
-    /// This node was declared dead.
-    Fenced,
-}
+use crate::room::ShownRoom;
 
 /// The sessions that move.
 #[derive(Debug, Default)]
@@ -212,7 +156,17 @@ impl Node {
     /// Processes a frame of a session move.
     pub(super) fn move_frame(&mut self, now: Moment, from: Incarnation, body: Body) {
         let event = match body {
-            Body::Hold { connection, rooms } => {
+            Body::Hold { connection, mut rooms } => {
+                // It may have been sent before the session moved, to a node that has just entered.
+                rooms.retain(|room| {
+                    let replica = self.replicas.get(room);
+                    let member = replica.and_then(|replica| replica.members.get(&connection));
+                    member.is_some_and(|member| member.holder == from)
+                });
+                if rooms.is_empty() && !self.moves.is_holding(connection) {
+                    self.push(now, from, Body::Held { connection });
+                    return;
+                }
                 let hold =
                     self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant));
                 hold.renew(now.instant, rooms);
@@ -221,7 +175,7 @@ impl Node {
             }
             Body::Held { connection } => MoveEvent::Held { from, connection },
             Body::Claim { connection, request } => MoveEvent::Claimed { from, connection, request },
-            Body::Refused { connection } => MoveEvent::Refused { from, connection },
+            Body::Refused { connection, holder } => MoveEvent::Refused { from, connection, holder },
             Body::Handover(handover) => MoveEvent::HandedOver { from, handover },
             _ => return,
         };
@@ -232,6 +186,11 @@ impl Node {
     pub(in crate::cluster) fn hold_for_claim(&mut self, now: Moment, connection: ConnectionId) {
         self.moves.holds.entry(connection).or_insert_with(|| Hold::new(now.instant)).is_claim =
             true;
+    }
+
+    /// Returns the living nodes other than this one.
+    pub(in crate::cluster) fn other_nodes(&self) -> Vec<Incarnation> {
+        self.members.living().iter().copied().filter(|node| *node != self.me).collect()
     }
 
     /// Returns the other nodes with peers in a room, or with its media.
@@ -267,12 +226,11 @@ impl Node {
     pub(in crate::cluster) fn depart(
         &mut self,
         now: Moment,
-        room: &RoomId,
+        ShownRoom { room, peers: shown, away }: &ShownRoom,
         connection: ConnectionId,
     ) -> (Option<MovedRoom>, Vec<RemoteSignal>) {
         // A peer that has left in this moment is still in the replica, but the client has been
         // notified.
-        let shown = self.host.rooms().connections_in(room);
         let moved = self.replicas.get(room).map(|replica| {
             let members =
                 replica.members.values().filter(|member| shown.contains(&member.connection()));
@@ -280,7 +238,7 @@ impl Node {
             let (spec, serial, version) = (replica.spec.clone(), replica.serial, replica.version);
             let known = RoomRecord { spec, serial, version, members, media: replica.media };
             let transports = replica.transports.get(&connection).cloned().unwrap_or_default();
-            MovedRoom { from: self.me, known, transports }
+            MovedRoom { from: self.me, known, away: away.clone(), transports }
         });
         if moved.is_some() {
             self.counters.departed += 1;
@@ -381,6 +339,7 @@ impl Node {
     /// Releases the signals to a session that has moved, once it has in all rooms that this node
     /// shares with it.
     pub(super) fn release_moved(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
+        self.repeat_announcements(now, room, connection);
         if self.moves.holds.get_mut(&connection).is_some_and(|hold| hold.settle(room)) {
             self.release(now, connection);
         }

@@ -252,6 +252,7 @@ impl Node {
                 self.publish_frames(node);
             }
             self.repeat_joins(now);
+            self.repeat_skipped_announcements(now);
         }
         self.process_aside(now);
     }

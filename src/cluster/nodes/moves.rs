@@ -7,12 +7,13 @@ use tracing::info;
 
 use super::Nodes;
 use crate::clock::Moment;
-use crate::cluster::Resumed;
 use crate::cluster::frame::{Body, Handover, MovedRoom};
-use crate::cluster::moving::{Claim, Departure, DepartureStep, NodeAt};
+use crate::cluster::moving::{Claim, ClaimStep, Departure, DepartureStep, NodeAt};
 use crate::cluster::node::MoveEvent;
 use crate::cluster::record::Member;
+use crate::cluster::{Released, Resumed};
 use crate::id::{ConnectionId, RoomId};
+use crate::room::state::Room;
 use crate::room::{Delivery, Event, LeaveReason, Peer, Recipients};
 
 impl Nodes {
@@ -30,31 +31,13 @@ impl Nodes {
             }
         }
         self.ask_listed(now);
-        for connection in self.departures.keys().copied().collect::<Vec<_>>() {
-            self.step(now, connection);
-        }
     }
 
-    /// Sends the claims to nodes that are listed, and refuses those to nodes that are not in a list
-    /// made since.
-    fn ask_listed(&mut self, now: Moment) {
-        for connection in self.unlisted.keys().copied().collect::<Vec<_>>() {
-            let Some(claim) = self.claims.get(&connection) else {
-                self.unlisted.remove(&connection);
-                continue;
-            };
-            let NodeAt { engine, node: from } = claim.from();
-            let node = &mut self.on_engines[engine];
-            if node.is_living(from) {
-                if let Some(request) = self.unlisted.remove(&connection) {
-                    node.push(now, from, Body::Claim { connection, request });
-                }
-            } else if node.has_list_since(claim.since()) {
-                self.unlisted.remove(&connection);
-                self.refuse(now, connection);
-            } else {
-                node.list_again(now);
-            }
+    /// Carries out what is due of the departures, after everything that their sessions have sent is
+    /// on its way.
+    pub fn proceed_with_departures(&mut self, now: Moment) {
+        for connection in self.departures.keys().copied().collect::<Vec<_>>() {
+            self.step(now, connection);
         }
     }
 
@@ -62,10 +45,14 @@ impl Nodes {
         match event {
             MoveEvent::Claimed { from, connection, request } => {
                 let to = NodeAt { engine, node: from };
-                if self.may_depart(connection) && self.host.claimed(connection, &request) {
-                    self.departures.insert(connection, Departure::new(now.instant, to));
+                if self.claims.contains_key(&connection) {
+                    // It may be about to arrive here, for a client that has reached another node
+                    // since.
+                    if let Some((former, _)) = self.claimed.insert(connection, (to, request)) {
+                        self.refuse_claim(now, connection, former, Some(to));
+                    }
                 } else {
-                    self.on_engines[engine].push(now, from, Body::Refused { connection });
+                    self.claimed(now, connection, to, &request);
                 }
             }
             MoveEvent::Held { from, connection } => {
@@ -73,9 +60,16 @@ impl Nodes {
                     departure.holds(NodeAt { engine, node: from });
                 }
             }
-            MoveEvent::Refused { from, connection } => {
-                if self.is_asked(connection, NodeAt { engine, node: from }) {
-                    self.refuse(now, connection);
+            MoveEvent::Refused { from, connection, holder } => {
+                let holder = holder.map(|node| NodeAt { engine, node });
+                // The client may have reached this node again meanwhile.
+                let me = self.on_engines[engine].incarnation();
+                let holder = holder.filter(|holder| holder.node != me);
+                let Some(claim) = self.claims.get_mut(&connection) else { return };
+                match claim.refused(now.instant, NodeAt { engine, node: from }, holder) {
+                    ClaimStep::Ask(at) => self.ask(now, connection, at),
+                    ClaimStep::Wait => {}
+                    ClaimStep::GiveUp => self.refuse(now, connection),
                 }
             }
             MoveEvent::HandedOver { from, handover } => {
@@ -113,13 +107,9 @@ impl Nodes {
         rooms
     }
 
-    fn is_asked(&self, connection: ConnectionId, node: NodeAt) -> bool {
-        self.claims.get(&connection).is_some_and(|claim| claim.is_asked(node))
-    }
-
     /// Returns whether a session can leave this process now: it is in a room, no join of it waits,
     /// and the engines of its rooms answer.
-    fn may_depart(&self, connection: ConnectionId) -> bool {
+    pub(super) fn may_depart(&self, connection: ConnectionId) -> bool {
         let rooms = self.rooms_of(connection);
         !rooms.is_empty()
             && rooms.iter().all(|room| self.node_of(room).is_ready())
@@ -130,7 +120,11 @@ impl Nodes {
 
     /// Takes the next step of a departure.
     fn step(&mut self, now: Moment, connection: ConnectionId) {
-        let rooms = self.rooms_of(connection);
+        let untaken = self.departures.get(&connection).and_then(Departure::untaken);
+        let rooms = match untaken {
+            Some(rooms) => rooms.iter().cloned().collect(),
+            None => self.rooms_of(connection),
+        };
         let mut present: BTreeMap<NodeAt, Vec<RoomId>> = BTreeMap::new();
         // A room that it has just left must not follow it.
         let mut is_known = !self.on_engines.iter().any(|node| node.has_open_leave(connection));
@@ -146,7 +140,7 @@ impl Nodes {
         if rooms.is_empty() && !departure.is_handed_over() {
             // The session has left its rooms meanwhile: nothing of it can be resumed.
             self.departures.remove(&connection);
-            self.on_engines[to.engine].push(now, to.node, Body::Refused { connection });
+            self.refuse_claim(now, connection, to, None);
             self.host.end(connection);
             return;
         }
@@ -158,10 +152,10 @@ impl Nodes {
                     self.on_engines[at.engine].push(now, at.node, Body::Hold { connection, rooms });
                 }
             }
-            DepartureStep::HandOver => self.hand_over(now, connection, to, &rooms),
+            DepartureStep::HandOver => self.hand_over(now, connection, to),
             DepartureStep::GiveUp => {
                 self.departures.remove(&connection);
-                self.on_engines[to.engine].push(now, to.node, Body::Refused { connection });
+                self.refuse_claim(now, connection, to, None);
                 self.host.end(connection);
             }
             DepartureStep::Wait => {}
@@ -181,22 +175,24 @@ impl Nodes {
         replica.is_some_and(|replica| replica.members.len() == self.host.rooms().size(room))
     }
 
-    fn hand_over(&mut self, now: Moment, connection: ConnectionId, to: NodeAt, rooms: &[RoomId]) {
-        let Some(session) = self.host.release(connection) else {
+    fn hand_over(&mut self, now: Moment, connection: ConnectionId, to: NodeAt) {
+        let Some(Released { session, rooms: shown }) = self.host.release(connection) else {
             self.departures.remove(&connection);
-            self.on_engines[to.engine].push(now, to.node, Body::Refused { connection });
+            self.refuse_claim(now, connection, to, None);
             return;
         };
-        if let Some(departure) = self.departures.get_mut(&connection) {
-            departure.hand_over(now.instant, rooms.iter().cloned().collect());
-        }
         let (mut moved, mut unsent) = (Vec::new(), Vec::new());
-        for room in rooms {
-            let engine = self.engine_of(room);
-            let (left, signals) = self.on_engines[engine].depart(now, room, connection);
+        for room in shown {
+            let engine = self.engine_of(&room.room);
+            let (left, signals) = self.on_engines[engine].depart(now, &room, connection);
             moved.extend(left);
             unsent.extend(signals);
         }
+        if let Some(departure) = self.departures.get_mut(&connection) {
+            let rooms = moved.iter().map(|room: &MovedRoom| room.known.room().clone());
+            departure.hand_over(now.instant, rooms.collect());
+        }
+        self.moved.add(now.instant, connection, to);
         info!(%connection, to = %to.node, "handing a session over to another node");
         let handover = Box::new(Handover { connection, session, rooms: moved, unsent });
         self.on_engines[to.engine].push(now, to.node, Body::Handover(handover));
@@ -239,14 +235,12 @@ impl Nodes {
             return;
         }
         self.moves.arrived += 1;
+        self.moved.remove(connection);
         self.claims.remove(&connection);
-        for MovedRoom { known, .. } in &handover.rooms {
-            let present = self
-                .node_of(known.room())
-                .replica(known.room())
-                .map(|replica| replica.members.values());
-            let missed =
-                missed(connection, known.room(), &known.members, present.into_iter().flatten());
+        for moved @ MovedRoom { known, .. } in &handover.rooms {
+            let replica = self.node_of(known.room()).replica(known.room());
+            let present = replica.into_iter().flat_map(|replica| replica.members.values());
+            let missed = |room: &mut Room| missed(connection, room, moved, present);
             if let Some(applied) = self.host.rooms().moved_here(connection, known.room(), missed) {
                 self.host.catch_up(&applied, now);
             }
@@ -271,43 +265,14 @@ impl Nodes {
         if resumed == Resumed::Connected {
             self.announce(now, connection, false);
         }
-        self.host.arrived(connection);
-    }
-
-    /// Ends a claim without the session: its client joins afresh.
-    pub(super) fn refuse(&mut self, now: Moment, connection: ConnectionId) {
-        let Some(claim) = self.claims.remove(&connection) else { return };
-        self.moves.refused += 1;
-        for room in claim.into_handover().into_iter().flat_map(|handover| handover.rooms) {
-            let engine = self.engine_of(room.known.room());
-            self.on_engines[engine].give_up(now, room.known.room(), connection);
-        }
-        self.end_holds(now, connection);
-        self.host.refused(connection);
+        self.arrivals.insert(connection);
     }
 
     /// Sends what was held for a session on its way, and processes what came for it.
-    fn end_holds(&mut self, now: Moment, connection: ConnectionId) {
+    pub(super) fn end_holds(&mut self, now: Moment, connection: ConnectionId) {
         for node in &mut self.on_engines {
             node.process_early(now, connection);
             node.release(now, connection);
-        }
-    }
-
-    /// Refuses the claims that an engine cannot complete.
-    fn give_up_on(&mut self, now: Moment, engine: usize) {
-        let is_on = |room: &MovedRoom| self.engine_of(room.known.room()) == engine;
-        let is_lost = |claim: &Claim| match claim.handover() {
-            Some(handover) => handover.rooms.iter().any(is_on),
-            None => claim.from().engine == engine,
-        };
-        let lost = self
-            .claims
-            .iter()
-            .filter(|(_, claim)| is_lost(claim))
-            .map(|(connection, _)| *connection);
-        for connection in lost.collect::<Vec<_>>() {
-            self.refuse(now, connection);
         }
     }
 
@@ -328,32 +293,47 @@ impl Nodes {
     }
 }
 
-/// Returns what a peer has missed of a room, from the members that it knows and those that are
-/// present.
+/// Returns what a peer has missed of a room, from what it knows and the members that the log says
+/// are present. Peers of this node may have left since.
 fn missed<'a>(
     me: ConnectionId,
-    room: &RoomId,
-    known: &[Member],
+    room: &mut Room,
+    MovedRoom { known, away, .. }: &MovedRoom,
     present: impl Iterator<Item = &'a Member>,
 ) -> Vec<Delivery> {
-    let present: Vec<&Member> = present.collect();
-    let peer = |member: &Member| -> Arc<Peer> { member.admitted().peer.into() };
-    let mut events = Vec::new();
-    for before in known.iter().filter(|before| before.connection() != me) {
-        if !present.iter().any(|member| member.membership == before.membership) {
-            let (room, reason) = (room.clone(), LeaveReason::Disconnected);
-            events.push(Event::PeerLeft { room, peer: peer(before), reason });
+    let others = present.filter(|member| member.connection() != me);
+    let peer = |member: &Member| room.peer(member.connection()).cloned();
+    let present: Vec<(&Member, Arc<Peer>)> =
+        others.filter_map(|member| Some((member, peer(member)?))).collect();
+    let (id, mut events) = (room.id().clone(), Vec::new());
+    for before in known.members.iter().filter(|before| before.connection() != me) {
+        if !present.iter().any(|(member, _)| member.membership == before.membership) {
+            let (room, peer) = (id.clone(), Arc::new(before.admitted().peer));
+            events.push(Event::PeerLeft { room, peer, reason: LeaveReason::Disconnected });
         }
     }
-    for member in present.into_iter().filter(|member| member.connection() != me) {
-        let room = room.clone();
-        match known.iter().find(|before| before.membership == member.membership) {
-            None => events.push(Event::PeerJoined { room, peer: peer(member) }),
-            Some(before) if before.metadata != member.metadata => {
-                events.push(Event::PeerUpdated { room, peer: peer(member) });
+    for (member, peer) in present {
+        let connection = member.connection();
+        let before = known.members.iter().find(|before| before.membership == member.membership);
+        let was_away = before.is_some() && away.contains(&connection);
+        match before {
+            None => events.push(Event::PeerJoined { room: id.clone(), peer: Arc::clone(&peer) }),
+            Some(before) if before.metadata != peer.metadata => {
+                events.push(Event::PeerUpdated { room: id.clone(), peer: Arc::clone(&peer) });
             }
             Some(_) => {}
         }
+        let room_id = id.clone();
+        match room.presence(connection) {
+            // This node has not received an announcement of it.
+            None => room.set_presence(connection, was_away),
+            Some(true) if !was_away => events.push(Event::PeerAway { room: room_id, peer }),
+            Some(false) if was_away => events.push(Event::PeerBack { room: room_id, peer }),
+            Some(_) => {}
+        }
+    }
+    if room.presence(me).is_none() {
+        room.set_presence(me, away.contains(&me));
     }
     events.into_iter().map(|event| Delivery { to: Recipients::One(me), event }).collect()
 }

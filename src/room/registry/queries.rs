@@ -52,6 +52,11 @@ impl Rooms {
         self.lock(id).map_or(0, |kept| kept.room.peers().len())
     }
 
+    /// Returns whether a peer of a room is away, as the others were last notified.
+    pub fn is_away(&self, connection: ConnectionId, id: &RoomId) -> bool {
+        self.lock(id).is_some_and(|kept| kept.room.presence(connection).unwrap_or_default())
+    }
+
     /// Returns the connections in a room, in the order in which they joined.
     pub fn connections_in(&self, id: &RoomId) -> Vec<ConnectionId> {
         self.lock(id)

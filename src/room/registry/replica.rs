@@ -10,7 +10,7 @@ use crate::id::{ConnectionId, RoomId};
 use crate::room::command::{RoomKind, Signal};
 use crate::room::event::{Answer, Delivery, Event, FoundBy, LeaveReason, Peer, Recipients};
 use crate::room::registry::Applied;
-use crate::room::state::{Capacity, Change, Joined};
+use crate::room::state::{Capacity, Change, Joined, Room};
 
 /// Properties of a shared room, which its first join determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,17 @@ pub struct Admitted {
     pub peer: Peer,
     /// Whether the peer joined over `/signal`.
     pub is_paired: bool,
+}
+
+/// A room as a peer of it knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownRoom {
+    /// Id of the room.
+    pub room: RoomId,
+    /// Peers of the room.
+    pub peers: Vec<ConnectionId>,
+    /// Peers that are away.
+    pub away: Vec<ConnectionId>,
 }
 
 impl Rooms {
@@ -97,13 +108,13 @@ impl Rooms {
     }
 
     /// Notes that the session of a peer of a shared room is on this node now, after
-    /// [`Rooms::connect`]. The deliveries are what the peer missed of the room. Returns `None` if
-    /// it is not in the room.
+    /// [`Rooms::connect`]. `missed` returns what the peer missed of the room, which is locked: all
+    /// later events of it are delivered to the session. Returns `None` if it is not in the room.
     pub fn moved_here(
         &self,
         connection: ConnectionId,
         room: &RoomId,
-        deliveries: Vec<Delivery>,
+        missed: impl FnOnce(&mut Room) -> Vec<Delivery>,
     ) -> Option<Applied> {
         let mut kept = self.lock(room)?;
         kept.room.peer(connection)?;
@@ -115,20 +126,28 @@ impl Rooms {
         let remote = kept.room.remote_count();
         kept.room.set_local(connection);
         self.note_remote(remote, &kept.room);
+        let deliveries = missed(&mut kept.room);
         Some(Applied { deliveries, answer: Answer::Left, room: kept })
     }
 
     /// Records that the session of a connection is moving to another node: its peers stay in their
-    /// rooms, as those of another node. Returns once no delivery to the session is in progress.
-    pub fn moved_away(&self, connection: ConnectionId) {
+    /// rooms, as those of another node. Returns the rooms as their last events have shown them to
+    /// the session, once no delivery to it is in progress.
+    pub fn moved_away(&self, connection: ConnectionId) -> Vec<ShownRoom> {
+        let mut shown = Vec::new();
         for room in self.disconnect(connection) {
             let Some(mut kept) = self.lock(&room) else { continue };
             let remote = kept.room.remote_count();
             if kept.room.peer(connection).is_some() {
                 kept.room.set_remote(connection);
+                let peers: Vec<_> = kept.room.peers().map(|peer| peer.connection).collect();
+                let is_away = |peer: &ConnectionId| kept.room.presence(*peer) == Some(true);
+                let away = peers.iter().copied().filter(is_away).collect();
+                shown.push(ShownRoom { room, peers, away });
             }
             self.note_remote(remote, &kept.room);
         }
+        shown
     }
 
     fn admit_to(

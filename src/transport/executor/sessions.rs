@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::waiting::Resuming;
 use super::{ChannelSession, End, Executor};
 use crate::auth::{Denial, Grant};
 use crate::dialect::{Connected, Frame, Step};
 use crate::id::ConnectionId;
 use crate::room::LeaveReason;
 use crate::session::{Mailbox, Outgoing, QueueFull, ResumeToken, Sink};
+
+/// The client tries again, and reaches another node.
+pub(super) const ELSEWHERE: End = End::closing(1012, "SHUTTING_DOWN");
 
 /// Maximum number of invalid tokens on one connection.
 const MAX_DENIED_TOKENS: u8 = 5;
@@ -88,11 +92,11 @@ impl Executor {
         let resume = resume
             .and_then(|(resume_token, seen)| Some((ResumeToken::parse(&resume_token)?, seen)));
         if let Some((resume_token, seen)) = &resume {
-            if self.hub.is_kept_for_others(resume_token) {
-                // The client tries again, and reaches another node.
-                return Err(End::closing(1012, "SHUTTING_DOWN"));
+            if self.hub.resumes_elsewhere() {
+                return Err(ELSEWHERE);
             }
-            if self.claim_for_connect(grant.as_ref(), resume_token, *seen) {
+            let (grant, token) = (grant.clone(), resume_token.clone());
+            if self.claim(Resuming { is_connect: true, grant, token, seen: *seen, claims: 1 }) {
                 return Ok(());
             }
         }
@@ -180,7 +184,11 @@ impl Executor {
         else {
             return Some(Step::Tell(self.conversation.resumed(None, SystemTime::now())));
         };
-        if self.claim_for_resume(grant.as_deref().cloned(), &resume_token, seen) {
+        if self.hub.resumes_elsewhere() {
+            return Some(Step::Tell(Frame::Close(1012, "SHUTTING_DOWN")));
+        }
+        let (grant, token) = (grant.as_deref().cloned(), resume_token.clone());
+        if self.claim(Resuming { is_connect: false, grant, token, seen, claims: 1 }) {
             return None;
         }
         self.resume_here(&resume_token, seen)

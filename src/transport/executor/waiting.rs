@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::sessions::ELSEWHERE;
 use super::{End, Executor};
 use crate::auth::Grant;
 use crate::dialect::Step;
@@ -22,10 +23,24 @@ pub(super) struct Waiting {
 
 enum Request {
     Join(Arc<Mutex<Option<Handled>>>),
-    /// A CONNECT packet of Socket.IO.
-    Connect(Box<(Option<Grant>, ResumeToken, u64)>),
-    Resume(ResumeToken, u64),
+    Resume(Box<Resuming>),
 }
+
+/// A client that waits for a session of another node.
+pub(super) struct Resuming {
+    /// Whether it has sent a CONNECT packet of Socket.IO, which is answered in any case.
+    pub(super) is_connect: bool,
+    pub(super) grant: Option<Grant>,
+    pub(super) token: ResumeToken,
+    /// Number of the last frame that it has received.
+    pub(super) seen: u64,
+    /// How many times the session was claimed.
+    pub(super) claims: u8,
+}
+
+/// How many times a session is claimed that moves on before its client has it. A former connection
+/// of the client may have claimed it on another node.
+const MAX_CLAIMS: u8 = 5;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -82,50 +97,48 @@ impl Executor {
         }
     }
 
-    /// Asks the node that has a session for it, for a CONNECT packet. Returns `false` if no other
-    /// node is to be asked.
-    pub(super) fn claim_for_connect(
-        &mut self,
-        grant: Option<&Grant>,
-        token: &ResumeToken,
-        seen: u64,
-    ) -> bool {
-        let is_claimed = self.claim(grant.cloned(), token, seen);
-        if is_claimed {
-            let request = Request::Connect(Box::new((grant.cloned(), token.clone(), seen)));
-            self.wait_for(Moment::now(), request);
-        }
-        is_claimed
-    }
-
     /// Asks the node that has a session for it. Returns `false` if no other node is to be asked.
-    pub(super) fn claim_for_resume(
-        &mut self,
-        grant: Option<Grant>,
-        token: &ResumeToken,
-        seen: u64,
-    ) -> bool {
-        let is_claimed = self.claim(grant, token, seen);
-        if is_claimed {
-            self.wait_for(Moment::now(), Request::Resume(token.clone(), seen));
-        }
-        is_claimed
-    }
-
-    fn claim(&mut self, grant: Option<Grant>, token: &ResumeToken, seen: u64) -> bool {
+    pub(super) fn claim(&mut self, resuming: Resuming) -> bool {
         if self.hub.cluster().is_none() {
             return false;
         }
+        let Resuming { grant, token, seen, .. } = &resuming;
         let (dialect, framing) =
             (self.conversation.dialect(), self.conversation.framing(token.id()));
-        let claimed =
-            self.hub.claim(Claimant { dialect, framing, grant, token: token.clone(), seen });
+        let claimed = self.hub.claim(Claimant {
+            dialect,
+            framing,
+            grant: grant.clone(),
+            token: token.clone(),
+            seen: *seen,
+        });
         let Some(decided) = claimed else { return false };
         self.pause = Some(Box::pin(async move {
             // The sender is dropped, whatever the outcome.
             _ = decided.await;
         }));
+        self.wait_for(Moment::now(), Request::Resume(Box::new(resuming)));
         true
+    }
+
+    /// Resumes a session for which its client has waited, or follows it to where it has moved on.
+    fn claimed(&mut self, received: Moment, resuming: Resuming) -> Result<(), End> {
+        if self.hub.resumes_elsewhere() {
+            // The server drains since.
+            return Err(ELSEWHERE);
+        }
+        let Resuming { is_connect, grant, token, seen, claims } = resuming;
+        if claims < MAX_CLAIMS && self.hub.has_moved_on(&token) {
+            let (grant, token) = (grant.clone(), token.clone());
+            if self.claim(Resuming { is_connect, grant, token, seen, claims: claims + 1 }) {
+                return Ok(());
+            }
+        }
+        if is_connect {
+            return self.open_or_resume(grant, Some((token, seen)));
+        }
+        let next = self.resume_here(&token, seen);
+        self.take(received, next)
     }
 
     fn joined(&mut self, received: Moment, handled: Handled) -> Option<Step> {
@@ -147,14 +160,7 @@ impl Executor {
                 let next = this.joined(received, handled);
                 this.take(received, next)
             }
-            Request::Connect(connect) => {
-                let (grant, token, seen) = *connect;
-                this.open_or_resume(grant, Some((token, seen)))
-            }
-            Request::Resume(token, seen) => {
-                let next = this.resume_here(&token, seen);
-                this.take(received, next)
-            }
+            Request::Resume(resuming) => this.claimed(received, *resuming),
         });
         for message in deferred {
             outcome = outcome.and_then(|()| self.receive_in_turn(message));

@@ -54,6 +54,7 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         session: Bytes::from_static(b"\0session"),
         rooms: vec![MovedRoom {
             from: Incarnation(5),
+            away: vec![ConnectionId::from_u128(9)],
             known: record(3, &[member(7, 13, 5, 1), member(2, 12, 6, 2)]),
             transports: vec!["one".into(), "two".into()],
         }],
@@ -79,7 +80,8 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         Body::Hold { connection, rooms: vec![room(), RoomId::new("other").unwrap()] },
         Body::Held { connection },
         Body::Claim { connection, request: Bytes::from_static(b"token") },
-        Body::Refused { connection },
+        Body::Refused { connection, holder: None },
+        Body::Refused { connection, holder: Some(Incarnation(7)) },
         Body::Handover(Box::new(handover)),
         Body::Kick { room: room(), connection, id: 12 },
         Body::Done { id: 12, is_done: true },
@@ -132,7 +134,7 @@ fn every_message_is_decoded_as_it_was_encoded() {
         let message = decode(bytes).unwrap().expect("the kind is known");
         assert_eq!(encode(&message), bytes, "{message:?}");
     }
-    assert_eq!(MESSAGES.len(), 30);
+    assert_eq!(MESSAGES.len(), 31);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parlor::cluster::Incarnation;
 use parlor::cluster::frame::{Handover, MovedRoom, RemoteSignal};
-use parlor::cluster::moving::{Claim, Departure, DepartureStep, Hold, MAX_HELD, NodeAt};
+use parlor::cluster::moving::{
+    Claim, ClaimStep, Departure, DepartureStep, Hold, MAX_HELD, Moved, NodeAt,
+};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{FoundBy, SignalKind};
 
@@ -40,7 +42,7 @@ fn handover(rooms: &[&str]) -> Handover {
     let moved = |name: &&str| {
         let mut known = record(3, &[member(7, 1, 1, 1)]);
         known.spec.room = RoomId::new(name).unwrap();
-        MovedRoom { from: Incarnation(1), known, transports: Vec::new() }
+        MovedRoom { from: Incarnation(1), known, away: Vec::new(), transports: Vec::new() }
     };
     let (connection, session) = (ConnectionId::from_u128(7), Bytes::from_static(b"session"));
     Handover { connection, session, rooms: rooms.iter().map(moved).collect(), unsent: Vec::new() }
@@ -102,7 +104,7 @@ fn session_without_peers_elsewhere_is_handed_over_at_once() {
 #[test]
 fn slow_node_ends_the_departure_before_the_claim_is_overdue() {
     let now = Instant::now();
-    let (mut departure, claim) = (Departure::new(now, node(9)), Claim::new(now, node(1)));
+    let (mut departure, claim) = (Departure::new(now, node(9)), Claim::new(now, Bytes::new()));
     departure.step(now, Some(&nodes(&[2])));
     let (soon, late) = (now + Duration::from_millis(1499), now + Duration::from_millis(1500));
     assert_eq!(departure.step(soon, Some(&nodes(&[2]))), DepartureStep::Ask(vec![]));
@@ -119,6 +121,12 @@ fn session_that_is_not_taken_is_removed_until_the_log_says_so() {
     departure.hand_over(now, rooms.iter().cloned().collect());
     assert!(departure.is_handed_over());
     assert_eq!(departure.step(now, Some(&nodes(&[]))), DepartureStep::Wait);
+    assert_eq!(
+        departure.step(now, Some(&nodes(&[3]))),
+        DepartureStep::Ask(vec![node(3)]),
+        "a node that enters a room now is to hold"
+    );
+    assert_eq!(departure.step(now, Some(&nodes(&[3]))), DepartureStep::Wait);
     assert!(!departure.settle(&rooms[0]));
     let late = now + Duration::from_secs(2);
     assert_eq!(
@@ -136,7 +144,8 @@ fn session_that_is_not_taken_is_removed_until_the_log_says_so() {
 #[test]
 fn claim_waits_for_the_log_of_every_room() {
     let now = Instant::now();
-    let mut claim = Claim::new(now, node(1));
+    let mut claim = Claim::new(now, Bytes::new());
+    claim.ask([node(1)]);
     assert!(claim.is_asked(node(1)) && !claim.is_asked(node(2)));
     assert!(!claim.take(&RoomId::new("a").unwrap()), "nothing was handed over");
     let handed_over = now + Duration::from_secs(1);
@@ -147,6 +156,59 @@ fn claim_waits_for_the_log_of_every_room() {
     assert!(claim.is_overdue(handed_over + Duration::from_secs(4)));
     assert!(claim.take(&RoomId::new("b").unwrap()));
     assert_eq!(claim.into_handover().unwrap().session, "session");
+}
+
+#[test]
+fn claim_follows_a_session_that_has_moved_on() {
+    let now = Instant::now();
+    let mut claim = Claim::new(now, Bytes::new());
+    claim.ask([node(1)]);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(claim.refused(later, node(2), None), ClaimStep::Wait, "it was not asked");
+    assert_eq!(claim.refused(later, node(1), Some(node(2))), ClaimStep::Ask(node(2)));
+    assert!(!claim.is_asked(node(1)) && claim.is_asked(node(2)));
+    assert!(!claim.is_overdue(now + Duration::from_secs(4)), "it begins anew");
+    assert_eq!(claim.refused(later, node(2), Some(node(1))), ClaimStep::Ask(node(1)));
+    assert_eq!(claim.refused(later, node(1), None), ClaimStep::GiveUp);
+}
+
+#[test]
+fn claim_does_not_follow_redirects_for_ever() {
+    let now = Instant::now();
+    let mut claim = Claim::new(now, Bytes::new());
+    claim.ask([node(0)]);
+    let mut last = 0;
+    while let ClaimStep::Ask(next) = claim.refused(now, node(last), Some(node(last + 1))) {
+        last = next.node.0;
+    }
+    assert_eq!(last, 6);
+}
+
+#[test]
+fn claim_of_all_nodes_waits_for_the_last() {
+    let now = Instant::now();
+    let mut claim = Claim::new(now, Bytes::new());
+    claim.ask([node(1), node(2), node(3)]);
+    assert_eq!(claim.refused(now, node(1), None), ClaimStep::Wait);
+    assert_eq!(claim.refused(now, node(2), Some(node(3))), ClaimStep::Wait, "it was asked");
+    assert_eq!(claim.refused(now, node(3), None), ClaimStep::GiveUp);
+}
+
+#[test]
+fn node_knows_for_a_while_where_a_session_has_moved_to() {
+    let now = Instant::now();
+    let mut moved = Moved::default();
+    let [first, second] = [1, 2].map(ConnectionId::from_u128);
+    moved.add(now, first, node(1));
+    moved.add(now, second, node(1));
+    let later = now + Duration::from_mins(1);
+    moved.add(later, first, node(2));
+    moved.remove(second);
+    assert_eq!((moved.get(first), moved.get(second)), (Some(node(2)), None));
+    moved.prune(now + Duration::from_mins(5));
+    assert_eq!(moved.get(first), Some(node(2)), "it has moved again since");
+    moved.prune(later + Duration::from_mins(5));
+    assert_eq!(moved.get(first), None);
 }
 
 #[test]

@@ -100,3 +100,29 @@ fn member_that_arrives_completes_and_one_that_was_given_up_is_gone() {
     assert_eq!(diff(&theirs, Standing::Gone).gone, [ConnectionId::from_u128(1)]);
     assert_eq!(diff(&[], Standing::Gone), parlor::cluster::replica::Diff::default());
 }
+
+#[test]
+fn signal_of_a_former_holder_is_not_delivered_after_one_of_a_later_one() {
+    let [one, two, three] = [1, 2, 3].map(Incarnation);
+    let mut replica = Replica::new(spec());
+    let ann = member(7, 1, 1, 1);
+    let connection = ann.connection();
+    replica.members.insert(connection, ann);
+    let mut moved = |from: Incarnation, to: Incarnation| {
+        replica.members[&connection].holder = to;
+        replica.moved(connection, from, to);
+    };
+    moved(one, two);
+    moved(two, three);
+    let mut accepts = |node| replica.hear(connection, node);
+    assert!(accepts(one) && accepts(two), "in the order in which they have had the session");
+    assert!(!accepts(one) && accepts(two) && accepts(three));
+    assert!(!accepts(two));
+    // It returns to a former holder.
+    replica.members[&connection].holder = two;
+    replica.moved(connection, three, two);
+    assert!(replica.hear(connection, three) && replica.hear(connection, two));
+    assert!(!replica.hear(connection, three) && !replica.hear(connection, one));
+    replica.remove(connection);
+    assert!(replica.hear(connection, one), "it is another member");
+}

@@ -253,8 +253,9 @@ impl World {
             let all: Vec<_> = members.iter().copied().collect();
             assert_eq!(view, all, "room {room}: the view of {} differs", session.connection);
             for (peer, seen) in &inside.view {
-                assert!(
-                    !seen.is_away,
+                assert_ne!(
+                    seen.is_away,
+                    Some(true),
                     "room {room}: {peer} is shown as away to {}",
                     session.connection
                 );

@@ -78,7 +78,8 @@ pub(crate) struct Seen {
     pub(crate) announcement: u64,
     pub(crate) peer: PeerId,
     pub(crate) metadata: Metadata,
-    pub(crate) is_away: bool,
+    /// Unknown of a peer that was in the room before.
+    pub(crate) is_away: Option<bool>,
 }
 
 impl Session {
@@ -102,10 +103,10 @@ impl Inside {
             Event::Joined(snapshot) => {
                 assert!(self.view.is_empty(), "is shown the room twice");
                 for peer in snapshot.others() {
-                    self.add(ledger, peer);
+                    self.add(ledger, peer, None);
                 }
             }
-            Event::PeerJoined { peer, .. } => self.add(ledger, peer),
+            Event::PeerJoined { peer, .. } => self.add(ledger, peer, Some(false)),
             Event::PeerLeft { room, peer, .. } => {
                 let seen = self.view.remove(&peer.connection);
                 assert!(seen.is_some(), "{} leaves, which is not there", peer.connection);
@@ -121,7 +122,9 @@ impl Inside {
                     .view
                     .get_mut(&peer.connection)
                     .expect("a peer that is away or back is there");
-                seen.is_away = matches!(event, Event::PeerAway { .. });
+                let is_away = Some(matches!(event, Event::PeerAway { .. }));
+                assert_ne!(seen.is_away, is_away, "{} is shown twice as such", peer.connection);
+                seen.is_away = is_away;
             }
             Event::SignalRelayed { from, signal, .. } => {
                 assert!(
@@ -140,11 +143,11 @@ impl Inside {
         true
     }
 
-    fn add(&mut self, ledger: &mut Ledger, peer: &Peer) {
+    fn add(&mut self, ledger: &mut Ledger, peer: &Peer, is_away: Option<bool>) {
         let (id, metadata) = (peer.id.clone(), peer.metadata.clone());
         let namesake = self.view.values().find(|seen| seen.peer == id);
         assert!(namesake.is_none(), "the peer id {id} twice in a view");
-        let seen = Seen { announcement: ledger.number(), peer: id, metadata, is_away: false };
+        let seen = Seen { announcement: ledger.number(), peer: id, metadata, is_away };
         let before = self.view.insert(peer.connection, seen);
         assert!(before.is_none(), "{} joins twice", peer.connection);
         if self.view.len() + 1 > CAPACITY {

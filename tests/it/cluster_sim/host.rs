@@ -11,7 +11,8 @@ use parlor::cluster::frame::RemoteMediaNotice;
 use parlor::cluster::media::ServedMedia;
 use parlor::cluster::node::Settings;
 use parlor::cluster::{
-    Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Resumed, SignalFailure, Undelivered,
+    Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Released, Resumed, SignalFailure,
+    Undelivered,
 };
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, Event, LeaveReason, RoomLimits, Rooms};
@@ -144,6 +145,8 @@ pub(crate) struct Resuming {
 struct Inner {
     sessions: BTreeMap<ConnectionId, ServerSession>,
     resuming: BTreeMap<ConnectionId, Resuming>,
+    /// Sessions that have lost their connection to a claim, and are to be announced as away.
+    losing: Vec<ConnectionId>,
     notices: Vec<Notice>,
 }
 
@@ -189,6 +192,19 @@ impl Inner {
 impl Sessions {
     pub(crate) fn take(&self) -> Vec<Notice> {
         std::mem::take(&mut self.inner.lock().notices)
+    }
+
+    /// Announces the sessions that have lost their connection to a claim, here. Returns them.
+    pub(crate) fn announce_losses(&self) -> Vec<ConnectionId> {
+        let losing = std::mem::take(&mut self.inner.lock().losing);
+        for connection in &losing {
+            for room in self.rooms.of(*connection) {
+                if let Some(applied) = self.rooms.announce(*connection, &room, true) {
+                    self.queue(&applied.deliveries);
+                }
+            }
+        }
+        losing
     }
 
     pub(crate) fn notify(&self, notice: Notice) {
@@ -385,18 +401,22 @@ impl Host for Sessions {
         if session.client.to_be_bytes() != request {
             return false;
         }
-        session.attachment = None;
+        let was_connected = session.attachment.take().is_some();
         session.absence += 1;
-        !std::mem::replace(&mut session.is_departing, true)
+        let is_granted = !std::mem::replace(&mut session.is_departing, true);
+        if was_connected {
+            inner.losing.push(connection);
+        }
+        is_granted
     }
 
-    fn release(&self, connection: ConnectionId) -> Option<Bytes> {
+    fn release(&self, connection: ConnectionId) -> Option<Released> {
         let session = self.inner.lock().sessions.remove(&connection)?;
-        self.rooms.moved_away(connection);
+        let rooms = self.rooms.moved_away(connection);
         let mut vault = self.vault.lock();
         let key = vault.len() as u64;
         vault.insert(key, session);
-        Some(Bytes::copy_from_slice(&key.to_be_bytes()))
+        Some(Released { session: Bytes::copy_from_slice(&key.to_be_bytes()), rooms })
     }
 
     fn resumed(&self, connection: ConnectionId, session: &[u8]) -> Resumed {
@@ -459,6 +479,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Announces the sessions that have lost their connection to a claim.
+    pub(crate) fn announce_losses(&mut self, now: Moment) {
+        for connection in self.sessions.announce_losses() {
+            self.nodes.announce(now, connection, true);
+        }
+    }
+
     pub(crate) fn start(
         engines: usize,
         settings: Settings,

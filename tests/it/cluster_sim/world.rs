@@ -387,6 +387,13 @@ impl World {
         let machine = &mut self.machines[node];
         let Some(process) = machine.process.as_mut() else { return };
         act(process, now);
+        process.announce_losses(now);
+        process.nodes.proceed_with_departures(now);
+        process.nodes.settle_arrivals();
+        if process.nodes.decide_claims(now) {
+            process.announce_losses(now);
+            process.nodes.proceed_with_departures(now);
+        }
         if std::mem::replace(&mut machine.is_busy, true) {
             return;
         }

@@ -192,11 +192,22 @@ impl ResumingClient {
         kind: ClientKind,
         resume_point: &ResumePoint,
     ) {
+        let used = server.until("the resume token is used", |held| held.away == 0);
+        Self::connect_until(server, kind, resume_point, used).await;
+    }
+
+    /// Sends a resume token, and loses the connection at some time before it reads a reply.
+    pub(crate) async fn connect_until(
+        server: &TestServer,
+        kind: ClientKind,
+        resume_point: &ResumePoint,
+        end: impl Future<Output = ()>,
+    ) {
         let mut connection = Connection::open(server.into(), kind).await;
         let words =
             Self::first_message(kind, Some(resume_point), None).expect("there is a resume token");
         connection.send(words).await;
-        server.until("the resume token is used", |held| held.away == 0).await;
+        end.await;
         if kind != ClientKind::Polling {
             connection.lose(Loss::Reset).await;
         }
