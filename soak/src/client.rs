@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use parlor_testing::connection::{Connection, Joined, ResumeState, Route};
 use parlor_testing::protocol::{Event, SignalKind};
 use parlor_testing::transport::{Disconnect, Options};
@@ -278,12 +278,10 @@ impl Dropped {
 }
 
 impl Dropped {
-    /// Resumes on the first connection that succeeds, on whatever node of a cluster. Returns `None`
-    /// if an earlier attempt was cut off: the session may have moved with a resume token that the
-    /// client has not received.
-    pub(crate) async fn resume_anywhere(mut self) -> anyhow::Result<Option<Peer>> {
+    /// Resumes on the first connection that succeeds, on whatever node of a cluster. Earlier
+    /// attempts may be cut off.
+    pub(crate) async fn resume_anywhere(mut self) -> anyhow::Result<Peer> {
         let until = Instant::now() + LIMIT;
-        let mut is_interrupted = false;
         loop {
             let Self { peer, state, since } = &mut self;
             let resuming =
@@ -292,20 +290,16 @@ impl Dropped {
                 Ok((connection, true)) => {
                     peer.world.tally.add(Count::Resumed);
                     (peer.commands, peer.events, peer.connection) = spawn(connection);
-                    return Ok(Some(self.peer));
+                    return Ok(self.peer);
                 }
                 Ok((connection, false)) => {
                     connection.end(Disconnect::Close).await;
-                    ensure!(is_interrupted, "lost its session in {:?}", since.elapsed());
-                    return Ok(None);
+                    bail!("lost its session in {:?}", since.elapsed());
                 }
                 Err(error) if Instant::now() >= until => {
                     return Err(error.context("does not reach a node"));
                 }
-                Err(_) => {
-                    is_interrupted = true;
-                    sleep(RETRY).await;
-                }
+                Err(_) => sleep(RETRY).await,
             }
         }
     }

@@ -49,12 +49,10 @@ pub(crate) enum Count {
     Restarts,
     /// Clients that joined again after their connection had ended.
     Rejoined,
-    /// Sessions lost because an attempt to resume was cut off.
-    Interrupted,
 }
 
 impl Count {
-    const ALL: [(Self, &'static str); 24] = [
+    const ALL: [(Self, &'static str); 23] = [
         (Self::Calls, "calls"),
         (Self::BystanderCalls, "bystander calls"),
         (Self::RoomSteps, "room steps"),
@@ -78,7 +76,6 @@ impl Count {
         (Self::MediaReceived, "media packets received"),
         (Self::Restarts, "restarts of nodes"),
         (Self::Rejoined, "joins after a restart"),
-        (Self::Interrupted, "resumptions cut off"),
     ];
 }
 

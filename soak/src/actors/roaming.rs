@@ -79,8 +79,7 @@ async fn meet(
         Side::new(world, one, &ann, &ids[1], seeds[0]).call(&ben, until, &finished),
         Side::new(world, other, &ben, &ids[0], seeds[1]).call(&ann, until, &finished),
     )?;
-    // A side whose resumption was cut off ends the call of both.
-    for peer in [ended.0, ended.1].into_iter().flatten() {
+    for peer in [ended.0, ended.1] {
         peer.end(Disconnect::Leave).await?;
     }
     world.tally.add(Count::Calls);
@@ -150,14 +149,13 @@ impl<'a> Side<'a> {
         self.peer.as_mut().context("the call has ended")
     }
 
-    /// Sends and receives until the other side has finished, too. Returns `None` if the session was
-    /// lost because an attempt to resume was cut off.
+    /// Sends and receives until the other side has finished, too.
     async fn call(
         mut self,
         other: &str,
         until: Instant,
         finished: &AtomicUsize,
-    ) -> anyhow::Result<Option<Peer>> {
+    ) -> anyhow::Result<Peer> {
         let mut is_finished = false;
         loop {
             if self.sent.is_none() && Instant::now() >= self.next {
@@ -168,13 +166,7 @@ impl<'a> Side<'a> {
                 }
             }
             if finished.load(Ordering::Relaxed) >= 2 {
-                return Ok(self.peer);
-            }
-            if self.peer.is_none() {
-                // The other side ends, too.
-                finished.store(2, Ordering::Relaxed);
-                self.world.tally.add(Count::Interrupted);
-                return Ok(None);
+                return self.peer.context("connected");
             }
             self.check_overdue().await?;
             if let Some((_, event)) = self.peer()?.next_within(IDLE).await? {
@@ -191,7 +183,7 @@ impl<'a> Side<'a> {
             if cut == Some(number) && self.resumes {
                 let peer = self.peer.take().context("connected")?;
                 let dropped = peer.lose(Disconnect::Reset).await?;
-                self.peer = dropped.resume_anywhere().await?;
+                self.peer = Some(dropped.resume_anywhere().await?);
                 return self.resumed().await;
             }
             let text = Label::new(place.as_str(), number).candidate();
@@ -204,8 +196,8 @@ impl<'a> Side<'a> {
         self.is_unsure = self.sent.is_some();
         self.sent = self.sent.map(|_| Instant::now());
         match self.confirmed {
-            Some(burst) if self.peer.is_some() => self.confirm(burst).await,
-            _ => Ok(()),
+            Some(burst) => self.confirm(burst).await,
+            None => Ok(()),
         }
     }
 
@@ -271,7 +263,7 @@ impl<'a> Side<'a> {
     async fn reconnect(&mut self) -> anyhow::Result<()> {
         let peer = self.peer.take().context("connected")?;
         self.peer = if self.resumes {
-            peer.cut_off(Disconnect::Drop).await?.resume_anywhere().await?
+            Some(peer.cut_off(Disconnect::Drop).await?.resume_anywhere().await?)
         } else {
             let (route, room) = (peer.route, peer.room.clone());
             drop(peer);

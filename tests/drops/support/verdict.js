@@ -16,8 +16,7 @@ const isDuring = (faults, kinds, from, to) => faults.some((fault) => kinds.inclu
 
 /** Reads the log of one side. */
 function read({ me, log, line: { timeline } }) {
-  const isCluster = timeline.some(([, what]) => what === 'to')
-  const side = { me, isCluster, created: new Map(), sent: new Map(), answers: new Map(), received: [], reported: [], ups: [], joined: new Set(), wrong: [], events: [] }
+  const side = { me, created: new Map(), sent: new Map(), answers: new Map(), received: [], reported: [], ups: [], joined: new Set(), wrong: [], events: [] }
   let incarnation = 0
   let began
   /** The times at which the server held the session for certain: a request sent later was answered. */
@@ -52,7 +51,7 @@ function read({ me, log, line: { timeline } }) {
 
 /**
  * Returns whether an attempt to resume was cut off after the server may have received it. In a cluster the session may have
- * moved then, with a new resume token that its client does not know.
+ * moved then, and the client tries again with its former resume token.
  */
 function isInterrupted(timeline, from, to) {
   const last = timeline.findLast(([at, what]) => what === 'to' && at <= to)?.[0]
@@ -167,18 +166,15 @@ function lost({ answers, created, reported, ups }, across, resumeMs, faults) {
 }
 
 /** Presence events follow the other side's state: it joins, may be away and back, and leaves, each for a reason. */
-function presence({ events, isCluster }, across, resumeMs, faults) {
+function presence({ events }, across, resumeMs, faults) {
   const found = []
   let known = null
   let last = 0
   let isAway
   let isFresh = true
-  let resumedAt
-  let shownAt
   for (const { what, at, rest } of events) {
     if (what === 'up') {
       isFresh ||= !rest[0]
-      resumedAt = at
     } else if (what === 'users') {
       if (isFresh) [known, isAway] = [rest[0], undefined]
       else if (rest[0] !== known) found.push([at, `listed as ${rest[0]}, announced as ${known}`])
@@ -199,11 +195,8 @@ function presence({ events, isCluster }, across, resumeMs, faults) {
         }
         known = null
       } else {
-        // A session that is moving misses it when others are away or back.
-        const hasMissed = isCluster && resumedAt >= shownAt
-        if (isAway === (news === 'away') && !hasMissed) found.push([at, `user-${news} (${incarnation}) twice`])
+        if (isAway === (news === 'away')) found.push([at, `user-${news} (${incarnation}) twice`])
         isAway = news === 'away'
-        shownAt = at
       }
     }
   }
@@ -223,12 +216,12 @@ function mayLeave(across, incarnation, reason, at, resumeMs, faults) {
 }
 
 /** Whether a client that was away may find its session ended. */
-const mayBeRefused = ({ at, alive, isInterrupted }, faults) => isInterrupted || isDuring(faults, ENDING, alive, at)
+const mayBeRefused = ({ at, alive }, faults) => isDuring(faults, ENDING, alive, at)
 
 /** A client that was absent for less than the resumption time is recovered. */
 function absences({ ups }, resumeMs, faults) {
-  return ups.flatMap(({ at, recovered, alive, isInterrupted }) => {
-    return !recovered && at - alive < resumeMs && !mayBeRefused({ at, alive, isInterrupted }, faults) ? [[at, `lost its session after ${at - alive} ms`]] : []
+  return ups.flatMap(({ at, recovered, alive }) => {
+    return !recovered && at - alive < resumeMs && !mayBeRefused({ at, alive }, faults) ? [[at, `lost its session after ${at - alive} ms`]] : []
   })
 }
 
