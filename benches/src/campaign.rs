@@ -396,9 +396,7 @@ impl Campaign<'_> {
     fn forwarding(&mut self) -> anyhow::Result<()> {
         let is_compared = janus::is_installed();
         if !is_compared && self.round == 0 {
-            eprintln!(
-                "bench: Janus is not installed, or there is no network: forwarding is not compared"
-            );
+            eprintln!("bench: Janus is not installed: forwarding is not compared with it");
         }
         let peers = [PARLOR_FORWARDING, JANUS];
         for case in forwarding::CASES {

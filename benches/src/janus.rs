@@ -2,25 +2,36 @@
 //! `VideoRoom`.
 //!
 //! Requests and responses are JSON over a Unix datagram socket: one session, and a handle of the
-//! plugin for each client. Janus gathers no candidates on loopback interfaces, so media runs over
-//! another address of this machine.
+//! plugin for each client. Media runs over loopback, on which Janus gathers candidates only with a
+//! preloaded library (`peers/loopback.c`).
+//!
+//! Every wait has a limit, after which an error names what is missing.
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::{IpAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use parlor_testing::media::{Endpoint, Media, Source, parameters};
+use parlor_testing::media::{Endpoint, Media, Numbers, Source, parameters};
 use serde_json::{Value, json};
 use str0m::media::MediaKind;
 
-use crate::server::root;
+use crate::server::{peers, root};
 
-/// The longest wait for a message.
+/// The longest wait for the response to a request, and for a connection to be reported.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// The longest wait for the response to a ping.
+const PONG: Duration = Duration::from_millis(500);
+
+/// The number of starts after which Janus is considered broken. The thread of its transport plugin
+/// ends at once if it runs before the plugin is marked as initialized, and Janus then exits: on a
+/// single core this happens in every third start.
+pub(crate) const STARTS: usize = 20;
 
 const ROOM: u64 = 1;
 
@@ -50,23 +61,24 @@ fn socket() -> PathBuf {
     folder().join("requests")
 }
 
-/// Returns whether a server takes requests.
+/// Returns whether a server answers requests.
 pub(crate) fn is_listening() -> bool {
-    UnixDatagram::unbound().and_then(|client| client.connect(socket())).is_ok()
+    let own = folder().join("ping");
+    fs::remove_file(&own).ok();
+    let ping = || {
+        let client = UnixDatagram::bind(&own)?;
+        client.connect(socket())?;
+        client.set_write_timeout(Some(PONG))?;
+        client.set_read_timeout(Some(PONG))?;
+        client.send(json!({ "janus": "ping", "transaction": "ping" }).to_string().as_bytes())?;
+        client.recv(&mut [0; 1024])
+    };
+    ping().is_ok()
 }
 
-/// Returns an address of this machine that is not a loopback one, if there is a route to elsewhere.
-pub(crate) fn address() -> Option<IpAddr> {
-    // Connecting a UDP socket sends nothing, it only looks up the route. The address is one of RFC
-    // 5737.
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("198.51.100.1:9").ok()?;
-    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
-}
-
-/// Returns whether Janus is installed, with `VideoRoom` and a network to use.
+/// Returns whether Janus is installed.
 pub(crate) fn is_installed() -> bool {
-    Path::new("/usr/bin/janus").exists() && address().is_some()
+    Path::new("/usr/bin/janus").exists()
 }
 
 /// Writes the settings of a server with this number of event loops. Returns the command that starts
@@ -76,14 +88,14 @@ pub(crate) fn command(event_loops: usize) -> anyhow::Result<Vec<String>> {
     fs::create_dir_all(&folder)?;
     // Left over from a server that was killed.
     fs::remove_file(socket()).ok();
-    let ip = address().context("this machine has no address but loopback ones")?;
+    let ip = Ipv4Addr::LOCALHOST;
     let libraries = |names: &[&str]| {
         names.iter().map(|name| format!("libjanus_{name}.so")).collect::<Vec<_>>().join(",")
     };
     let plugins = libraries(&OTHER_PLUGINS);
     let transports = libraries(&OTHER_TRANSPORTS);
     let settings = format!(
-        "general: {{ interface = \"{ip}\", event_loops = {event_loops}, session_timeout = 0, debug_level = 2 }}\n\
+        "general: {{ interface = \"{ip}\", event_loops = {event_loops}, session_timeout = 0, debug_level = 2, debug_colors = false }}\n\
          nat: {{ ice_lite = true, ice_enforce_list = \"{ip}\" }}\n\
          plugins: {{ disable = \"{plugins}\" }}\n\
          transports: {{ disable = \"{transports}\" }}\n\
@@ -96,7 +108,24 @@ pub(crate) fn command(event_loops: usize) -> anyhow::Result<Vec<String>> {
         socket().display()
     );
     fs::write(folder.join("janus.transport.pfunix.jcfg"), unix)?;
-    Ok(vec!["janus".to_owned(), "-F".to_owned(), folder.to_string_lossy().into_owned()])
+    // Without the file Janus logs errors.
+    fs::write(folder.join("janus.plugin.videoroom.jcfg"), "general: { events = false }\n")?;
+    let preload = format!("LD_PRELOAD={}", loopback_library()?.display());
+    let folder = folder.to_string_lossy().into_owned();
+    Ok(["env".to_owned(), preload, "janus".to_owned(), "-F".to_owned(), folder].into())
+}
+
+/// Builds the library that lets Janus use loopback interfaces.
+fn loopback_library() -> anyhow::Result<PathBuf> {
+    let library = folder().join("loopback.so");
+    let status = Command::new("cc")
+        .args(["-O2", "-shared", "-fPIC", "-o"])
+        .args([&library, &peers().join("loopback.c")])
+        .arg("-ldl")
+        .status()
+        .context("cc is missing, which builds a library for Janus")?;
+    ensure!(status.success(), "cc cannot build peers/loopback.c: {status}");
+    Ok(library)
 }
 
 /// A session, and a room with one publisher.
@@ -115,7 +144,7 @@ impl Session {
         fs::remove_file(&own).ok();
         let socket = UnixDatagram::bind(&own)?;
         socket.connect(self::socket())?;
-        socket.set_read_timeout(Some(LIMIT))?;
+        socket.set_write_timeout(Some(LIMIT))?;
         let mut session = Self { socket, id: 0, transactions: 0, connected: HashSet::new() };
         session.id = session.request(json!({ "janus": "create" }))?["data"]["id"]
             .as_u64()
@@ -131,27 +160,28 @@ impl Session {
     /// Connects a sender of one video stream; returns its transport and the id to receive it by.
     pub(crate) async fn publish(&mut self, source: Source) -> anyhow::Result<(Media, u64)> {
         let handle = self.attach()?;
-        let mut endpoint = Endpoint::bind(address().context("an address")?).await?;
+        let mut endpoint = Endpoint::bind(Numbers::ROUTER).await?;
         let stream = parameters(MediaKind::Video, 0, 1);
-        let offer =
-            json!({ "type": "offer", "sdp": describe(&mut endpoint, "sendonly", &stream, &[]) });
+        let sdp = describe(&mut endpoint, "sendonly", &stream, Numbers::ROUTER, &[]);
         let join = json!({
             "request": "joinandconfigure", "ptype": "publisher", "room": ROOM, "audio": false, "video": true,
         });
-        let joined = self.message(handle, &join, Some(&offer))?;
+        let joined = self.message(handle, &join, Some(&json!({ "type": "offer", "sdp": sdp })))?;
         let media = endpoint.connect(&transport(&joined["jsep"])?, Some(source))?;
         media.send(MediaKind::Video, 0);
         media.pause(true);
-        media.connected().await?;
+        media.connected().await.context("the sender has no connection to Janus")?;
         // Subscriptions are refused before.
+        let until = Instant::now() + LIMIT;
         while !self.connected.contains(&handle) {
-            self.receive()?;
+            self.receive(until).context("Janus does not report the sender as connected")?;
         }
         let id = joined["plugindata"]["data"]["id"].as_u64().context("the id of a publisher")?;
         Ok((media, id))
     }
 
-    /// Connects a receiver of a sender.
+    /// Starts to connect a receiver of a sender. Connecting takes a second: Janus discards the first
+    /// flight of DTLS if it has not yet noticed that ICE is connected.
     pub(crate) async fn subscribe(&mut self, publisher: u64) -> anyhow::Result<Media> {
         let handle = self.attach()?;
         let join = json!({
@@ -161,12 +191,14 @@ impl Session {
         let lines = Lines::of(&offer)?;
         let extensions: Vec<&str> =
             lines.0.iter().copied().filter(|line| line.starts_with("a=extmap:")).collect();
+        // Janus sends with the numbers of its offer, whatever the answer has.
+        let numbers = lines.numbers()?;
         let mut stream = parameters(MediaKind::Video, 0, 1);
         stream["mid"] = json!(lines.value("a=mid:")?);
         let ssrc: u32 = lines.value("a=ssrc:")?.split(' ').next().unwrap_or_default().parse()?;
         stream["encodings"] = json!([{ "ssrc": ssrc }]);
-        let mut endpoint = Endpoint::bind(address().context("an address")?).await?;
-        let answer = describe(&mut endpoint, "recvonly", &stream, &extensions);
+        let mut endpoint = Endpoint::bind(numbers).await?;
+        let answer = describe(&mut endpoint, "recvonly", &stream, numbers, &extensions);
         let media = endpoint.connect(&transport(&offer)?, None)?;
         media.receive(&json!({ "kind": "video", "rtpParameters": stream }))?;
         self.message(
@@ -174,7 +206,6 @@ impl Session {
             &json!({ "request": "start" }),
             Some(&json!({ "type": "answer", "sdp": answer })),
         )?;
-        media.connected().await?;
         Ok(media)
     }
 
@@ -210,9 +241,14 @@ impl Session {
         if self.id != 0 {
             request["session_id"] = json!(self.id);
         }
-        self.socket.send(request.to_string().as_bytes())?;
+        self.socket
+            .send(request.to_string().as_bytes())
+            .with_context(|| format!("Janus does not take {request}"))?;
+        let until = Instant::now() + LIMIT;
         loop {
-            let response = self.receive()?;
+            let response = self
+                .receive(until)
+                .with_context(|| format!("there is no response to {request}"))?;
             if response["transaction"] != transaction {
                 continue;
             }
@@ -224,9 +260,13 @@ impl Session {
         }
     }
 
-    fn receive(&mut self) -> anyhow::Result<Value> {
+    /// Waits for a message until then.
+    fn receive(&mut self, until: Instant) -> anyhow::Result<Value> {
         let mut buffer = vec![0; 64 * 1024];
-        let length = self.socket.recv(&mut buffer).context("Janus does not answer")?;
+        // A timeout of zero would be none.
+        let wait = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(wait))?;
+        let length = self.socket.recv(&mut buffer).context("Janus sends no message")?;
         let message: Value = serde_json::from_slice(&buffer[..length])?;
         if message["janus"] == "webrtcup" {
             self.connected.extend(message["sender"].as_u64());
@@ -247,6 +287,28 @@ impl<'a> Lines<'a> {
     fn value(&self, beginning: &str) -> anyhow::Result<&'a str> {
         let found = self.0.iter().find_map(|line| line.strip_prefix(beginning));
         found.with_context(|| format!("no {beginning} in a session description"))
+    }
+
+    /// Returns the payload types and extension ids of its video.
+    fn numbers(&self) -> anyhow::Result<Numbers> {
+        let number = |beginning: &str, end: &str| {
+            let of = |line: &&str| line.strip_prefix(beginning)?.strip_suffix(end)?.parse().ok();
+            let found = self.0.iter().find_map(of);
+            found.with_context(|| format!("no {beginning}…{end} in a session description"))
+        };
+        Ok(Numbers {
+            vp8: number("a=rtpmap:", " VP8/90000")?,
+            rtx: number("a=rtpmap:", " rtx/90000")?,
+            mid: number("a=extmap:", " urn:ietf:params:rtp-hdrext:sdes:mid")?,
+            send_time: number(
+                "a=extmap:",
+                " http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+            )?,
+            transport_sequence: number(
+                "a=extmap:",
+                " http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            )?,
+        })
     }
 }
 
@@ -274,12 +336,11 @@ fn describe(
     endpoint: &mut Endpoint,
     direction: &str,
     stream: &Value,
+    Numbers { vp8, rtx, .. }: Numbers,
     extensions: &[&str],
 ) -> String {
     let credentials = endpoint.credentials();
     let (mid, ip) = (stream["mid"].as_str().unwrap_or_default(), endpoint.address.ip());
-    let [vp8, rtx] =
-        [0, 1].map(|codec| stream["codecs"][codec]["payloadType"].as_u64().unwrap_or_default());
     let mut lines = vec![
         "v=0".to_owned(),
         format!("o=- 1 1 IN IP4 {ip}"),

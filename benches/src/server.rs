@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 
@@ -173,8 +173,14 @@ enum Process {
     Theirs(Pid),
 }
 
+/// How often a server is asked whether it listens, or has ended: there is no event for that.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Maximum time until a server listens.
 const START: Duration = Duration::from_mins(1);
+
+/// Maximum time until a server has ended.
+const STOP: Duration = Duration::from_secs(30);
 
 impl Server {
     /// Starts a server on these cores. `under` is a command to run it under, such as a profiler.
@@ -191,33 +197,39 @@ impl Server {
         words.extend_from_slice(under);
         words.extend(contestant.program.command(programs, address)?);
         let log = root().join("target").join(format!("bench-{}.log", contestant.key));
-        let mut child = Command::new(&words[0])
-            .args(&words[1..])
-            .env_clear()
-            .env("PATH", path())
-            .env("PORT", address.port().to_string())
-            .env("NODE_ENV", "production")
-            .env("RUST_LOG", "error")
-            .current_dir(peers())
-            .stdin(Stdio::null())
-            .stdout(
-                File::create(&log)
-                    .with_context(|| format!("{} cannot be written", log.display()))?,
-            )
-            .stderr(Stdio::inherit())
-            .spawn()
-            .with_context(|| format!("{} does not start", words.join(" ")))?;
+        let spawn = || {
+            let file = File::create(&log)
+                .with_context(|| format!("{} cannot be written", log.display()))?;
+            Command::new(&words[0])
+                .args(&words[1..])
+                .env_clear()
+                .env("PATH", path())
+                .env("PORT", address.port().to_string())
+                .env("NODE_ENV", "production")
+                .env("RUST_LOG", "error")
+                .current_dir(peers())
+                .stdin(Stdio::null())
+                .stdout(file)
+                .stderr(Stdio::inherit())
+                .spawn()
+                .with_context(|| format!("{} does not start", words.join(" ")))
+        };
+        let mut child = spawn()?;
+        let mut starts = 1;
         let until = Instant::now() + START;
         while !contestant.program.is_listening(address) {
             if let Some(status) = child.try_wait()? {
-                bail!("{} ended with {status}; its log is {}", words.join(" "), log.display());
+                if starts == contestant.program.max_starts() {
+                    bail!("{} ended with {status}; its log is {}", words.join(" "), log.display());
+                }
+                starts += 1;
+                child = spawn()?;
             }
             if Instant::now() > until {
                 child.kill()?;
                 bail!("{} does not listen", words.join(" "));
             }
-            // There is no event for another process listening.
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(Self { process: Process::Ours(child), address, others: Vec::new() })
     }
@@ -268,13 +280,18 @@ impl Server {
         self.others.iter().try_fold(own, |sum: u64, other| Ok(sum + other.memory()?))
     }
 
-    /// Stops it like a service manager, and waits until it has ended.
+    /// Stops it like a service manager, and waits until it has ended. One that does not end is
+    /// killed, which is an error.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.others.drain(..).try_for_each(Self::stop)?;
         if let Process::Ours(child) = &mut self.process {
             let id = Pid::from_raw(i32::try_from(child.id())?);
             nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM)?;
-            child.wait()?;
+            let until = Instant::now() + STOP;
+            while child.try_wait()?.is_none() {
+                ensure!(Instant::now() < until, "the server does not end within {STOP:?}");
+                std::thread::sleep(POLL_INTERVAL);
+            }
         }
         Ok(())
     }
@@ -291,6 +308,14 @@ impl Drop for Server {
 }
 
 impl Program {
+    /// Returns how often it may be started until it listens.
+    fn max_starts(self) -> usize {
+        match self {
+            Self::Janus(_) => janus::STARTS,
+            _ => 1,
+        }
+    }
+
     fn is_listening(self, address: SocketAddr) -> bool {
         match self {
             Self::Janus(_) => janus::is_listening(),

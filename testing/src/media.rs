@@ -11,7 +11,7 @@
 //! wait for the connection.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,10 +37,8 @@ const AUDIO_BYTES: usize = 80;
 /// The interval of keyframes that are not requested, in frames.
 const KEYFRAME_INTERVAL: u64 = 50;
 
-/// Payload types, the same as the router's.
+/// The payload type of Opus, the same as the router's.
 const OPUS: u8 = 100;
-const VP8: u8 = 101;
-const VP8_RTX: u8 = 102;
 
 /// The media that a transport sends.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +51,21 @@ pub struct Source {
     pub bytes: usize,
     /// The number of simulcast layers.
     pub layers: u32,
+}
+
+/// The payload types of video, and the ids of header extensions. Packets with others are dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// The payload type of VP8.
+    pub vp8: u8,
+    /// The payload type of its retransmissions.
+    pub rtx: u8,
+    /// The extension id of the MID.
+    pub mid: u8,
+    /// The extension id of the absolute send time.
+    pub send_time: u8,
+    /// The extension id of the transport-wide sequence number.
+    pub transport_sequence: u8,
 }
 
 /// A transport whose server is not known yet.
@@ -97,12 +110,18 @@ struct Stream {
     wants_keyframe: bool,
 }
 
+impl Numbers {
+    /// The numbers of Parlor's router.
+    pub const ROUTER: Self =
+        Self { vp8: 101, rtx: 102, mid: 1, send_time: 4, transport_sequence: 5 };
+}
+
 impl Endpoint {
-    /// Binds a socket on an address of this machine.
-    pub async fn bind(ip: IpAddr) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((ip, 0)).await?;
+    /// Binds a socket on a loopback address.
+    pub async fn bind(numbers: Numbers) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = socket.local_addr()?;
-        let mut rtc = client();
+        let mut rtc = client(numbers);
         rtc.add_local_candidate(Candidate::host(address, "udp")?);
         rtc.direct_api().set_ice_controlling(true);
         Ok(Self { socket, address, rtc })
@@ -148,7 +167,7 @@ impl Media {
     /// Creates the client's end of a transport from the response to `transport:create`. Without a
     /// source it sends nothing.
     pub async fn new(created: &Value, source: Option<Source>) -> anyhow::Result<Self> {
-        Endpoint::bind(Ipv4Addr::LOCALHOST.into()).await?.connect(created, source)
+        Endpoint::bind(Numbers::ROUTER).await?.connect(created, source)
     }
 
     /// The payload of `transport:connect`.
@@ -261,10 +280,13 @@ pub fn parameters(kind: MediaKind, number: u32, layers: u32) -> Value {
         MediaKind::Audio => {
             json!([{ "mimeType": "audio/opus", "payloadType": OPUS, "clockRate": 48000, "channels": 2 }])
         }
-        MediaKind::Video => json!([
-            { "mimeType": "video/VP8", "payloadType": VP8, "clockRate": 90000 },
-            { "mimeType": "video/rtx", "payloadType": VP8_RTX, "clockRate": 90000, "parameters": { "apt": VP8 } },
-        ]),
+        MediaKind::Video => {
+            let Numbers { vp8, rtx, .. } = Numbers::ROUTER;
+            json!([
+                { "mimeType": "video/VP8", "payloadType": vp8, "clockRate": 90000 },
+                { "mimeType": "video/rtx", "payloadType": rtx, "clockRate": 90000, "parameters": { "apt": vp8 } },
+            ])
+        }
     };
     json!({ "mid": mid(kind, number), "codecs": codecs, "encodings": encodings })
 }
@@ -301,7 +323,7 @@ fn credentials(of: &Value) -> anyhow::Result<IceCreds> {
     Ok(IceCreds { ufrag, pass })
 }
 
-fn client() -> Rtc {
+fn client(numbers: Numbers) -> Rtc {
     let mut config = Rtc::builder().clear_codecs().set_rtp_mode(true);
     let codecs = config.codec_config();
     codecs.add_config(
@@ -312,19 +334,18 @@ fn client() -> Rtc {
         Some(2),
         FormatParams::default(),
     );
-    let rtx = Some(VP8_RTX.into());
     codecs.add_config(
-        VP8.into(),
-        rtx,
+        numbers.vp8.into(),
+        Some(numbers.rtx.into()),
         Codec::Vp8,
         Frequency::NINETY_KHZ,
         None,
         FormatParams::default(),
     );
     let mut extensions = ExtensionMap::empty();
-    extensions.set(1, Extension::RtpMid);
-    extensions.set(4, Extension::AbsoluteSendTime);
-    extensions.set(5, Extension::TransportSequenceNumber);
+    extensions.set(numbers.mid, Extension::RtpMid);
+    extensions.set(numbers.send_time, Extension::AbsoluteSendTime);
+    extensions.set(numbers.transport_sequence, Extension::TransportSequenceNumber);
     config.set_extension_map(extensions).build(Instant::now())
 }
 
@@ -405,7 +426,8 @@ fn send_packets(state: &mut State, source: Source) {
             payload.resize(source.bytes, 0x55);
             let (number, timestamp) =
                 (number * source.packets + part, tick.wrapping_mul(millis * 90));
-            let packet = RtpWrite::new(VP8.into(), number.into(), timestamp, now, payload);
+            let packet =
+                RtpWrite::new(Numbers::ROUTER.vp8.into(), number.into(), timestamp, now, payload);
             sending.write_rtp(packet.marker(part + 1 == source.packets).nackable(true));
             *sent += 1;
         }

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use parlor_testing::media::{Media, Source};
 use parlor_testing::requester::Requester;
 use serde_json::{Value, json};
@@ -110,9 +110,13 @@ pub(crate) fn forward(
     std::thread::sleep(SETTLING);
     let (cpu, time) =
         (server.cpu()?.saturating_sub(cpu).as_secs_f64(), began.elapsed().as_secs_f64());
-    for (before, after) in before.iter().zip(received()) {
+    for (number, (before, after)) in before.iter().zip(received()).enumerate() {
         let arrived = (after - before) as f64;
-        ensure!(arrived >= ARRIVE * sent, "{arrived} packets arrived of {sent}");
+        ensure!(
+            arrived >= ARRIVE * sent,
+            "{arrived} of {sent} packets of {} arrived at receiver {number}",
+            contestant.label
+        );
     }
     let wanted = case.rate * window.length.as_secs_f64();
     ensure!(
@@ -161,8 +165,15 @@ async fn connect_to_janus(case: Case) -> anyhow::Result<Clients> {
     let mut session = janus::Session::create()?;
     let (sender, publisher) = session.publish(case.source()).await?;
     let mut receivers = Vec::new();
-    for _ in 0..case.receivers {
-        receivers.push(session.subscribe(publisher).await?);
+    for number in 0..case.receivers {
+        let receiver = session.subscribe(publisher).await;
+        receivers.push(receiver.with_context(|| format!("receiver {number}"))?);
+    }
+    for (number, receiver) in receivers.iter().enumerate() {
+        receiver
+            .connected()
+            .await
+            .with_context(|| format!("receiver {number} has no connection to Janus"))?;
     }
     Ok(Clients { sender, receivers, _requesters: Vec::new(), _session: Some(session) })
 }
