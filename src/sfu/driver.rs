@@ -20,7 +20,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, warn};
 
@@ -31,7 +30,7 @@ use super::request::{
     ErrorScope, MediaRequest, MediaResponse, Notice, RoomMember, SfuError, SfuErrorKind,
 };
 use super::request_queue::{QueuedRequest, RequestQueue, Responder};
-use super::socket::MediaSocket;
+use super::socket::{MediaSocket, Readiness};
 use super::state::{CertificateError, RoomChange, Sfu, SfuSettings};
 use super::stats::MediaStats;
 use crate::id::{ConnectionId, RoomId};
@@ -128,7 +127,7 @@ impl MediaServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let readiness = {
             let _entered = runtime.enter();
-            tokio::net::UdpSocket::from_std(socket.duplicate()?)?
+            socket.readiness()?
         };
         let (counted, poll_output) = (MediaStats::default(), PollOutput::default());
         let driver = Driver {
@@ -223,8 +222,7 @@ struct Driver {
     /// Read and written without the runtime's readiness, which is updated only while the thread
     /// waits.
     socket: MediaSocket,
-    /// A duplicate of the socket, to wait for datagrams.
-    readiness: tokio::net::UdpSocket,
+    readiness: Readiness,
     request_queue: RequestQueue,
     signaling: Arc<dyn Signaling>,
     shared: Arc<Shared>,
@@ -252,7 +250,7 @@ impl Driver {
                 is_open = self.request_queue.received() => if !is_open {
                     return;
                 },
-                _ = self.readiness.readable() => {}
+                () = self.readiness.readable() => {}
                 () = tokio::time::sleep_until(until.into()) => {}
             }
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut buffer)));
@@ -331,9 +329,7 @@ impl Driver {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Clears the runtime's readiness, so that the next turn waits for a datagram.
-                    _ = self.readiness.try_io(Interest::READABLE, || Err::<(), _>(error));
-                    return;
+                    return self.readiness.clear();
                 }
                 // Such as an ICMP error about a datagram that was sent.
                 Err(_) => {}

@@ -161,7 +161,7 @@ impl Sfu {
             if timers_run > MAX_TIMERS_PER_POLL {
                 break;
             }
-            self.on_transport(id, |transport, output| transport.advance(now, output));
+            self.on_transport(id, |transport, output| transport.timer_elapsed(now, output));
             self.process_events(now);
         }
         if self

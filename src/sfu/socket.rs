@@ -7,6 +7,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tracing::debug;
 
 use super::output::Datagram;
@@ -45,9 +47,11 @@ impl MediaSocket {
         Ok(Self { socket, is_v6 })
     }
 
-    /// Duplicates the socket, to wait for datagrams with a runtime.
-    pub(super) fn duplicate(&self) -> io::Result<UdpSocket> {
-        self.socket.try_clone()
+    /// Registers the socket with the current runtime, to wait for datagrams. A socket of the runtime
+    /// would also wake it each time that the kernel has sent a datagram.
+    #[expect(deprecated, reason = "the successor is unsafe, for types that may change descriptors")]
+    pub(super) fn readiness(&self) -> io::Result<Readiness> {
+        AsyncFd::with_interest(self.socket.try_clone()?, Interest::READABLE).map(Readiness)
     }
 
     /// Receives a datagram. Returns its length and its source, an IPv4 address if it was mapped to
@@ -130,6 +134,22 @@ impl MediaSocket {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), to.port()),
             _ => to,
         }
+    }
+}
+
+/// Waits for datagrams of a [`MediaSocket`].
+pub(super) struct Readiness(AsyncFd<UdpSocket>);
+
+impl Readiness {
+    /// Waits until a datagram may have arrived.
+    pub(super) async fn readable(&self) {
+        _ = self.0.readable().await;
+    }
+
+    /// Notes that the socket has no more datagrams.
+    pub(super) fn clear(&self) {
+        let would_block = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        _ = self.0.try_io(Interest::READABLE, |_| would_block());
     }
 }
 

@@ -16,7 +16,7 @@ use str0m::bwe::Bitrate;
 use str0m::crypto::{CryptoProvider, Fingerprint};
 use str0m::media::{MediaKind, Mid};
 use str0m::net::Protocol;
-use str0m::rtp::Ssrc;
+use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, IceCreds, Rtc};
 
 use super::bandwidth::{BandwidthEstimate, UpgradeBackoff};
@@ -104,8 +104,14 @@ pub(super) struct Transport {
     pub(super) due: Instant,
     /// Whether it is in the list of transports that have packets to send.
     pub(super) is_ready: bool,
+    /// Packets to write before those of the next [`Transport::send_written`] are sent.
+    unwritten: Vec<(Ssrc, RtpWrite)>,
     /// The SSRCs of the packets that were written and not sent yet.
     written: Vec<u32>,
+    /// When packets were last sent.
+    sent_at: Option<Instant>,
+    /// When the time of the `Rtc` was last advanced.
+    advanced_at: Instant,
     /// Whether str0m may have more to send than what was written since it was last drained.
     has_backlog: bool,
     /// When REMB was last sent.
@@ -175,7 +181,10 @@ impl Transport {
             addresses_before_restart: Vec::new(),
             due: now + IDLE_TIMER,
             is_ready: false,
+            unwritten: Vec::new(),
             written: Vec::new(),
+            sent_at: None,
+            advanced_at: now,
             has_backlog: true,
             remb_sent_at: None,
             raised_at: None,

@@ -65,6 +65,7 @@ impl Transport {
         let (decrypted, had_connected) = (Decrypted::current(), self.has_connected);
         let Ok(contents) = datagram.try_into() else { return false };
         let receive = Receive { proto: Protocol::Udp, source: from, destination: to, contents };
+        self.advanced_at = now;
         // A datagram that str0m cannot parse is dropped.
         self.update_rtc(output, |rtc| _ = rtc.handle_input(Input::Receive(now, receive)));
         if let Some(trailer) = decrypted.since() {

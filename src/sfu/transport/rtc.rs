@@ -25,11 +25,17 @@ const MAX_TIMEOUTS: usize = 64;
 /// busy machine timers run milliseconds late, and audio would leave no time for video.
 const TIMER_GRANULARITY: Duration = Duration::from_millis(1);
 
-/// Interval of timeouts that serve only pacing and bandwidth estimation, when bandwidth is not
-/// estimated. str0m asks for one every 25 ms, which adds up with hundreds of receivers of which few
-/// get packets. Anything received makes the timer due sooner; reports, which are due later, are
-/// late by less than this.
+/// Interval of timeouts that serve only pacing, bandwidth estimation, reports and stats, when
+/// bandwidth is not estimated. str0m asks for one every 25 to 40 ms, which adds up with hundreds of
+/// receivers of which few get packets. Anything sent or received advances time as well; reports and
+/// stats are late by less than this.
 const IDLE_PACING: Duration = Duration::from_millis(500);
+
+/// The interval when nothing is sent. Sender reports then tell clients nothing new.
+const SILENT_PACING: Duration = Duration::from_secs(2);
+
+/// Time without packets after which nothing is sent, long enough for the last sender report.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Minimum share of retransmissions that indicates heavy loss, in percent of the packets written,
 /// and the minimum number of those. Retransmissions are lost as well and requested again, so this
@@ -90,10 +96,14 @@ impl Transport {
     fn poll(&mut self, rtc: &mut Rtc, output: &mut TransportOutput) -> Polled {
         let event = match rtc.poll_output() {
             Ok(Output::Timeout(due)) => {
-                let is_waiting = !self.has_connected && !self.is_connecting();
-                self.due = if is_waiting { due + IDLE_TIMER } else { due };
                 self.has_backlog =
                     !self.written.is_empty() || !is_idle_reason(rtc.last_timeout_reason());
+                let is_waiting = !self.has_connected && !self.is_connecting();
+                self.due = if is_waiting {
+                    due + IDLE_TIMER
+                } else {
+                    self.idle_until().map_or(due, |until| due.max(until))
+                };
                 return Polled::Drained;
             }
             Ok(Output::Transmit(Transmit { destination, contents, .. })) => {
@@ -120,6 +130,14 @@ impl Transport {
         };
         output.events.extend(event.map(|event| (self.id, event)));
         Polled::Other
+    }
+
+    /// Returns when the next timeout is handled that is not urgent, if nothing is sent or received
+    /// until then; `None` while bandwidth is estimated or str0m has packets queued.
+    fn idle_until(&self) -> Option<Instant> {
+        let is_silent = |at: Instant| self.advanced_at.saturating_duration_since(at) > SILENCE;
+        let interval = if self.sent_at.is_none_or(is_silent) { SILENT_PACING } else { IDLE_PACING };
+        (!self.is_estimating && !self.has_backlog).then(|| self.advanced_at + interval)
     }
 
     /// Queues a datagram for the client's validated addresses.
@@ -191,12 +209,20 @@ impl Transport {
         }
     }
 
+    /// Runs the timer. Time that was advanced since the timer was set is not advanced again.
+    pub(in crate::sfu) fn timer_elapsed(&mut self, now: Instant, output: &mut TransportOutput) {
+        match self.idle_until().filter(|until| *until > now && self.rtc.is_some()) {
+            Some(until) => self.due = until,
+            None => self.advance(now, output),
+        }
+    }
+
     /// Advances time. str0m sends one packet per timeout, so this handles timeouts while they are
     /// due, up to [`MAX_TIMEOUTS`].
     pub(in crate::sfu) fn advance(&mut self, now: Instant, output: &mut TransportOutput) {
         let mut at = now;
         for _ in 0..MAX_TIMEOUTS {
-            self.due = at + IDLE_TIMER;
+            (self.due, self.advanced_at) = (at + IDLE_TIMER, at);
             if self.update_rtc(output, |rtc| rtc.handle_input(Input::Timeout(at)).is_ok())
                 == Some(false)
             {
@@ -207,21 +233,21 @@ impl Transport {
             }
             at = at.max(self.due);
         }
-        if !self.is_estimating && !self.has_backlog && self.rtc.is_some() {
-            self.due = self.due.max(now + IDLE_PACING);
-        }
     }
 
-    /// Sends the packets written since the last call.
+    /// Writes the packets that were kept, and sends all that were written since the last call.
     ///
     /// After each packet str0m asks for another timeout, which would find that nothing is left to
     /// send, and costs as much as the packet. It is left out when bandwidth is not estimated and
     /// nothing else is queued; the timer set before stays. Another timeout follows with the next
     /// packet, or when the timer is due.
     pub(in crate::sfu) fn send_written(&mut self, now: Instant, output: &mut TransportOutput) {
+        self.write_packets(output);
+        self.sent_at = Some(now);
         if self.is_estimating || self.has_backlog {
             return self.advance(now, output);
         }
+        self.advanced_at = now;
         while !self.written.is_empty() {
             let polled = self.catch_panics(output, |transport, rtc, output| {
                 if rtc.handle_input(Input::Timeout(now)).is_err() {
@@ -259,8 +285,8 @@ impl VideoStream {
     }
 }
 
-/// Returns whether a timeout serves nothing but pacing and bandwidth estimation, with no packet
-/// queued.
+/// Returns whether a timeout serves nothing but pacing, bandwidth estimation, reports and stats,
+/// with no packet queued.
 fn is_idle_reason(reason: Reason) -> bool {
     matches!(
         reason,
@@ -268,5 +294,7 @@ fn is_idle_reason(reason: Reason) -> bool {
             | Reason::BweDelayControl
             | Reason::BweProbeControl
             | Reason::BweProbeEstimator
+            | Reason::Feedback
+            | Reason::Stats
     )
 }

@@ -27,6 +27,9 @@ const RAISE_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum number of queued packets per stream.
 const MAX_QUEUED: usize = 512;
 
+/// The number of packets for which a transport keeps memory.
+const MAX_KEPT: usize = 16;
+
 /// Size of a stream's retransmission cache: packets, and their maximum age.
 const RTX_CACHE: (usize, Duration) = (1024, Duration::from_secs(3));
 
@@ -97,30 +100,54 @@ impl Transport {
 
     /// Queues a packet until [`Transport::send_written`]. Returns `false` if it was dropped, since
     /// the queue is full or the transport is not connected.
+    ///
+    /// While nothing is queued in str0m, the packet is only kept: with many receivers, their state
+    /// has left the processor's caches, and is loaded once instead of once to write and once to
+    /// send.
     pub(in crate::sfu) fn send(
         &mut self,
         ssrc: Ssrc,
         write: RtpWrite,
         output: &mut TransportOutput,
     ) -> bool {
-        if !self.is_connected {
+        if !self.is_connected || self.rtc.is_none() {
             return false;
         }
-        let sent = self.catch_panics(output, |_, rtc, _| {
-            let mut api = rtc.direct_api();
-            let Some(stream) = api.stream_tx(&ssrc) else { return false };
-            if stream.queue_info().is_some_and(|queue| queue.packet_count() > MAX_QUEUED) {
-                return false;
-            }
-            stream.write_rtp(write);
-            true
-        });
-        let is_written = sent == Some(true);
-        self.written.extend(is_written.then_some(*ssrc));
-        if let Some(stream) = self.video_streams.iter_mut().find(|stream| stream.ssrc == ssrc) {
-            stream.written += u64::from(is_written);
+        let is_kept = !self.is_estimating && !self.has_backlog;
+        if is_kept && self.unwritten.len() >= MAX_QUEUED {
+            return false;
         }
-        is_written
+        self.unwritten.push((ssrc, write));
+        is_kept || self.write_packets(output) > 0
+    }
+
+    /// Writes the packets that were kept. Returns how many were not dropped.
+    pub(super) fn write_packets(&mut self, output: &mut TransportOutput) -> usize {
+        if self.unwritten.is_empty() {
+            return 0;
+        }
+        let mut unwritten = std::mem::take(&mut self.unwritten);
+        let count = self.catch_panics(output, |transport, rtc, _| {
+            let (mut api, before) = (rtc.direct_api(), transport.written.len());
+            for (ssrc, write) in unwritten.drain(..) {
+                let Some(stream) = api.stream_tx(&ssrc) else { continue };
+                if stream.queue_info().is_some_and(|queue| queue.packet_count() > MAX_QUEUED) {
+                    continue;
+                }
+                stream.write_rtp(write);
+                transport.written.push(*ssrc);
+                let mut video_streams = transport.video_streams.iter_mut();
+                if let Some(stream) = video_streams.find(|stream| stream.ssrc == ssrc) {
+                    stream.written += 1;
+                }
+            }
+            transport.written.len() - before
+        });
+        // Reuses its memory, except after a burst.
+        if unwritten.capacity() <= MAX_KEPT {
+            self.unwritten = unwritten;
+        }
+        count.unwrap_or_default()
     }
 
     /// Starts or stops bandwidth estimation, and returns whether it is active: while consumers can
