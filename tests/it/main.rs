@@ -61,6 +61,7 @@ mod sfu_bounds;
 mod sfu_congestion;
 mod sfu_formats;
 mod sfu_hostile;
+mod sfu_idle;
 mod sfu_limits;
 mod sfu_metrics;
 mod sfu_network;
