@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,12 +13,28 @@ import { eventually, freePort } from "./server.js";
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const PROGRAM = resolve(ROOT, process.env.PARLOR_BIN ?? "target/debug/parlor");
 
+/**
+ * Returns the first of three adjacent free ports. They are below those that the system gives to connections, of which a busy machine has so
+ * many that the neighbours of a free port are rarely free.
+ */
+async function threeFreePorts() {
+  for (;;) {
+    const first = 15_000 + Math.floor(Math.random() * 15_000);
+    const servers = [0, 1, 2].map((index) => createServer().listen(first + index, "127.0.0.1"));
+    const outcomes = await Promise.allSettled(servers.map((server) => once(server, "listening")));
+    for (const server of servers.filter(({ listening }) => listening)) {
+      server.close();
+      await once(server, "close");
+    }
+    if (outcomes.every(({ status }) => status === "fulfilled")) return first;
+  }
+}
+
 /** Starts the cluster on free ports. @param {"nginx" | "haproxy"} balancer */
 export async function startCluster(balancer = "nginx") {
   const logs = await mkdtemp(join(tmpdir(), "parlor-cluster-"));
   const [port, redis] = [await freePort(), await freePort()];
-  let first = await freePort();
-  while (first > 65_000) first = await freePort();
+  const first = await threeFreePorts();
   const env = { ...process.env, NODE_ENV: "development", NO_COLOR: "1", PORT: `${port}`, NODE_PORT: `${first}`, REDIS_PORT: `${redis}`, LOGS: logs, BALANCER: balancer };
   const child = spawn("scripts/run-cluster", [PROGRAM], { cwd: ROOT, env, stdio: ["ignore", "ignore", "pipe"] });
   process.once("exit", () => child.kill("SIGTERM"));
