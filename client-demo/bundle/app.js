@@ -25,16 +25,16 @@ e","umber","walnut"],lt=["alcove","atrium","cabinet","gallery","hearth","lantern
 function ut(){let n=e=>crypto.getRandomValues(new Uint32Array(1))[0]%e;return`${ht[n(ht.length)]}-${lt[n(lt.length)]}-${1e4+
 n(9e4)}`}var mt="chat-message",Jt=new Set([mt,"chat","message","send-message"]),Zt=2e3,Xt=200,Qt=12e4,X=class extends EventTarget{#e=a(
 "chat-log");#s;#t;#i;#r;#n;#o={id:"",at:0};constructor({room:e,self:t,signaling:s,call:i,signal:r}){super(),this.#s=`par\
-lor.chat.${e}`,this.#t=t,this.#i=s,this.#r=i,this.#n=JSON.parse(I("session",this.#s)??"[]");for(let o of this.#n)this.#l(
+lor.chat.${e}`,this.#t=t,this.#i=s,this.#r=i,this.#n=JSON.parse(I("session",this.#s)??"[]");for(let o of this.#n)this.#d(
 o);a("chat-form").addEventListener("submit",o=>this.#a(o),{signal:r}),i.addEventListener("chat",({detail:{member:o,text:c}})=>this.#c(
 o.id,c),{signal:r}),s.addEventListener("application",({detail:{from:o,topic:c,data:h}})=>{Jt.has(c)&&this.#c(o,es(h),h?.
 name??h?.userName)},{signal:r})}clear(){this.#e.firstElementChild.replaceChildren(),a("chat-empty").hidden=!1}async#a(e){
-e.preventDefault();let t=a("chat-text").value.trim();if(!t)return;a("chat-text").value="";let s=this.#d({...this.#t,text:t,
+e.preventDefault();let t=a("chat-text").value.trim();if(!t)return;a("chat-text").value="";let s=this.#l({...this.#t,text:t,
 self:!0,at:Date.now()});await this.#i.message(mt,{text:t,name:this.#t.name}).then(()=>!0,()=>this.#r.chat(t)>0)||s.append(
 _e("message-note","No one was here to receive this."))}#c(e,t,s){if(typeof t!="string"||!t.trim())return;let i=this.#r.members.
-get(e)?.name||T(s)||"Guest",r={id:e,name:i,text:t.slice(0,Zt),self:!1,at:Date.now()};this.#d(r),this.dispatchEvent(new CustomEvent(
-"message",{detail:r}))}#d(e){return this.#n=[...this.#n,e].slice(-Xt),x("session",this.#s,JSON.stringify(this.#n)),this.#l(
-e)}#l({id:e,name:t,text:s,self:i,at:r}){let o=document.createElement("li");if(o.className=i?"message message-self":"mess\
+get(e)?.name||T(s)||"Guest",r={id:e,name:i,text:t.slice(0,Zt),self:!1,at:Date.now()};this.#l(r),this.dispatchEvent(new CustomEvent(
+"message",{detail:r}))}#l(e){return this.#n=[...this.#n,e].slice(-Xt),x("session",this.#s,JSON.stringify(this.#n)),this.#d(
+e)}#d({id:e,name:t,text:s,self:i,at:r}){let o=document.createElement("li");if(o.className=i?"message message-self":"mess\
 age",e!==this.#o.id||r-this.#o.at>Qt){let d=_e("message-heading"),l=document.createElement("b");l.append(i?"You":at(t));
 let u=document.createElement("time");u.textContent=new Date(r).toLocaleTimeString([],{hour:"2-digit",minute:"2-digit"}),
 d.append(l,u),o.append(d)}this.#o={id:e,at:r};let c=_e("message-text");c.dir="auto",c.append(...ts(s)),o.append(c);let h=this.#e.
@@ -79,110 +79,112 @@ this.#e=e}owns(e){return Object.values(this.#t).includes(e)}fill(){for(let e of 
 s.sender.track!==t?(s.direction=t?"sendonly":"inactive",s.sender.replaceTrack(t).catch(i=>console.warn("a screen could n\
 ot be sent",i))):!s&&t&&(this.#t[e]=this.#e.addTransceiver(t,{direction:"sendonly",streams:[this.#s]}))}}};function Pe(n){return new Promise(e=>setTimeout(e,n,void 0))}function H(n){return/^a=fingerprint:(.+?)\s*$/m.exec(n?.sdp??
 "")?.[1].toLowerCase()??""}var gt=["audio","video"],rs=2500,os=1500,as=1e3,cs=1e3,hs=16384,se=class extends O{id=Math.random().toString(36).slice(2,
-10);remoteId=null;stream=new MediaStream;screen=new MediaStream;#e;#s;#t;#i;#r;#n={audio:null,video:null};#o={};#a=null;#c=!1;#d=Promise.
-resolve();#l=Promise.resolve();#h=1;#u;#m;#w;#f=new j;constructor({polite:e,iceServers:t=[],renewIceServers:s,outgoing:i}){
+10);remoteId=null;stream=new MediaStream;screen=new MediaStream;#e;#s;#t;#i;#r;#n={audio:null,video:null};#o={};#a=null;#c=!1;#l=Promise.
+resolve();#d=Promise.resolve();#h=1;#u;#m;#w;#p=new j;constructor({polite:e,iceServers:t=[],renewIceServers:s,outgoing:i}){
 super(),this.#s=e,this.#t=i,this.#r=s,this.#e=new RTCPeerConnection({iceServers:t}),this.#i=new te(this.#e),this.#u=new Promise(
-r=>this.#e.addEventListener("icecandidate",r,{once:!0})),this.#p()}get connection(){return this.#e}get state(){return this.#e.
+r=>this.#e.addEventListener("icecandidate",r,{once:!0})),this.#f()}get connection(){return this.#e}get state(){return this.#e.
 connectionState}get alive(){return this.state==="connected"&&this.#a?.readyState!=="closed"}isStranger(e){let[t,s]=[H(this.#e.
 remoteDescription),H(e)];return!!t&&!!s&&t!==s}get calling(){return this.#c&&!this.#e.currentRemoteDescription}call(){this.#c=
-!0,this.#T();for(let e of gt){let t=this.#n[e];if(t){let s=this.#e.addTrack(t,this.#t);this.#o[e]=this.#e.getTransceivers().
-find(i=>i.sender===s)}else this.#o[e]=this.#e.addTransceiver(e,{direction:"recvonly"})}this.#k()}receiveDescription(e){return this.#x(
-()=>e.type==="offer"?this.#I(e):this.#y(e))}receiveCandidate(e){return this.#x(async()=>{let t=this.#e.remoteDescription?.
+!0,this.#O();for(let e of gt){let t=this.#n[e];if(t){let s=this.#e.addTrack(t,this.#t);this.#o[e]=this.#e.getTransceivers().
+find(i=>i.sender===s)}else this.#o[e]=this.#e.addTransceiver(e,{direction:"recvonly"})}this.#I()}receiveDescription(e){return this.#T(
+()=>e.type==="offer"?this.#x(e):this.#S(e))}receiveCandidate(e){return this.#T(async()=>{let t=this.#e.remoteDescription?.
 sdp.split(/\r?\n/)??[],s=e?.usernameFragment??/ ufrag (\S+)/.exec(e?.candidate??"")?.[1];!t.length||s&&!t.includes(`a=ic\
 e-ufrag:${s}`)||await this.#e.addIceCandidate(e??void 0)})}async setTrack(e,t){if(e==="screen"||e==="screenAudio")return this.#i.
-tracks[e]=t,this.#k();this.#n[e]=t;let s=this.#o[e];s&&await this.#C(s,t)}setVideoScale(e){this.#h=e,this.#M()}resume(e){
-e&&this.#e.setConfiguration({iceServers:e}),!this.#E()&&this.#g&&this.#v()}send(e){return this.#a?.readyState!=="open"?!1:
-(this.#a.send(JSON.stringify(e)),!0)}async stats(){return this.#f.read(await this.#e.getStats())}get audioLevel(){let e=this.#o.
+tracks[e]=t,this.#I();this.#n[e]=t;let s=this.#o[e];s&&await this.#C(s,t)}setVideoScale(e){this.#h=e,this.#M()}resume(e){
+e&&this.#e.setConfiguration({iceServers:e}),!this.#E()&&this.#y&&this.#g()}send(e){return this.#a?.readyState!=="open"?!1:
+(this.#a.send(JSON.stringify(e)),!0)}async stats(){return this.#p.read(await this.#e.getStats())}get audioLevel(){let e=this.#o.
 audio?.receiver.getSynchronizationSources?.()[0];return!e||performance.timeOrigin+performance.now()-e.timestamp>1e3?0:e.
-audioLevel??0}close(){clearTimeout(this.#m),clearTimeout(this.#w),this.#e.close()}#p(){let e=this.#e;e.addEventListener(
-"negotiationneeded",()=>{this.#d=this.#b()}),e.addEventListener("icecandidate",({candidate:t})=>this.tell("candidate",t?.
-toJSON()??null)),e.addEventListener("track",({track:t,transceiver:s})=>{let i=s===this.#O(t.kind)?this.stream:this.screen;
+audioLevel??0}close(){clearTimeout(this.#m),clearTimeout(this.#w),this.#e.close()}#f(){let e=this.#e;e.addEventListener(
+"negotiationneeded",()=>{this.#l=this.#b()}),e.addEventListener("icecandidate",({candidate:t})=>this.tell("candidate",t?.
+toJSON()??null)),e.addEventListener("track",({track:t,transceiver:s})=>{let i=s===this.#k(t.kind)?this.stream:this.screen;
 for(let r of i.getTracks())r.kind===t.kind&&i.removeTrack(r);i.addTrack(t);for(let r of["mute","unmute","ended"])t.addEventListener(
 r,()=>this.tell("stream",this.stream));this.tell("stream",this.stream)}),e.addEventListener("connectionstatechange",()=>{
-clearTimeout(this.#m),this.state==="failed"&&this.#v(),this.state==="disconnected"&&(this.#m=setTimeout(()=>this.#v(),rs)),
-this.tell("state",this.state)})}get#S(){return this.#e.signalingState==="closed"}get#g(){return this.state==="failed"||this.
-state==="disconnected"}async#v(){let e=this.#e;if(clearTimeout(this.#m),this.#r&&e.getConfiguration().iceServers?.some(({
-credential:t})=>t)){let t=await Promise.race([this.#r().catch(()=>{}),Pe(cs)]);if(!this.#g)return;t&&e.setConfiguration(
+clearTimeout(this.#m),this.state==="failed"&&this.#g(),this.state==="disconnected"&&(this.#m=setTimeout(()=>this.#g(),rs)),
+this.tell("state",this.state)})}get#v(){return this.#e.signalingState==="closed"}get#y(){return this.state==="failed"||this.
+state==="disconnected"}async#g(){let e=this.#e;if(clearTimeout(this.#m),this.#r&&e.getConfiguration().iceServers?.some(({
+credential:t})=>t)){let t=await Promise.race([this.#r().catch(()=>{}),Pe(cs)]);if(!this.#y)return;t&&e.setConfiguration(
 {iceServers:t})}e.restartIce()}#E(){let{signalingState:e,localDescription:t}=this.#e,s=e==="have-local-offer"&&!!t;return s&&
 this.tell("description",t),s}async#b(){let e=this.#e;try{await e.setLocalDescription(),e.localDescription?.type==="offer"&&
-this.tell("description",e.localDescription)}catch(t){this.#S||console.warn("negotiation failed",t)}}async#I(e){let t=this.#e;
-if(await this.#d,t.signalingState==="have-local-offer"){if(!(this.#s??H(t.localDescription)<H(e))){clearTimeout(this.#w),
-this.#w=setTimeout(()=>this.#E(),os);return}if(await Promise.race([this.#u,Pe(as)]),this.#S)return}await t.setRemoteDescription(
-e),e.sdp?.includes("m=application")&&this.#T(),this.#L(),await t.setLocalDescription(),t.localDescription&&this.tell("de\
-scription",t.localDescription),this.#k(),this.#M()}async#y(e){this.#e.signalingState==="have-local-offer"&&(await this.#e.
-setRemoteDescription(e),this.#M())}#x(e){let t=this.#l.then(()=>{if(!this.#S)return e()});return this.#l=t.catch(()=>{}),
-t}#T(){this.#a||(this.#a=this.#e.createDataChannel("parlor",{negotiated:!0,id:0}),this.#a.addEventListener("open",()=>this.
+this.tell("description",e.localDescription)}catch(t){this.#v||console.warn("negotiation failed",t)}}async#x(e){let t=this.#e;
+if(await this.#l,t.signalingState==="have-local-offer"){if(!(this.#s??H(t.localDescription)<H(e))){clearTimeout(this.#w),
+this.#w=setTimeout(()=>this.#E(),os);return}if(await Promise.race([this.#u,Pe(as)]),this.#v)return}await t.setRemoteDescription(
+e),e.sdp?.includes("m=application")&&this.#O(),this.#L(),await t.setLocalDescription(),t.localDescription&&this.tell("de\
+scription",t.localDescription),this.#I(),this.#M()}async#S(e){this.#e.signalingState==="have-local-offer"&&(await this.#e.
+setRemoteDescription(e),this.#M())}#T(e){let t=this.#d.then(()=>{if(!this.#v)return e()});return this.#d=t.catch(()=>{}),
+t}#O(){this.#a||(this.#a=this.#e.createDataChannel("parlor",{negotiated:!0,id:0}),this.#a.addEventListener("open",()=>this.
 tell("open",void 0)),this.#a.addEventListener("close",()=>this.tell("closed",void 0)),this.#a.addEventListener("message",
 ({data:e})=>{if(!(typeof e!="string"||e.length>hs))try{this.tell("message",JSON.parse(e))}catch{}}))}#L(){for(let e of this.#e.
-getTransceivers())e.mid===null&&!this.#i.owns(e)&&e.stop();for(let e of gt){if(this.#o[e]?.mid)continue;let t=this.#O(e);
-this.#o[e]=t,t&&this.#C(t,this.#n[e])}}#O(e){return this.#e.getTransceivers().find(t=>t.mid!==null&&t.receiver.track.kind===
-e)}#k(){(this.#c||this.#e.currentRemoteDescription)&&this.#i.fill()}async#C(e,t){t&&!e.direction.startsWith("send")&&(e.
+getTransceivers())e.mid===null&&!this.#i.owns(e)&&e.stop();for(let e of gt){if(this.#o[e]?.mid)continue;let t=this.#k(e);
+this.#o[e]=t,t&&this.#C(t,this.#n[e])}}#k(e){return this.#e.getTransceivers().find(t=>t.mid!==null&&t.receiver.track.kind===
+e)}#I(){(this.#c||this.#e.currentRemoteDescription)&&this.#i.fill()}async#C(e,t){t&&!e.direction.startsWith("send")&&(e.
 sender.setStreams?.(this.#t),e.direction="sendrecv"),await e.sender.replaceTrack(t),this.#M()}#M(){let e=this.#o.video?.
 sender,t=e?.getParameters();!e||!t?.encodings?.length||(t.encodings[0].scaleResolutionDownBy??1)===this.#h||(t.encodings[0].
 scaleResolutionDownBy=this.#h,e.setParameters(t).catch(()=>{}))}};var L=Object.freeze({audio:null,video:null,screen:null,screenAudio:null}),ls=1500,ds=new Set(["OFFLINE","TARGET_NOT_FOUN\
-D","ROOM_CLOSED","HUNG_UP"]),W=class extends O{#e;#s;#t=new Map;#i;#r=new MediaStream;#n=L;#o={audio:!1,video:!1,screen:!1};#a;#c;#d=new Set;#l=new AbortController;constructor({
+D","ROOM_CLOSED","HUNG_UP"]),W=class extends O{#e;#s;#t=new Map;#i;#r=new MediaStream;#n=L;#o={audio:!1,video:!1,screen:!1};#a;#c;#l=new Set;#d=new AbortController;constructor({
 signaling:e,name:t,iceServers:s,present:i}){super(),this.#e=e,this.#s=t,this.#c=s,this.#h(),i&&queueMicrotask(()=>this.#u(
 i))}get members(){return new Map([...this.#t].filter(([,e])=>!e.expected))}send(e,t={}){this.#n={...L,...e};let{audio:s,
-video:i,screen:r}=this.#n;this.#o={audio:!!s,video:!!i,screen:!!r,...t};for(let{peer:o}of this.#t.values())o&&(this.#x(o),
+video:i,screen:r}=this.#n;this.#o={audio:!!s,video:!!i,screen:!!r,...t};for(let{peer:o}of this.#t.values())o&&(this.#T(o),
 o.send({type:"sends",...this.#o}))}chat(e){return[...this.members.values()].filter(({peer:t})=>t?.send({type:"chat",text:e})).
-length}close(){this.#l.abort();for(let e of this.#t.values())e.peer?.close();this.#t.clear()}#h(){let e=(t,s)=>this.#e.addEventListener(
-t,({detail:i})=>s(i),{signal:this.#l.signal});e("room-users",t=>this.#u(t)),e("online",({recovered:t})=>{if(t)for(let{peer:s}of this.#t.
+length}close(){this.#d.abort();for(let e of this.#t.values())e.peer?.close();this.#t.clear()}#h(){let e=(t,s)=>this.#e.addEventListener(
+t,({detail:i})=>s(i),{signal:this.#d.signal});e("room-users",t=>this.#u(t)),e("online",({recovered:t})=>{if(t)for(let{peer:s}of this.#t.
 values())s?.resume()}),e("user-joined",t=>this.#m(t).peer?.resume()),e("user-back",t=>this.#m(t).peer?.resume()),e("user\
--away",({userId:t})=>this.#f(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#S(i,s??"d\
+-away",({userId:t})=>this.#p(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#v(i,s??"d\
 isconnected")}),e("offer",({from:t,user:s,offer:i,link:r})=>this.#E(s?this.#m(s):this.#t.get(t),i,r)),e("answer",({from:t,
-answer:s,link:i})=>this.#b(t,i,(r,o)=>!i&&r.isStranger(s)?this.#v(o).call():r.receiveDescription(s))),e("ice-candidate",
-({from:t,candidate:s,link:i})=>this.#b(t,i,r=>r.receiveCandidate(s)))}#u({users:e,iceServers:t,userId:s}){if(this.#l.signal.
+answer:s,link:i})=>this.#b(t,i,(r,o)=>!i&&r.isStranger(s)?this.#g(o).call():r.receiveDescription(s))),e("ice-candidate",
+({from:t,candidate:s,link:i})=>this.#b(t,i,r=>r.receiveCandidate(s)))}#u({users:e,iceServers:t,userId:s}){if(this.#d.signal.
 aborted)return;this.#a=this.#c??t;let i=!!this.#i&&this.#i!==s;this.#i=s;let r=new Set(e.map(o=>o.userId));for(let o of this.#t.
-values())r.has(o.id)||this.#S(o,"timeout");for(let o of e){let c=this.#m(o);c.peer&&!i?c.peer.resume(this.#a):!o.calling&&
-!c.elsewhere&&this.#v(c).call()}}#m(e){let t=this.#t.get(e.userId),s=T(e.name);if(t)return e.expected||this.#w(t),t.elsewhere||=
-e.media==="sfu",t.elsewhere&&(t.peer=t.peer?.close()??null),this.#f(e.userId,{away:!1,listed:!0,...s&&{name:s}}),t;let i=!!e.
+values())r.has(o.id)||this.#v(o,"timeout");for(let o of e){let c=this.#m(o);c.peer&&!i?c.peer.resume(this.#a):!o.calling&&
+!c.elsewhere&&this.#g(c).call()}}#m(e){let t=this.#t.get(e.userId),s=T(e.name);if(t)return e.expected||this.#w(t),t.elsewhere||=
+e.media==="sfu",t.elsewhere&&(t.peer=t.peer?.close()??null),this.#p(e.userId,{away:!1,listed:!0,...s&&{name:s}}),t;let i=!!e.
 anonymous,r={id:e.userId,name:s||(i?"Guest":`Guest ${e.userId.slice(-4)}`),peer:null,away:!1,listed:!0,sends:null,unnamed:!s,
 anonymous:i,elsewhere:e.media==="sfu",expected:!!e.expected};return this.#t.set(r.id,r),r.expected||this.tell("joined",r),
-this.#T(),r}#w(e){e.expected&&(e.expected=!1,this.tell("joined",e))}#f(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),
-this.#p(s))}#p(e){e.expected||this.tell("changed",e)}#S(e,t){!(t==="left"||t==="kicked"||t==="closed")&&e.peer?.alive?this.#f(
-e.id,{away:!0,listed:!1}):this.#g(e,t)}#g(e,t){this.#t.get(e.id)===e&&(this.#t.delete(e.id),e.peer?.close(),e.expected||
-this.tell("left",{...e,reason:t}),this.#T())}#v(e){e.peer?.close();let t=new se({iceServers:this.#a,renewIceServers:this.#c?
-void 0:()=>this.#e.iceServers(),outgoing:this.#r});e.peer=t,e.sends=null,this.#x(t),this.#T();let s=()=>e.peer===t&&this.#t.
+this.#O(),r}#w(e){e.expected&&(e.expected=!1,this.tell("joined",e))}#p(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),
+this.#f(s))}#f(e){e.expected||this.tell("changed",e)}#v(e,t){!(t==="left"||t==="kicked"||t==="closed")&&e.peer?.alive?this.#p(
+e.id,{away:!0,listed:!1}):this.#y(e,t)}#y(e,t){this.#t.get(e.id)===e&&(this.#t.delete(e.id),e.peer?.close(),e.expected||
+this.tell("left",{...e,reason:t}),this.#O())}#g(e){e.peer?.close();let t=new se({iceServers:this.#a,renewIceServers:this.#c?
+void 0:()=>this.#e.iceServers(),outgoing:this.#r});e.peer=t,e.sends=null,this.#T(t),this.#O();let s=()=>e.peer===t&&this.#t.
 get(e.id)===e,i=(o,c)=>t.addEventListener(o,({detail:h})=>s()&&c(h)),r=()=>({link:{from:t.id,to:t.remoteId}});return i("\
-description",o=>{(o.type==="offer"?this.#e.offer(e.id,o.toJSON(),r()):this.#e.answer(e.id,o.toJSON(),r())).catch(h=>this.#y(
-t,h))}),i("candidate",o=>{this.#e.candidate(e.id,o,r()).catch(c=>this.#y(t,c))}),i("state",o=>{!e.listed&&(o==="failed"||
-o==="disconnected")?this.#g(e,"timeout"):this.#p(e)}),i("closed",()=>{(e.away||e.anonymous)&&this.#g(e,"left")}),i("stre\
+description",o=>{(o.type==="offer"?this.#e.offer(e.id,o.toJSON(),r()):this.#e.answer(e.id,o.toJSON(),r())).catch(h=>this.#S(
+t,h))}),i("candidate",o=>{this.#e.candidate(e.id,o,r()).catch(c=>this.#S(t,c))}),i("state",o=>{!e.listed&&(o==="failed"||
+o==="disconnected")?this.#y(e,"timeout"):this.#f(e)}),i("closed",()=>{(e.away||e.anonymous)&&this.#y(e,"left")}),i("stre\
 am",()=>this.tell("stream",e)),i("open",()=>{this.#s&&t.send({type:"name",name:this.#s}),t.send({type:"sends",...this.#o})}),
-i("message",o=>this.#I(e,o)),t}async#E(e,t,s){if(!e)return;this.#w(e);let{peer:i}=e;if(s?.to&&s.to!==i?.id){i?.calling||
-this.#v(e).call();return}let o=!i||(s?i.remoteId&&i.remoteId!==s.from:i.isStranger(t))?this.#v(e):i;o.remoteId=s?.from??
+i("message",o=>this.#x(e,o)),t}async#E(e,t,s){if(!e)return;this.#w(e);let{peer:i}=e;if(s?.to&&s.to!==i?.id){i?.calling||
+this.#g(e).call();return}let o=!i||(s?i.remoteId&&i.remoteId!==s.from:i.isStranger(t))?this.#g(e):i;o.remoteId=s?.from??
 null;try{await o.receiveDescription(t)}catch(c){console.warn("an offer could not be taken",c)}}async#b(e,t,s){let i=this.#t.
 get(e),r=i?.peer;if(r&&!(t&&(t.to?t.to!==r.id:t.from!==r.remoteId))){t&&(r.remoteId=t.from),this.#w(i);try{await s(r,i)}catch(o){
-console.warn("a signal could not be taken",o)}}}#I(e,t){if(t?.type==="chat"&&typeof t.text=="string")this.tell("chat",{member:e,
-text:t.text});else if(t?.type==="name"&&typeof t.name=="string"){let s=T(t.name);e.unnamed&&s&&this.#f(e.id,{name:s})}else if(t?.
-type==="sends"){let{audio:s,video:i,screen:r}=t;this.#f(e.id,{sends:{audio:!!s,video:!!i,screen:!!r}})}}#y(e,t){ds.has(t.
-code)||this.#d.has(e)||(console.warn("a signal was refused",t.code,t.message),this.#d.add(e),setTimeout(()=>{this.#d.delete(
-e),e.state!=="closed"&&e.resume()},t.retryAfterMs??ls))}#x(e){for(let t of["audio","video","screen","screenAudio"])e.setTrack(
-t,this.#n[t]).catch(s=>console.warn("a track could not be sent",s))}#T(){let e=this.#t.size,t=e<2?1:e<4?2:3;for(let{peer:s}of this.#t.
+console.warn("a signal could not be taken",o)}}}#x(e,t){if(t?.type==="chat"&&typeof t.text=="string")this.tell("chat",{member:e,
+text:t.text});else if(t?.type==="name"&&typeof t.name=="string"){let s=T(t.name);e.unnamed&&s&&this.#p(e.id,{name:s})}else if(t?.
+type==="sends"){let{audio:s,video:i,screen:r}=t;this.#p(e.id,{sends:{audio:!!s,video:!!i,screen:!!r}})}}#S(e,t){ds.has(t.
+code)||this.#l.has(e)||(console.warn("a signal was refused",t.code,t.message),this.#l.add(e),setTimeout(()=>{this.#l.delete(
+e),e.state!=="closed"&&e.resume()},t.retryAfterMs??ls))}#T(e){for(let t of["audio","video","screen","screenAudio"])e.setTrack(
+t,this.#n[t]).catch(s=>console.warn("a track could not be sent",s))}#O(){let e=this.#t.size,t=e<2?1:e<4?2:3;for(let{peer:s}of this.#t.
 values())s?.setVideoScale(t)}};var vt=2e4,us=960*540,ms=480*270,fs=[{rid:"r0",scaleResolutionDownBy:4,maxBitrate:15e4},{rid:"r1",scaleResolutionDownBy:2,
 maxBitrate:5e5},{rid:"r2",scaleResolutionDownBy:1,maxBitrate:15e5}],ps=[{maxBitrate:25e5}],ie=class extends O{#e;#s;#t=null;#i=null;#r=null;#n={};#o={
-...L,sends:{audio:!1,video:!1,screen:!1}};#a=Promise.resolve();#c=new Map;#d=!1;constructor({ask:e,device:t}){super(),this.#e=
-e,this.#s=t}get state(){return this.#r?.connectionState??"new"}get isOpen(){return!!this.#r&&!this.#d}async open(){let e=await this.#s;
-this.#t=e;let{rtpCapabilities:t}=await this.#e("router:capabilities");await e.load({routerRtpCapabilities:t});let[s,i]=await Promise.
-all([this.#e("transport:create",{direction:"send"}),this.#e("transport:create",{direction:"recv"})]);this.#d||(this.#i=this.#l(
-e.createSendTransport(s)),this.#r=this.#l(e.createRecvTransport(i)),this.#i.on("produce",({kind:r,rtpParameters:o,appData:c},h,d)=>{
-this.#e("produce",{transportId:s.id,kind:r,rtpParameters:o,appData:c}).then(h,d)}),this.#r.on("connectionstatechange",r=>this.
-tell("state",r)))}send(e){this.#o=e,this.#a=this.#a.then(()=>this.#h()).catch(t=>!this.#d&&this.tell("failed",t))}async consume(e,t){
-if(!this.#r||!this.#t)throw new Error("open it first");let s=this.#t.recvRtpCapabilities,i=await this.#e("consume",{transportId:this.#r.
-id,producerId:e,rtpCapabilities:s});return this.#r.consume({...i,streamId:t??i.userId})}dismiss(e){e.close(),this.#d||this.#e(
-"consumer:close",{consumerId:e.id}).catch(()=>{})}async restart(e){let t=[this.#i,this.#r].find(i=>i?.id===e);if(!t||this.#d)
-return;let s=this.#c.get(e)??-1/0;if(!(performance.now()-s<vt/4)){if(performance.now()-s<vt)return this.#f();this.#c.set(
-e,performance.now());try{let{iceParameters:i}=await this.#e("transport:restart-ice",{transportId:e});await t.restartIce(
-{iceParameters:i})}catch{this.#f()}}}close(){if(!this.#d){this.#d=!0;for(let e of[this.#i,this.#r])e?.close(),e&&this.#e(
-"transport:close",{transportId:e.id}).catch(()=>{})}}#l(e){return e.on("connect",({dtlsParameters:t},s,i)=>{this.#e("tra\
-nsport:connect",{transportId:e.id,dtlsParameters:t}).then(s,i)}),e.on("connectionstatechange",t=>t==="failed"&&this.restart(
-e.id)),e}async#h(){await this.#u();let{video:e}=this.#o,t=e?ws(e):[];await this.#m("video",{encodings:t,appData:{source:"\
-camera",layers:t.length}}),await this.#m("screen",{encodings:ps,appData:{source:"screen"}}),await this.#m("screenAudio",
-{appData:{source:"screen-audio"}})}async#u(){let{sends:e}=this.#o,t=await this.#m("audio",{appData:{source:"microphone"}});
-!t||t.paused===!e.audio||(await this.#e(e.audio?"producer:resume":"producer:pause",{producerId:t.id}),e.audio?t.resume():
-t.pause())}async#m(e,t){let s=this.#o[e],i=this.#n[e];if(s)return i?(i.track!==s&&await i.replaceTrack({track:s}),i):this.#n[e]=
-await this.#w({track:s,...t});if(!i)return;delete this.#n[e],await this.#e("producer:close",{producerId:i.id}),i.close()}async#w(e){
-return this.#i?.produce({...e,stopTracks:!1,disableTrackOnPause:!1})}#f(){this.#d||this.tell("broken",void 0)}};function ws(n){
-let{width:e=0,height:t=0}=n.getSettings(),s=e*t>=us?3:e*t>=ms?2:1;return fs.slice(-s)}var ne=class{stream=new MediaStream;screen=new MediaStream;layers=null;#e=new Map;#s=new j;#t;constructor(e){this.#t=e}get state(){
+...L,sends:{audio:!1,video:!1,screen:!1}};#a=Promise.resolve();#c=new Map;#l=!1;constructor({ask:e,device:t}){super(),this.#e=
+e,this.#s=t}get state(){return this.#r?.connectionState??"new"}get isOpen(){return!!this.#r&&!this.#l}async open(){let e=await this.#s;
+this.#t=e;let{rtpCapabilities:t}=await this.#e("router:capabilities");await e.load({routerRtpCapabilities:t});let s=["se\
+nd","recv"].map(c=>this.#e("transport:create",{direction:c})),i=await Promise.allSettled(s);if(this.#l||i.some(({status:c})=>c===
+"rejected"))for(let c of i)c.status==="fulfilled"&&this.#d(c.value.id);if(this.#l)return;let[r,o]=await Promise.all(s);this.#i=
+this.#h(e.createSendTransport(r)),this.#r=this.#h(e.createRecvTransport(o)),this.#i.on("produce",({kind:c,rtpParameters:h,
+appData:d},l,u)=>{this.#e("produce",{transportId:r.id,kind:c,rtpParameters:h,appData:d}).then(l,u)}),this.#r.on("connect\
+ionstatechange",c=>this.tell("state",c))}send(e){this.#o=e,this.#a=this.#a.then(()=>this.#u()).catch(t=>!this.#l&&this.tell(
+"failed",t))}async consume(e,t){if(!this.#r||!this.#t)throw new Error("open it first");let s=this.#t.recvRtpCapabilities,
+i=await this.#e("consume",{transportId:this.#r.id,producerId:e,rtpCapabilities:s});return this.#r.consume({...i,streamId:t??
+i.userId})}dismiss(e){e.close(),this.#l||this.#e("consumer:close",{consumerId:e.id}).catch(()=>{})}async restart(e){let t=[
+this.#i,this.#r].find(i=>i?.id===e);if(!t||this.#l)return;let s=this.#c.get(e)??-1/0;if(!(performance.now()-s<vt/4)){if(performance.
+now()-s<vt)return this.#f();this.#c.set(e,performance.now());try{let{iceParameters:i}=await this.#e("transport:restart-i\
+ce",{transportId:e});await t.restartIce({iceParameters:i})}catch{this.#f()}}}close(){if(!this.#l){this.#l=!0;for(let e of[
+this.#i,this.#r])e?.close(),e&&this.#d(e.id)}}#d(e){this.#e("transport:close",{transportId:e}).catch(()=>{})}#h(e){return e.
+on("connect",({dtlsParameters:t},s,i)=>{this.#e("transport:connect",{transportId:e.id,dtlsParameters:t}).then(s,i)}),e.on(
+"connectionstatechange",t=>t==="failed"&&this.restart(e.id)),e}async#u(){await this.#m();let{video:e}=this.#o,t=e?ws(e):
+[];await this.#w("video",{encodings:t,appData:{source:"camera",layers:t.length}}),await this.#w("screen",{encodings:ps,appData:{
+source:"screen"}}),await this.#w("screenAudio",{appData:{source:"screen-audio"}})}async#m(){let{sends:e}=this.#o,t=await this.#w(
+"audio",{appData:{source:"microphone"}});!t||t.paused===!e.audio||(await this.#e(e.audio?"producer:resume":"producer:pau\
+se",{producerId:t.id}),e.audio?t.resume():t.pause())}async#w(e,t){let s=this.#o[e],i=this.#n[e];if(s)return i?(i.track!==
+s&&await i.replaceTrack({track:s}),i):this.#n[e]=await this.#p({track:s,...t});if(!i)return;delete this.#n[e],await this.#e(
+"producer:close",{producerId:i.id}),i.close()}async#p(e){return this.#i?.produce({...e,stopTracks:!1,disableTrackOnPause:!1})}#f(){
+this.#l||this.tell("broken",void 0)}};function ws(n){let{width:e=0,height:t=0}=n.getSettings(),s=e*t>=us?3:e*t>=ms?2:1;return fs.
+slice(-s)}var ne=class{stream=new MediaStream;screen=new MediaStream;layers=null;#e=new Map;#s=new j;#t;constructor(e){this.#t=e}get state(){
 let e=this.#t();return e==="new"&&!this.#e.size?"connected":e}consumer(e){return this.#e.get(e)}add(e,t,s){this.remove(e),
 this.#e.set(e,t),this.#i(e).addTrack(t.track),e==="video"&&(this.layers={count:s,current:null,wanted:s-1})}remove(e){let t=this.#e.
 get(e);t&&(this.#e.delete(e),this.#i(e).removeTrack(t.track),t.close(),e==="video"&&(this.layers=null))}clear(){for(let e of[
@@ -191,78 +193,79 @@ e.flatMap(s=>[...s]))}async stats(){let e=this.#s.read(await this.getStats());re
 return this.#e.get("audio")?.rtpReceiver?.getSynchronizationSources?.()[0]?.audioLevel??0}#i(e){return e==="screen"||e===
 "screenAudio"?this.screen:this.stream}};var yt=1e3,gs=5,vs=new Set(["router:capabilities","producers:list","producer:pause","producer:resume","producer:close","\
 consumer:resume","consumer:layers","consumer:close","transport:restart-ice","transport:close"]),Y=class extends O{#e;#s;#t=new Map;#i=new Map;#r=null;#n={
-...L,sends:{audio:!1,video:!1,screen:!1}};#o=[];#a;#c=new AbortController;constructor({signaling:e,Device:t,loadDevice:s,
-present:i}){super(),this.#e=e,this.#s=s??(()=>t),this.#d(),i&&queueMicrotask(()=>this.#l(i))}get members(){return new Map(
+...L,sends:{audio:!1,video:!1,screen:!1}};#o=[];#a;#c=-1/0;#l=new AbortController;constructor({signaling:e,Device:t,loadDevice:s,
+present:i}){super(),this.#e=e,this.#s=s??(()=>t),this.#d(),i&&queueMicrotask(()=>this.#h(i))}get members(){return new Map(
 this.#t)}send(e,t={}){let{audio:s,video:i,screen:r}=e;this.#n={...L,...e,sends:{audio:!!s,video:!!i,screen:!!r,...t}},this.#r?.
 send(this.#n)}async preferLayer(e,t){let s=this.#t.get(e),i=s?.peer?.consumer("video");!s?.peer?.layers||!i||(s.peer.layers.
-wanted=t,await this.#O("consumer:layers",{consumerId:i.id,spatialLayer:t}),this.tell("changed",s))}close(){this.#c.abort(),
+wanted=t,await this.#I("consumer:layers",{consumerId:i.id,spatialLayer:t}),this.tell("changed",s))}close(){this.#l.abort(),
 clearTimeout(this.#a),this.#r?.close(),this.#r=null,this.#t.clear(),this.#o=[]}#d(){let e=(t,s)=>this.#e.addEventListener(
-t,({detail:i})=>s(i),{signal:this.#c.signal});e("room-users",t=>this.#l(t)),e("online",()=>this.#k()),e("user-joined",t=>this.#b(
-t)),e("user-updated",t=>this.#t.has(t.userId)&&this.#b(t)),e("user-back",({userId:t})=>this.#y(t,{away:!1})),e("user-awa\
-y",({userId:t})=>this.#y(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#x(i,s??"disco\
-nnected")}),e("message",({type:t,payload:s})=>this.#h(t,s))}#l({users:e}){if(this.#c.signal.aborted)return;let t=new Set(
-e.map(s=>s.userId));for(let s of[...this.#t.values()])t.has(s.id)||this.#x(s,"timeout");for(let s of e)this.#b(s);this.#k(),
-this.#u()}#h(e,t){switch(e){case"new:producer":return this.#f(t);case"producer:paused":case"producer:resumed":return this.#S(
+t,({detail:i})=>s(i),{signal:this.#l.signal});e("room-users",t=>this.#h(t)),e("online",()=>this.#C()),e("user-joined",t=>this.#x(
+t)),e("user-updated",t=>this.#t.has(t.userId)&&this.#x(t)),e("user-back",({userId:t})=>this.#T(t,{away:!1})),e("user-awa\
+y",({userId:t})=>this.#T(t,{away:!0})),e("user-left",({userId:t,reason:s})=>{let i=this.#t.get(t);i&&this.#O(i,s??"disco\
+nnected")}),e("message",({type:t,payload:s})=>this.#u(t,s))}#h({users:e}){if(this.#l.signal.aborted)return;let t=new Set(
+e.map(s=>s.userId));for(let s of[...this.#t.values()])t.has(s.id)||this.#O(s,"timeout");for(let s of e)this.#x(s);this.#C(),
+this.#m()}#u(e,t){switch(e){case"new:producer":return this.#f(t);case"producer:paused":case"producer:resumed":return this.#y(
 t.producerId,e==="producer:paused");case"producer:closed":return this.#g(t.producerId);case"consumer:closed":return this.#g(
-this.#p(t.consumerId)?.producerId);case"consumer:layers-changed":return this.#v(this.#p(t.consumerId),t.spatialLayer);case"\
+this.#v(t.consumerId)?.producerId);case"consumer:layers-changed":return this.#E(this.#v(t.consumerId),t.spatialLayer);case"\
 room:active-speaker":return this.tell("speaker",{id:t.userId,level:t.level});case"transport:failed":return this.#r?.restart(
-t.transportId)}}async#u(){clearTimeout(this.#a),this.#r?.close(),this.#i.clear();for(let{peer:s}of this.#t.values())s?.clear();
-let e=new ie({ask:(s,i)=>this.#O(s,i),device:this.#m()});this.#r=e;let t=()=>this.#r===e;e.addEventListener("state",()=>{
-if(t())for(let s of this.#t.values())this.tell("changed",s)}),e.addEventListener("broken",()=>t()&&this.#w()),e.addEventListener(
-"failed",({detail:s})=>t()&&this.#L(s));try{if(await e.open(),!t())return;e.send(this.#n);let{producers:s}=await this.#O(
-"producers:list");if(t())for(let i of s)this.#f(i)}catch(s){t()&&this.#T(s)}}async#m(){let e=await this.#s();if(!e)throw new TypeError(
-"Device or loadDevice is required");return new e}#w(){clearTimeout(this.#a),this.#a=setTimeout(()=>this.#u(),yt)}async#f(e){
-let{producerId:t,userId:s,appData:i}=e,r=re(e),o=this.#r;if(!o?.isOpen||this.#i.has(t))return;this.#i.set(t,e),this.#E(s);
-let c=()=>this.#r===o&&this.#i.get(t)===e;try{let h=await o.consume(t,r.startsWith("screen")?`${s}-screen`:s),d=this.#t.
-get(s);if(!c()||!d?.peer)return o.dismiss(h);let l=d.peer.consumer(r);l&&o.dismiss(l);let u=Number.isInteger(i?.layers)?
-Math.min(Math.max(i.layers,1),4):1;d.peer.add(r,h,u);for(let m of["mute","unmute"])h.track.addEventListener(m,()=>c()&&this.
-tell("stream",d));this.tell("stream",d),await this.#O("consumer:resume",{consumerId:h.id})}catch(h){c()&&this.#L(h)}}#p(e){
-return[...this.#i.values()].find(t=>this.#t.get(t.userId)?.peer?.consumer(re(t))?.id===e)}#S(e,t){let s=this.#i.get(e);s&&
-(s.paused=t,this.#E(s.userId))}#g(e){let t=this.#i.get(e??"");if(!t)return;this.#i.delete(t.producerId);let s=this.#t.get(
-t.userId),i=re(t);s?.peer?.consumer(i)?.producerId===t.producerId&&s.peer.remove(i),this.#E(t.userId)}#v(e,t){let s=e&&this.#t.
-get(e.userId);s?.peer?.layers&&(s.peer.layers.current=t,this.tell("changed",s))}#E(e){let t=[...this.#i.values()].filter(
-i=>i.userId===e&&!i.paused).map(re),s={audio:t.includes("audio"),video:t.includes("video"),screen:t.includes("screen")};
-this.#y(e,{sends:s})}#b(e){let t=T(e.name),s=!!e.media,i=this.#t.get(e.userId);if(i)return i.elsewhere===s&&(i.peer=this.#I(
-s)),this.#y(i.id,{away:!1,elsewhere:!s,...t&&{name:t}});let r={id:e.userId,name:t||`Guest ${e.userId.slice(-4)}`,elsewhere:!s,
-peer:this.#I(s),away:!1,sends:s?{audio:!1,video:!1,screen:!1}:null};this.#t.set(r.id,r),this.tell("joined",r)}#I(e){return e?
-new ne(()=>this.#r?.state??"new"):null}#y(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),this.tell("changed",s))}#x(e,t){
-this.#t.delete(e.id);for(let s of[...this.#i.values()])s.userId===e.id&&this.#i.delete(s.producerId);e.peer?.clear(),this.
-tell("left",{...e,reason:t})}#T(e){e.code==="TRANSPORT_ERROR"&&e.retryAfterMs||e.code==="OFFLINE"||e.code==="TIMEOUT"?this.#w():
-this.tell("failed",e)}#L(e){e.code==="TRANSPORT_ERROR"?this.#w():this.#T(e)}async#O(e,t){for(let s=1;;s++){for(;!this.#e.
-online;)await new Promise(i=>this.#o.push(()=>i(void 0)));try{return await this.#e.ask(e,t)}catch(i){let r=i,o=r.code===
-"OFFLINE"&&vs.has(e)?0:r.code==="RATE_LIMITED"?r.retryAfterMs??yt:null;if(o===null||s===gs)throw r;await new Promise(c=>setTimeout(
-c,o*(1+Math.random())))}}}#k(){for(let e of this.#o.splice(0))e()}};function re({kind:n,appData:e}){return e?.source==="\
-screen"&&n==="video"?"screen":e?.source==="screen-audio"&&n==="audio"?"screenAudio":n}var ae=5,St="media-mode",ys=5e3,Ss=2e4,Es=400,bs=new Set(["TRANSPORT_ERROR","NO_BUNDLE"]),oe=class extends O{#e;#s;#t;#i=null;#r=null;#n=null;#o;#a=new Map;#c=new Set;#d={
-users:[]};#l=L;#h={};#u=new Set;#m=new Set;#w=new AbortController;constructor(e){super(),this.#s=e,this.#e=e.signaling,this.#t=
-e.loadDevice,this.#o=!!e.wanted,this.#f()}get mode(){return this.#n}get canUseSfu(){return!!this.#t}get meshOnly(){return[
+t.transportId);case"transport:created":return this.#I("transport:close",{transportId:t.id}).catch(()=>{})}}async#m(){clearTimeout(
+this.#a),this.#a=void 0,this.#c=performance.now(),this.#r?.close(),this.#i.clear();for(let{peer:s}of this.#t.values())s?.
+clear();let e=new ie({ask:(s,i)=>this.#I(s,i),device:this.#w()});this.#r=e;let t=()=>this.#r===e;e.addEventListener("sta\
+te",()=>{if(t())for(let s of this.#t.values())this.tell("changed",s)}),e.addEventListener("broken",()=>t()&&this.#p()),e.
+addEventListener("failed",({detail:s})=>t()&&this.#k(s));try{if(await e.open(),!t())return;e.send(this.#n);let{producers:s}=await this.#I(
+"producers:list");if(t())for(let i of s)this.#f(i)}catch(s){t()&&this.#L(s)}}async#w(){let e=await this.#s();if(!e)throw new TypeError(
+"Device or loadDevice is required");return new e}#p(){this.#a===void 0&&(this.#a=setTimeout(()=>this.#m(),Math.max(0,this.#c+
+yt-performance.now())))}async#f(e){let{producerId:t,userId:s,appData:i}=e,r=re(e),o=this.#r;if(!o?.isOpen||this.#i.has(t))
+return;this.#i.set(t,e),this.#b(s);let c=()=>this.#r===o&&this.#i.get(t)===e;try{let h=await o.consume(t,r.startsWith("s\
+creen")?`${s}-screen`:s),d=this.#t.get(s);if(!c()||!d?.peer)return o.dismiss(h);let l=d.peer.consumer(r);l&&o.dismiss(l);
+let u=Number.isInteger(i?.layers)?Math.min(Math.max(i.layers,1),4):1;d.peer.add(r,h,u);for(let m of["mute","unmute"])h.track.
+addEventListener(m,()=>c()&&this.tell("stream",d));this.tell("stream",d),await this.#I("consumer:resume",{consumerId:h.id})}catch(h){
+c()&&this.#k(h)}}#v(e){return[...this.#i.values()].find(t=>this.#t.get(t.userId)?.peer?.consumer(re(t))?.id===e)}#y(e,t){
+let s=this.#i.get(e);s&&(s.paused=t,this.#b(s.userId))}#g(e){let t=this.#i.get(e??"");if(!t)return;this.#i.delete(t.producerId);
+let s=this.#t.get(t.userId),i=re(t);s?.peer?.consumer(i)?.producerId===t.producerId&&s.peer.remove(i),this.#b(t.userId)}#E(e,t){
+let s=e&&this.#t.get(e.userId);s?.peer?.layers&&(s.peer.layers.current=t,this.tell("changed",s))}#b(e){let t=[...this.#i.
+values()].filter(i=>i.userId===e&&!i.paused).map(re),s={audio:t.includes("audio"),video:t.includes("video"),screen:t.includes(
+"screen")};this.#T(e,{sends:s})}#x(e){let t=T(e.name),s=!!e.media,i=this.#t.get(e.userId);if(i)return i.elsewhere===s&&(i.
+peer=this.#S(s)),this.#T(i.id,{away:!1,elsewhere:!s,...t&&{name:t}});let r={id:e.userId,name:t||`Guest ${e.userId.slice(
+-4)}`,elsewhere:!s,peer:this.#S(s),away:!1,sends:s?{audio:!1,video:!1,screen:!1}:null};this.#t.set(r.id,r),this.tell("jo\
+ined",r)}#S(e){return e?new ne(()=>this.#r?.state??"new"):null}#T(e,t){let s=this.#t.get(e);s&&(Object.assign(s,t),this.
+tell("changed",s))}#O(e,t){this.#t.delete(e.id);for(let s of[...this.#i.values()])s.userId===e.id&&this.#i.delete(s.producerId);
+e.peer?.clear(),this.tell("left",{...e,reason:t})}#L(e){e.code==="TRANSPORT_ERROR"&&e.retryAfterMs||e.code==="OFFLINE"||
+e.code==="TIMEOUT"?this.#p():this.tell("failed",e)}#k(e){e.code==="TRANSPORT_ERROR"?this.#p():this.#L(e)}async#I(e,t){for(let s=1;;s++){
+for(;!this.#e.online;)await new Promise(i=>this.#o.push(()=>i(void 0)));try{return await this.#e.ask(e,t)}catch(i){let r=i,
+o=r.code==="OFFLINE"&&vs.has(e)?0:r.code==="RATE_LIMITED"?r.retryAfterMs??yt:null;if(o===null||s===gs)throw r;await new Promise(
+c=>setTimeout(c,o*(1+Math.random())))}}}#C(){for(let e of this.#o.splice(0))e()}};function re({kind:n,appData:e}){return e?.
+source==="screen"&&n==="video"?"screen":e?.source==="screen-audio"&&n==="audio"?"screenAudio":n}var ae=5,St="media-mode",ys=5e3,Ss=2e4,Es=400,bs=new Set(["TRANSPORT_ERROR","NO_BUNDLE"]),oe=class extends O{#e;#s;#t;#i=null;#r=null;#n=null;#o;#a=new Map;#c=new Set;#l={
+users:[]};#d=L;#h={};#u=new Set;#m=new Set;#w=new AbortController;constructor(e){super(),this.#s=e,this.#e=e.signaling,this.#t=
+e.loadDevice,this.#o=!!e.wanted,this.#p()}get mode(){return this.#n}get canUseSfu(){return!!this.#t}get meshOnly(){return[
 ...this.#a.values()].filter(({media:e})=>!e)}get members(){let e=this.#i?.members??new Map;for(let t of e.keys()){let s=this.#r?.
-members.get(t);s&&!this.#m.has(t)&&e.set(t,s)}return e}send(e,t={}){this.#l={...L,...e},this.#h=t;for(let s of[this.#i,this.#r])
-s?.send(e,t)}async ask(e){this.#p?await this.#e.message(St,{mode:e}):this.#v(e)}chat(e){return this.#i instanceof W?this.#i.
+members.get(t);s&&!this.#m.has(t)&&e.set(t,s)}return e}send(e,t={}){this.#d={...L,...e},this.#h=t;for(let s of[this.#i,this.#r])
+s?.send(e,t)}async ask(e){this.#f?await this.#e.message(St,{mode:e}):this.#g(e)}chat(e){return this.#i instanceof W?this.#i.
 chat(e):0}async preferLayer(e,t){this.#i instanceof Y&&await this.#i.preferLayer(e,t)}close(){this.#w.abort(),this.#r?.close(),
-this.#i?.close(),this.#r=this.#i=null,this.#a.clear()}#f(){let e=(t,s)=>this.#e.addEventListener(t,({detail:i})=>s(i),{signal:this.#w.
-signal});e("room-users",t=>{this.#d=t,this.#a=new Map(t.users.map(s=>[s.userId,s])),this.#c=new Set(this.#a.keys()),this.#g()}),
-e("user-joined",t=>{this.#c.delete(t.userId),this.#a.delete(t.userId),this.#a.set(t.userId,t),this.#g()}),e("user-left",
-({userId:t})=>{this.#c.delete(t),this.#a.delete(t),this.#g()}),e("user-updated",t=>{this.#a.set(t.userId,t),this.#g()}),
-e("online",({recovered:t})=>{t&&this.canUseSfu&&!this.#p&&this.#b({mode:this.#n,asked:this.#o})}),e("application",({topic:t,
-data:s})=>{let i=s?.mode;t===St&&(i==="mesh"||i==="sfu")&&!this.#p&&this.canUseSfu&&this.#v(i)})}get#p(){return[...this.#a.
-values()].find(({userId:e,media:t})=>t==="auto"&&this.#c.has(e))}get#S(){return this.#a.size+1>=ae&&!this.meshOnly.length?
-"sfu":"mesh"}#g(){if(!this.canUseSfu)return this.#y("mesh");let e=this.#p;if(e?.mode)this.#o=!!e.asked,this.#y(e.mode);else if(e)
-this.#n||this.#y(this.#S);else if(!this.#n&&this.#s.wanted&&!this.meshOnly.length)this.#v(this.#s.wanted);else{this.#o&&=
-!!this.#n;let t=this.#n==="sfu"||this.#o;this.#E(t&&this.#n?this.#n:this.#S)}}#v(e){this.#o=!0,this.#E(e)}#E(e){let t=this.#I.
-metadata;(t?.mode!==e||t.asked!==this.#o)&&this.#b({mode:e,asked:this.#o}),this.#y(e)}#b(e){this.#I.update(e).catch(()=>{})}get#I(){
-return this.#e}#y(e){if(e===this.#n)return;this.#k(),this.#n=e,this.#r=this.#i;let t=d=>this.#c.has(d.userId)||!d.media,
-s=[...this.#a.values()].map(d=>t(d)?d:{...d,calling:!0}),i={...this.#d,users:s},{signaling:r,name:o,iceServers:c}=this.#s,
-h=e==="sfu"&&this.#t?new Y({signaling:this.#I,loadDevice:this.#t,present:i}):new W({signaling:r,name:o,iceServers:c,present:i});
-this.#i=h,this.#x(h),h.send(this.#l,this.#h),this.#r&&this.#O(),this.tell("mode",e)}#x(e){let t=()=>this.#i===e,s=(i,r)=>EventTarget.
-prototype.addEventListener.call(e,i,o=>r(o.detail));for(let i of["joined","changed","stream"])s(i,({id:r})=>this.#T(i,r));
+this.#i?.close(),this.#r=this.#i=null,this.#a.clear()}#p(){let e=(t,s)=>this.#e.addEventListener(t,({detail:i})=>s(i),{signal:this.#w.
+signal});e("room-users",t=>{this.#l=t,this.#a=new Map(t.users.map(s=>[s.userId,s])),this.#c=new Set(this.#a.keys()),this.#y()}),
+e("user-joined",t=>{this.#c.delete(t.userId),this.#a.delete(t.userId),this.#a.set(t.userId,t),this.#y()}),e("user-left",
+({userId:t})=>{this.#c.delete(t),this.#a.delete(t),this.#y()}),e("user-updated",t=>{this.#a.set(t.userId,t),this.#y()}),
+e("online",({recovered:t})=>{t&&this.canUseSfu&&!this.#f&&this.#b({mode:this.#n,asked:this.#o})}),e("application",({topic:t,
+data:s})=>{let i=s?.mode;t===St&&(i==="mesh"||i==="sfu")&&!this.#f&&this.canUseSfu&&this.#g(i)})}get#f(){return[...this.#a.
+values()].find(({userId:e,media:t})=>t==="auto"&&this.#c.has(e))}get#v(){return this.#a.size+1>=ae&&!this.meshOnly.length?
+"sfu":"mesh"}#y(){if(!this.canUseSfu)return this.#S("mesh");let e=this.#f;if(e?.mode)this.#o=!!e.asked,this.#S(e.mode);else if(e)
+this.#n||this.#S(this.#v);else if(!this.#n&&this.#s.wanted&&!this.meshOnly.length)this.#g(this.#s.wanted);else{this.#o&&=
+!!this.#n;let t=this.#n==="sfu"||this.#o;this.#E(t&&this.#n?this.#n:this.#v)}}#g(e){this.#o=!0,this.#E(e)}#E(e){let t=this.#x.
+metadata;(t?.mode!==e||t.asked!==this.#o)&&this.#b({mode:e,asked:this.#o}),this.#S(e)}#b(e){this.#x.update(e).catch(()=>{})}get#x(){
+return this.#e}#S(e){if(e===this.#n)return;this.#I(),this.#n=e,this.#r=this.#i;let t=d=>this.#c.has(d.userId)||!d.media,
+s=[...this.#a.values()].map(d=>t(d)?d:{...d,calling:!0}),i={...this.#l,users:s},{signaling:r,name:o,iceServers:c}=this.#s,
+h=e==="sfu"&&this.#t?new Y({signaling:this.#x,loadDevice:this.#t,present:i}):new W({signaling:r,name:o,iceServers:c,present:i});
+this.#i=h,this.#T(h),h.send(this.#d,this.#h),this.#r&&this.#k(),this.tell("mode",e)}#T(e){let t=()=>this.#i===e,s=(i,r)=>EventTarget.
+prototype.addEventListener.call(e,i,o=>r(o.detail));for(let i of["joined","changed","stream"])s(i,({id:r})=>this.#O(i,r));
 s("left",i=>{t()&&this.#u.delete(i.id)&&this.tell("left",i)}),s("chat",i=>t()&&this.tell("chat",i)),s("speaker",i=>t()&&
-this.tell("speaker",i)),s("failed",i=>t()&&this.#L(i))}#T(e,t){let s=this.members.get(t);if(!s)return;let i=!this.#u.has(
+this.tell("speaker",i)),s("failed",i=>t()&&this.#L(i))}#O(e,t){let s=this.members.get(t);if(!s)return;let i=!this.#u.has(
 t);this.#u.add(t),this.tell(i?"joined":e==="joined"?"changed":e,s)}#L(e){this.tell("failed",e),bs.has(e.code)&&(this.#t=
-void 0,this.#b({media:null,mode:null}),this.#y("mesh"))}async#O(){let e=this.#r;this.#m.clear();let t=performance.now(),
+void 0,this.#b({media:null,mode:null}),this.#S("mesh"))}async#k(){let e=this.#r;this.#m.clear();let t=performance.now(),
 s=1/0,i=()=>this.#r!==e||!e;for(;!i();){await new Promise(h=>setTimeout(h,Es));let r=this.#i?.members??new Map;for(let[h,
-d]of r){let l=e?.members.get(h),u=!this.#m.has(h)&&(!l||await Ts(d,l).catch(()=>!1));if(i())return;u&&(this.#m.add(h),this.#T(
-"changed",h))}let o=performance.now();s=[...r.keys()].every(h=>this.#m.has(h))?Math.min(s,o):1/0,(o-s>ys||o-t>Ss)&&this.#k()}}#k(){
-let e=this.#r;if(this.#r=null,!e)return;let t=e.members;e.close();for(let s of this.members.keys())this.#T("changed",s);
+d]of r){let l=e?.members.get(h),u=!this.#m.has(h)&&(!l||await Ts(d,l).catch(()=>!1));if(i())return;u&&(this.#m.add(h),this.#O(
+"changed",h))}let o=performance.now();s=[...r.keys()].every(h=>this.#m.has(h))?Math.min(s,o):1/0,(o-s>ys||o-t>Ss)&&this.#I()}}#I(){
+let e=this.#r;if(this.#r=null,!e)return;let t=e.members;e.close();for(let s of this.members.keys())this.#O("changed",s);
 for(let[s,i]of t)!this.#i?.members.has(s)&&this.#u.delete(s)&&this.tell("left",{...i,reason:"timeout"})}};async function Ts(n,e){
 if(e.peer?.state!=="connected")return!0;if(n.peer?.state!=="connected")return!1;let[t,s]=await Promise.all([Et(n.peer),Et(
 e.peer)]),{audio:i,video:r,screen:o}=e.sends??{audio:!0,video:!0,screen:!1},c={audio:Math.min(s.audio,Number(i)),video:Math.
@@ -367,21 +370,21 @@ t?"Unpin":"Pin",c.setAttribute("aria-label",`${c.title} ${e.name}${e.screen?"\u2
 ile-face"),e.id,e.name),this.#h()}remove(e){this.#a(e),this.removeScreen(e)}removeScreen(e){this.#a(`${e}/screen`)}speaking(e,t){
 this.#s.get(e)?.element.classList.toggle("tile-speaking",t)}react(e,t){let s=this.#s.get(e)?.element;if(!s)return;let i=Object.
 assign(document.createElement("span"),{className:"tile-reaction",textContent:t});s.append(i),setTimeout(()=>i.remove(),Cs)}useSpeaker(e){
-if(e!==this.#r){this.#r=e;for(let{element:t}of this.#s.values())this.#d(t.querySelector("video"))}}tile(e){return this.#s.
-get(e)?.element}get mainVideo(){let e=[...this.#s.values()].filter(({view:s})=>s.video);return(this.#s.get(this.#l())??e.
+if(e!==this.#r){this.#r=e;for(let{element:t}of this.#s.values())this.#l(t.querySelector("video"))}}tile(e){return this.#s.
+get(e)?.element}get mainVideo(){let e=[...this.#s.values()].filter(({view:s})=>s.video);return(this.#s.get(this.#d())??e.
 find(({view:s})=>!s.self)??e[0])?.element.querySelector("video")}invite(e,t){!!e!=!!this.#t&&(this.#t?.remove(),this.#t=
 null,e&&(this.#t=k("invite-template"),t&&(this.#t.querySelector("h2").textContent=t.title,this.#t.querySelector("p").textContent=
 t.text),this.#t.querySelector(".invite-link").textContent=e.replace(/^https?:\/\//,""),this.#e.append(this.#t)),this.#h())}play(){
 for(let{element:e}of this.#s.values())this.#c(e.querySelector("video"))}clear(){for(let e of[...this.#s.keys()])this.#a(
 e);this.invite(""),this.#n.disconnect()}#o(e){let t=k("tile-template"),s=Ct(e);t.dataset.userId=e.id,t.classList.toggle(
-"tile-self",e.self),t.classList.toggle("tile-screen",e.screen);let i=t.querySelector("video");i.muted=e.self,this.#d(i);
+"tile-self",e.self),t.classList.toggle("tile-screen",e.screen);let i=t.querySelector("video");i.muted=e.self,this.#l(i);
 let r=()=>{this.#i=this.#i===s?"":s;for(let{view:o}of[...this.#s.values()])this.show(o)};return t.querySelector(".tile-p\
 in").addEventListener("click",r),t.addEventListener("dblclick",r),e.self&&!e.screen?this.#e.prepend(t):this.#e.insertBefore(
 t,this.#t),t}#a(e){let t=this.#s.get(e);t&&(t.element.querySelector("video").srcObject=null,t.element.remove(),this.#s.delete(
 e),this.#i===e&&(this.#i=""),this.#h())}#c(e){e.srcObject&&e.play().catch(t=>{t.name==="NotAllowedError"&&this.dispatchEvent(
-new Event("blocked"))})}#d(e){!e.muted&&e.sinkId!==this.#r&&e.setSinkId?.(this.#r).catch(()=>{})}#l(){if(this.#s.has(this.#i))
+new Event("blocked"))})}#l(e){!e.muted&&e.sinkId!==this.#r&&e.setSinkId?.(this.#r).catch(()=>{})}#d(){if(this.#s.has(this.#i))
 return this.#i;let e=[...this.#s].filter(([,{view:t}])=>t.screen);return(e.find(([,{view:t}])=>!t.self)??e[0])?.[0]??""}#h(){
-let e=[...this.#e.children],t=e.length>1?this.#s.get(this.#l())?.element:void 0;for(let[r,{element:o}]of this.#s)o.classList.
+let e=[...this.#e.children],t=e.length>1?this.#s.get(this.#d())?.element:void 0;for(let[r,{element:o}]of this.#s)o.classList.
 toggle("tile-focus",o===t),o.querySelector(".tile-pin").setAttribute("aria-pressed",String(r===this.#i));this.#e.classList.
 toggle("has-focus",!!t);let s=e.find(r=>r.matches(".tile-self:not(.tile-screen)")),i=!t&&!this.#t&&e.length>1;s?.classList.
 toggle("tile-small",i),Mt(this.#e,e,{focus:t,corner:i?s:void 0})}};var Rs=5e3,Ns=3;function $(n){N(n);let e=a("toasts"),t=document.createElement("p");for(t.className="toast",t.dir="auto",
@@ -392,7 +395,7 @@ media:e,panel:t,audience:s,tiles:i,signal:r}){super(),this.#e=e,this.#s=t,this.#
 "click",h,{signal:r});o("tool-mic",()=>this.#o("audio",e.setMicrophone(!e.microphoneOn))),o("tool-camera",()=>this.#o("v\
 ideo",e.setCamera(!e.cameraOn))),o("tool-screen",()=>this.#a()),o("tool-hand",()=>{s.raise(!s.isRaised),this.#h("hand")}),
 o("tool-people",()=>t.toggle("people")),o("tool-chat",()=>t.toggle("chat")),o("tool-leave",()=>this.#h("leave")),o("menu\
--pip",()=>this.#c()),o("menu-fullscreen",()=>this.#d()),o("menu-stats",()=>this.#l()),t.addEventListener("change",()=>this.
+-pip",()=>this.#c()),o("menu-fullscreen",()=>this.#l()),o("menu-stats",()=>this.#d()),t.addEventListener("change",()=>this.
 draw(),{signal:r}),document.addEventListener("fullscreenchange",()=>this.draw(),{signal:r}),a("more-menu").addEventListener(
 "click",({target:c})=>c.closest("button")&&a("more-menu").hidePopover(),{signal:r}),a("reactions").replaceChildren(...Re.
 map(c=>this.#n(c))),a("menu-pip").hidden=!document.pictureInPictureEnabled,a("menu-fullscreen").hidden=!document.fullscreenEnabled}countMessage(){
@@ -414,33 +417,33 @@ let t=Object.assign(document.createElement("button"),{type:"button",className:"r
 e",Q({audio:null,video:null,[e]:s}))}async#a(){if(this.#e.screen)return this.#e.stopScreen();try{await this.#e.startScreen()}catch(e){
 this.#h("notice",`Your screen could not be shared (${e.message}).`)}}async#c(){try{document.pictureInPictureElement?await document.
 exitPictureInPicture():await this.#i.mainVideo?.requestPictureInPicture()}catch(e){this.#h("notice",`Picture-in-picture \
-is not available (${e.message}).`)}}async#d(){try{document.fullscreenElement?await document.exitFullscreen():await document.
-documentElement.requestFullscreen()}catch(e){this.#h("notice",`The page cannot fill the screen (${e.message}).`)}}#l(){let e=a(
+is not available (${e.message}).`)}}async#l(){try{document.fullscreenElement?await document.exitFullscreen():await document.
+documentElement.requestFullscreen()}catch(e){this.#h("notice",`The page cannot fill the screen (${e.message}).`)}}#d(){let e=a(
 "panel").classList.toggle("with-statistics");a("menu-stats").setAttribute("aria-pressed",String(e)),e&&this.#s.open("peo\
 ple")}#h(e,t){this.dispatchEvent(new CustomEvent(e,{detail:t}))}};var Se=class{#e=null;#s=new AbortController;constructor(){this.#t(),document.addEventListener("visibilitychange",()=>this.#t(),
 {signal:this.#s.signal})}async#t(){if(document.visibilityState!=="visible")return;let e=await navigator.wakeLock?.request(
 "screen").catch(()=>null);this.#s.signal.aborted?e?.release():this.#e=e??null}release(){this.#s.abort(),this.#e?.release()}};var _s=1e3,Ds=200,$s=.03,Ps=6e3,Us=2e3,js={title:"Waiting for the other person",text:"One other person can join, with th\
 is link."},Fs={mesh:"The server is unavailable. Your call continues; no one can join until it is back.",sfu:"The server \
 is unavailable, and audio and video go through it. The call continues when it is back."},Ee=class extends EventTarget{#e;#s;#t;#i;#r;#n;#o=new ve(
-a("tiles"));#a=new we;#c=new ue;#d;#l;#h=new he;#u;#m;#w=new Se;#f="";#p="";#S=new MediaStream;#g=new MediaStream;#v=new AbortController;#E=[];#b=0;#I=0;#y=!1;#x=!0;constructor({
+a("tiles"));#a=new we;#c=new ue;#l;#d;#h=new he;#u;#m;#w=new Se;#p="";#f="";#v=new MediaStream;#y=new MediaStream;#g=new AbortController;#E=[];#b=0;#x=0;#S=!1;#T=!0;constructor({
 signaling:e,media:t,self:s,room:i,protocol:r,link:o,iceServers:c,wanted:h,loadDevice:d}){super(),this.#e=e,this.#s=t,this.#t=
-s,this.#i=o,this.#r=r;let{signal:l}=this.#v;this.#n=new oe({signaling:e,name:s.name,iceServers:c,wanted:h,loadDevice:d}),
-this.#d=new X({room:i,self:s,signaling:e,call:this.#n,signal:l}),this.#l=new J(e,l),this.#u=new ye({media:t,panel:this.#h,
-audience:this.#l,tiles:this.#o,signal:l}),this.#m=new me({media:t,call:this.#n,signal:l}),new pe(t,l),a("room-name").textContent=
-i,this.#T(),this.#L()}get userId(){return this.#e.userId}get signaling(){return this.#e}get mode(){return this.#n.mode}connections(){
+s,this.#i=o,this.#r=r;let{signal:l}=this.#g;this.#n=new oe({signaling:e,name:s.name,iceServers:c,wanted:h,loadDevice:d}),
+this.#l=new X({room:i,self:s,signaling:e,call:this.#n,signal:l}),this.#d=new J(e,l),this.#u=new ye({media:t,panel:this.#h,
+audience:this.#d,tiles:this.#o,signal:l}),this.#m=new me({media:t,call:this.#n,signal:l}),new pe(t,l),a("room-name").textContent=
+i,this.#O(),this.#L()}get userId(){return this.#e.userId}get signaling(){return this.#e}get mode(){return this.#n.mode}connections(){
 let e=[...this.#n.members.values()].filter(({peer:t})=>t);return new Map(e.map(({id:t,peer:s})=>[t,s.connection??s]))}show(){
-a("call").hidden=!1,this.#y=!0,this.#R(),this.#u.draw(),this.#k(),this.#M(),this.#E.push(setInterval(()=>this.#$(),_s)),
-this.#E.push(setInterval(()=>this.#P(),Ds)),a("room-name").focus()}close({mayRejoin:e=!1}={}){this.#v.abort(),this.#E.forEach(
-clearInterval),clearTimeout(this.#b),clearTimeout(this.#I),this.#n.close();for(let t of["mode-notice","device-notice","c\
+a("call").hidden=!1,this.#S=!0,this.#R(),this.#u.draw(),this.#I(),this.#M(),this.#E.push(setInterval(()=>this.#$(),_s)),
+this.#E.push(setInterval(()=>this.#P(),Ds)),a("room-name").focus()}close({mayRejoin:e=!1}={}){this.#g.abort(),this.#E.forEach(
+clearInterval),clearTimeout(this.#b),clearTimeout(this.#x),this.#n.close();for(let t of["mode-notice","device-notice","c\
 all-notice"])y(a(t),"");this.#e.hangUp&&!e?this.#e.hangUp():this.#e.leave(),this.#w.release(),this.#o.clear(),this.#c.clear(),
-this.#d.clear(),this.#h.dispose(),this.#u.dispose(),this.#m.close(),Rt(),a("call").hidden=!0}shortcut(e){e==="escape"&&this.#h.
-close();let t=Nt[e];return t&&a(t).click(),!!t||e==="escape"}#T(){let{signal:e}=this.#v,t=(s,i,r)=>s.addEventListener(i,
-o=>r(o.detail,o),{signal:e});t(this.#n,"joined",s=>{this.#O(s),this.#k(),this.#M(),this.#y&&$(`${s.name} joined`)}),t(this.#n,
-"changed",s=>this.#O(s)),t(this.#n,"stream",s=>this.#O(s)),t(this.#n,"left",({id:s,name:i,reason:r})=>{this.#o.remove(s),
-this.#c.remove(s),this.#k(),this.#M(),$(pt(i,r))}),t(this.#n,"mode",s=>this.#C(s)),t(this.#n,"speaker",({id:s})=>this.#N(
+this.#l.clear(),this.#h.dispose(),this.#u.dispose(),this.#m.close(),Rt(),a("call").hidden=!0}shortcut(e){e==="escape"&&this.#h.
+close();let t=Nt[e];return t&&a(t).click(),!!t||e==="escape"}#O(){let{signal:e}=this.#g,t=(s,i,r)=>s.addEventListener(i,
+o=>r(o.detail,o),{signal:e});t(this.#n,"joined",s=>{this.#k(s),this.#I(),this.#M(),this.#S&&$(`${s.name} joined`)}),t(this.#n,
+"changed",s=>this.#k(s)),t(this.#n,"stream",s=>this.#k(s)),t(this.#n,"left",({id:s,name:i,reason:r})=>{this.#o.remove(s),
+this.#c.remove(s),this.#I(),this.#M(),$(pt(i,r))}),t(this.#n,"mode",s=>this.#C(s)),t(this.#n,"speaker",({id:s})=>this.#N(
 s)),t(this.#n,"failed",s=>this.#A(`The server refused some media: ${D(s)}`)),t(this.#a,"layer",({id:s,layer:i})=>this.#_(
-s,i)),t(this.#d,"message",({name:s,text:i})=>this.#u.countMessage()&&$(`${s}: ${i}`)),t(this.#l,"hand",({id:s,raised:i})=>{
-let r=this.#n.members.get(s);r&&(this.#O(r),i&&$(`${r.name} raises a hand`))}),t(this.#l,"reaction",({id:s,emoji:i})=>{this.#o.
+s,i)),t(this.#l,"message",({name:s,text:i})=>this.#u.countMessage()&&$(`${s}: ${i}`)),t(this.#d,"hand",({id:s,raised:i})=>{
+let r=this.#n.members.get(s);r&&(this.#k(r),i&&$(`${r.name} raises a hand`))}),t(this.#d,"reaction",({id:s,emoji:i})=>{this.#o.
 react(s,i),N(`${this.#n.members.get(s)?.name??"A guest"}: ${i}`)}),t(this.#u,"hand",()=>this.#L()),t(this.#u,"reaction",
 s=>this.#o.react(this.#t.id,s)),t(this.#u,"notice",s=>this.#A(s)),t(this.#u,"leave",()=>this.dispatchEvent(new Event("le\
 ave"))),t(this.#e,"offline",()=>this.#R(!1)),t(this.#e,"online",()=>this.#R(!0)),t(this.#e,"ended",s=>this.dispatchEvent(
@@ -448,24 +451,24 @@ new CustomEvent("ended",{detail:s}))),t(this.#s,"change",()=>this.#L()),t(this.#
 "audio"?"microphone":"camera";this.#A(i?`Your ${r} was removed; another one is in use now.`:`Your ${r} was removed, or i\
 ts permission withdrawn.`)}),t(this.#o,"blocked",()=>this.#D())}#L(){let e=this.#s,t={audio:e.microphoneOn,video:e.cameraOn,
 screen:!!e.screen},{microphone:s,camera:i,screen:r,screenAudio:o}=e;this.#n.send({audio:s,video:i,screen:r,screenAudio:o},
-t),this.#S=_t(this.#S,e.camera);let c={...this.#t,self:!0,state:""},h=this.#l.isRaised;this.#o.show({...c,stream:this.#S,
-video:t.video,screen:!1,muted:!t.audio,hand:h}),this.#g=_t(this.#g,e.screen),e.screen?this.#o.show({...c,stream:this.#g,
+t),this.#v=_t(this.#v,e.camera);let c={...this.#t,self:!0,state:""},h=this.#d.isRaised;this.#o.show({...c,stream:this.#v,
+video:t.video,screen:!1,muted:!t.audio,hand:h}),this.#y=_t(this.#y,e.screen),e.screen?this.#o.show({...c,stream:this.#y,
 video:!0,screen:!0,muted:!1}):this.#o.removeScreen(this.#t.id),this.#c.showSelf({...this.#t,microphone:t.audio,camera:t.
 video,screen:t.screen,hand:h}),this.#o.useSpeaker(e.speaker),y(a("device-notice"),e.microphoneOn&&e.isSilenced?ee:""),this.#u.
-draw()}#O(e){let{id:t,name:s,peer:i,sends:r,away:o}=e,c=i?.stream??null,h=c?.getVideoTracks()[0],d=this.#l.hasRaised(t),
+draw()}#k(e){let{id:t,name:s,peer:i,sends:r,away:o}=e,c=i?.stream??null,h=c?.getVideoTracks()[0],d=this.#d.hasRaised(t),
 l=i?.state==="connected"&&!o?"":Fe(e,this.mode),u=!!h&&(r?r.video:!h.muted);this.#o.show({id:t,name:s,self:!1,stream:c,video:u,
 screen:!1,muted:!!r&&!r.audio,hand:d,away:o,state:l});let m=i?.screen.getVideoTracks()[0];!!m&&(r?r.screen:!m.muted)?this.#o.
 show({id:t,name:s,self:!1,stream:i.screen,video:!0,screen:!0,muted:!1,state:""}):this.#o.removeScreen(t),this.#a.show(this.#o.
-tile(t),e,r?.video?i?.layers??null:null),this.mode==="sfu"&&this.#f===t&&!r?.audio&&this.#N(""),this.#c.show(e,{mode:this.
-mode,hand:d})}#k(){this.#o.invite(this.#n.members.size?"":this.#i,this.#r.forTwo?js:void 0)}#C(e){this.#N(""),this.#R(),
-this.#M(),this.#y&&e==="sfu"&&$("Audio and video now go through the server"),this.#y&&e==="mesh"&&$("Audio and video now\
+tile(t),e,r?.video?i?.layers??null:null),this.mode==="sfu"&&this.#p===t&&!r?.audio&&this.#N(""),this.#c.show(e,{mode:this.
+mode,hand:d})}#I(){this.#o.invite(this.#n.members.size?"":this.#i,this.#r.forTwo?js:void 0)}#C(e){this.#N(""),this.#R(),
+this.#M(),this.#S&&e==="sfu"&&$("Audio and video now go through the server"),this.#S&&e==="mesh"&&$("Audio and video now\
  go from browser to browser"),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}#M(){let e=a("mode-notice"),t=this.#r.
-forTwo?null:Ot(this.#n);if(!t||t.text===this.#p)return y(e,"");if(e.firstChild?.textContent===t.text)return;y(e,t.text);
+forTwo?null:Ot(this.#n);if(!t||t.text===this.#f)return y(e,"");if(e.firstChild?.textContent===t.text)return;y(e,t.text);
 let{mode:s,text:i}=t;s&&e.append(Ve(`Change to ${s==="sfu"?"SFU":"mesh"}`,()=>this.#n.ask(s).catch(r=>this.#A(D(r))))),e.
-append(Ve("Not now",()=>{this.#p=i,y(e,"")}))}#N(e){this.#o.speaking(this.#f,!1),this.#f=e,this.#o.speaking(e,!0)}async#_(e,t){
-try{await this.#n.preferLayer(e,t)}catch(s){this.#A(D(s))}}#R(e=this.#x){let t=this.#x;this.#x=e;let s=a("server-state");
+append(Ve("Not now",()=>{this.#f=i,y(e,"")}))}#N(e){this.#o.speaking(this.#p,!1),this.#p=e,this.#o.speaking(e,!0)}async#_(e,t){
+try{await this.#n.preferLayer(e,t)}catch(s){this.#A(D(s))}}#R(e=this.#T){let t=this.#T;this.#T=e;let s=a("server-state");
 s.dataset.state=e?"online":"offline",s.textContent=e?`Connected over ${this.#r.name}${this.mode==="sfu"?", media by SFU":
-""}`:"Reconnecting\u2026",e!==t&&(clearTimeout(this.#I),e?this.#A(""):this.#I=setTimeout(()=>this.#A(Fs[this.mode??"mesh"],
+""}`:"Reconnecting\u2026",e!==t&&(clearTimeout(this.#x),e?this.#A(""):this.#x=setTimeout(()=>this.#A(Fs[this.mode??"mesh"],
 {stays:!0}),Us))}notify(e){this.#A(e)}#A(e,{stays:t=!1}={}){clearTimeout(this.#b),y(a("call-notice"),e),e&&!t&&(this.#b=
 setTimeout(()=>y(a("call-notice"),""),Ps))}#D(){this.#A("Your browser has blocked audio. ",{stays:!0}),a("call-notice").
 append(Ve("Turn on audio",()=>{this.#A(""),this.#o.play()}))}async#$(){for(let e of this.#n.members.values()){let t=await e.
@@ -505,14 +508,14 @@ e"))}};function $t(n){let e=new AudioContext,t=e.createAnalyser();t.fftSize=512,
 [n])).connect(t),e.resume().catch(()=>{});let s=new Float32Array(t.fftSize);return{level(){t.getFloatTimeDomainData(s);let i=s.
 reduce((r,o)=>r+o*o,0)/s.length;return i?Math.min(1,Math.max(0,(10*Math.log10(i)+60)/50)):0},stop:()=>e.close()}}var qs=6e4,Gs={1e3:"ROOM_CLOSED",1008:"REFUSED",1009:"PAYLOAD_TOO_LARGE",1011:"INTERNAL",1012:"SHUTTING_DOWN"},Je="entry",
 R=class extends nt{#e=null;#s=null;#t=!1;#i=0;#r=null;#n=new Map;get online(){return this.#t}async enter(e){if(await this.
-prepare(),this.roomId!==e)throw new w("OFFLINE");return this.#o(e)}disconnect(){this.#l(),this.#s?.close(1e3),this.#s=null,
+prepare(),this.roomId!==e)throw new w("OFFLINE");return this.#o(e)}disconnect(){this.#d(),this.#s?.close(1e3),this.#s=null,
 this.#u()}async reconnect(){if(this.roomId!==null)try{await this.enter(this.roomId)}catch(e){let t=e;if(!this.#e)return;
-this.#l(),this.#c(t)?this.retryLater(t.retryAfterMs):this.refused(t)}}async prepare(){}place(e){throw new Error("not imp\
+this.#d(),this.#c(t)?this.retryLater(t.retryAfterMs):this.refused(t)}}async prepare(){}place(e){throw new Error("not imp\
 lemented by this protocol")}open(e){}receive(e){}get canResume(){return!1}endpoint(e,t={}){let s=this.address(e);s.protocol=
 s.protocol.replace("http","ws"),this.token&&s.searchParams.set("token",this.token);for(let[i,r]of Object.entries(t))s.searchParams.
 set(i,r);return s}get connected(){return this.#e?.readyState===WebSocket.OPEN}entered(e,t,s){this.#t=!0,this.tell("room-\
-users",{users:e,userId:t,iceServers:s}),this.#d({recovered:!1},{roomId:this.roomId,userId:t,users:e,iceServers:s})}resumed(){
-this.#t=!0,this.#d({recovered:!0})}lost(e){let t=this.#e;t&&(this.#t&&this.canResume?this.#s=t:t.close(1e3),this.#a(t,{code:1006,
+users",{users:e,userId:t,iceServers:s}),this.#l({recovered:!1},{roomId:this.roomId,userId:t,users:e,iceServers:s})}resumed(){
+this.#t=!0,this.#l({recovered:!0})}lost(e){let t=this.#e;t&&(this.#t&&this.canResume?this.#s=t:t.close(1e3),this.#a(t,{code:1006,
 reason:e},!0))}send(e){if(!this.#e||!this.connected)throw new w("OFFLINE");this.#e.send(JSON.stringify(e))}expect(e,{within:t=it,
 succeedsOnTimeout:s=!1}={}){return new Promise((i,r)=>{let o=()=>s?this.settle(e):this.fail(e,new w("TIMEOUT"));this.#n.
 set(e,{resolve:i,reject:r,timer:setTimeout(o,t)})})}settle(e,t){let s=this.#h(e);return s?.resolve(t),!!s}fail(e,t){let s=this.#h(
@@ -523,7 +526,7 @@ receive(c)}),t.addEventListener("close",o=>r()&&this.#a(t,o,i)),s}#a(e,{code:t,r
 null;let o=new w(st(s)??this.#r?.code??(i?Gs[t]??"OFFLINE":"UNREACHABLE"),this.#r?.message??s,this.#r?.retryAfterMs);this.
 notEntered(o),this.#u(),this.joined&&(r&&(this.#i=Date.now(),this.dropped(s||`closed with ${t}`,o.code)),this.#c(o)?this.
 retryLater(o.retryAfterMs):t===1008||t===1e3?this.end(o):this.endIfFinal(o)||this.retryLater(o.retryAfterMs))}#c(e){return e.
-code==="ROOM_FULL"&&Date.now()-this.#i<qs}#d(e,t){this.#s?.close(1e3),this.#s=null,this.settle(Je,t),this.arrived(e)}#l(){
+code==="ROOM_FULL"&&Date.now()-this.#i<qs}#l(e,t){this.#s?.close(1e3),this.#s=null,this.settle(Je,t),this.arrived(e)}#d(){
 let e=this.#e;this.#e=null,this.#t=!1,e?.close(1e3)}#h(e){let t=e===void 0?void 0:this.#n.get(e);return t&&e!==void 0&&this.#n.
 delete(e),clearTimeout(t?.timer),t}#u(){for(let e of[...this.#n.keys()])this.fail(e,new w("OFFLINE"))}};function A(n,e){
 return typeof e=="string"?{type:n,sdp:e}:{...e,type:n}}function Bs(n){if(typeof n!="string")return null;try{let e=JSON.parse(
@@ -532,7 +535,7 @@ toString(16).padStart(2,"0")).join("").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})
 Ie=class extends R{#e;#s;#t;#i;#r=0;#n=!1;#o=!1;#a;constructor({url:e,userId:t,name:s,metadata:i,token:r}){super({url:e,
 token:r}),this.#e=t,this.#s=s,this.#t=i}get userId(){return this.#e}get metadata(){return this.#t}async ask(e,t={}){if(!this.
 online)throw new w("OFFLINE");return this.#h(e,t)}get canResume(){return this.#i!==void 0}place(){return this.endpoint("\
-/ws")}async open(e){try{let t=await this.#d();this.#n&&=t,this.#n?this.resumed():await this.#c(e),this.#l()}catch(t){this.
+/ws")}async open(e){try{let t=await this.#l();this.#n&&=t,this.#n?this.resumed():await this.#c(e),this.#d()}catch(t){this.
 notEntered(t)}}disconnect(){clearTimeout(this.#a),this.#i=void 0,this.#n=!1,super.disconnect()}networkLost(){this.lost("\
 the browser is offline")}sendLeave(e){this.send(Pt("room:leave",{roomId:e}))}async authenticate(e){let{success:t,error:s}=await this.#h(
 "auth:request",{token:e});if(!t)throw new w(s?.code??"INTERNAL",s?.message)}async transmit(e,t,s,i){if(!this.online)throw new w(
@@ -541,10 +544,10 @@ targetUserId:t,roomId:this.roomId})}transmitMessage(e,t,s){return this.ask("room
 ...s&&{targetUserId:s}})}async update(e){this.#t={...this.#t,...e},await this.ask("room:update",{metadata:e,roomId:this.
 roomId})}async#c(e){let t={id:this.#e,displayName:this.#s},{participants:s,iceServers:i}=await this.#h("room:join",{roomId:e,
 user:t,metadata:{...this.#t,name:this.#s}});this.#n=!0;let r=s.map(o=>this.#m(o));this.entered(r.filter(({userId:o})=>o!==
-this.#e),this.#e,i)}async#d(){if(this.#i===void 0)return!1;let e={resumeToken:this.#i,lastSequence:this.#r};this.#o=!0;try{
+this.#e),this.#e,i)}async#l(){if(this.#i===void 0)return!1;let e={resumeToken:this.#i,lastSequence:this.#r};this.#o=!0;try{
 return(await this.#h("auth:request",e)).recovered===!0}catch(t){if(["OFFLINE","TIMEOUT"].includes(t.code))throw t;return!1}finally{
-this.#o=!1}}#l(){clearTimeout(this.#a),this.#a=setTimeout(async()=>{if(this.online){try{await this.#h("ping",{},Vs)}catch(e){
-if(e.code==="TIMEOUT")return this.lost("the server does not answer")}this.#l()}},Ys)}#h(e,t,s){let i=Te();return this.send(
+this.#o=!1}}#d(){clearTimeout(this.#a),this.#a=setTimeout(async()=>{if(this.online){try{await this.#h("ping",{},Vs)}catch(e){
+if(e.code==="TIMEOUT")return this.lost("the server does not answer")}this.#d()}},Ys)}#h(e,t,s){let i=Te();return this.send(
 {...Pt(e,t),correlationId:i}),this.expect(i,{within:s})}receive({type:e,payload:t={},correlationId:s,sequence:i}){if(i!==
 void 0&&(!this.#o||t.recovered===!1)&&(this.#r=i),Hs.includes(e)&&(this.#i=t.resumeToken??this.#i),e==="error"){let{code:r="\
 INTERNAL",message:o,retryAfterMs:c}=t,h=new w(r,o,c);this.fail(s,h)||this.trouble(h)}else this.settle(s,t)||this.#u(e,t)}#u(e,t){
@@ -590,40 +593,40 @@ ames. Waits for the other person.",forTwo:!0,load:async()=>xe}];function q(n){re
 can join it. There is nothing to install and no account."},roomInvited:{label:"Room",title:"You are invited",lead:"Check\
  your camera and microphone, then join the others in this room."},two:{label:"Call",title:"Call someone",lead:"A call fo\
 r two: send the link to one person. The call waits for them, and no one else can join."},twoInvited:{label:"Call",title:"\
-Someone calls you",lead:"Check your camera and microphone, then join. This call is for the two of you only."}},ke=class extends EventTarget{#e;#s=null;#t=0;#i=!1;#r;#n;#o;#a;#c=0;#d=0;#l=new AbortController;#h=Promise.
+Someone calls you",lead:"Check your camera and microphone, then join. This call is for the two of you only."}},ke=class extends EventTarget{#e;#s=null;#t=0;#i=!1;#r;#n;#o;#a;#c=0;#l=0;#d=new AbortController;#h=Promise.
 resolve(null);constructor({media:e,name:t,room:s,invited:i,protocol:r,mode:o,token:c}){super(),this.#e=e,this.#r=i,this.#n=
 r,this.#o=o,this.#a=c,a("name").value=t,a("room").value=s,a("protocol-options").replaceChildren(...P.map(h=>ci(h,h===r))),
-a("mode-options").replaceChildren(...F.map(ai)),this.#p(),a("preview-meter").replaceChildren(...Array.from({length:ti},()=>document.
-createElement("i"))),a("room").addEventListener("input",()=>{this.#r=!1,this.#p(),clearTimeout(this.#c),y(a("room-member\
-s"),""),this.#c=setTimeout(()=>this.#f(),ii)}),a("mode-options").addEventListener("change",({target:h})=>this.#w(ce(h.value))),
-a("protocol-options").addEventListener("change",({target:h})=>{this.#n=q(h.value),this.#p(),this.dispatchEvent(new CustomEvent(
+a("mode-options").replaceChildren(...F.map(ai)),this.#f(),a("preview-meter").replaceChildren(...Array.from({length:ti},()=>document.
+createElement("i"))),a("room").addEventListener("input",()=>{this.#r=!1,this.#f(),clearTimeout(this.#c),y(a("room-member\
+s"),""),this.#c=setTimeout(()=>this.#p(),ii)}),a("mode-options").addEventListener("change",({target:h})=>this.#w(ce(h.value))),
+a("protocol-options").addEventListener("change",({target:h})=>{this.#n=q(h.value),this.#f(),this.dispatchEvent(new CustomEvent(
 "protocol",{detail:this.#n}))}),a("join-form").addEventListener("submit",h=>{h.preventDefault(),this.#u()}),a("preview-m\
 ic").addEventListener("click",()=>e.setMicrophone(!e.microphoneOn)),a("preview-camera").addEventListener("click",()=>e.setCamera(
 !e.cameraOn)),a("retry-devices").addEventListener("click",()=>e.open()),a("camera-choice").addEventListener("change",({target:h})=>e.
 choose("video",h.value)),a("microphone-choice").addEventListener("change",({target:h})=>e.choose("audio",h.value)),e.addEventListener(
-"change",()=>this.#i&&this.#S())}show(e=""){this.#i=!0,a("lobby").hidden=!1,this.busy(!1),y(a("lobby-error"),e),e&&a("jo\
-in").focus(),this.#S(),this.#p(),this.#f(),this.#d=setInterval(()=>document.visibilityState==="visible"&&this.#f(),ri)}hide(){
-this.#i=!1,clearTimeout(this.#c),clearInterval(this.#d),this.#l.abort(),a("lobby").hidden=!0,a("preview-video").srcObject=
+"change",()=>this.#i&&this.#v())}show(e=""){this.#i=!0,a("lobby").hidden=!1,this.busy(!1),y(a("lobby-error"),e),e&&a("jo\
+in").focus(),this.#v(),this.#f(),this.#p(),this.#l=setInterval(()=>document.visibilityState==="visible"&&this.#p(),ri)}hide(){
+this.#i=!1,clearTimeout(this.#c),clearInterval(this.#l),this.#d.abort(),a("lobby").hidden=!0,a("preview-video").srcObject=
 null,this.#E()}async hasSfu(){return(await Promise.race([this.#h,new Promise(t=>setTimeout(t,ni,null))]))?.sfu??!0}busy(e){
 a("join").disabled=e,a("join").textContent=e?"Joining\u2026":"Join",e&&y(a("lobby-error"),"")}shortcut(e){let t={m:"prev\
 iew-mic",v:"preview-camera"}[e];return t&&a(t).click(),!!t}#u(){let e=T(a("name").value),t=a("room").value.trim(),s=e?t?
 null:"room":"name";if(a("name").setAttribute("aria-invalid",String(!e)),a("room").setAttribute("aria-invalid",String(!t)),
 s){y(a("lobby-error"),s==="name"?"Enter your name: the others will see it.":this.#m?"A call needs a name.":"A room needs\
  a name."),a(s).focus();return}this.dispatchEvent(new CustomEvent("join",{detail:{name:e,room:t}}))}get#m(){return!!this.#n.
-forTwo}#w(e){this.#o=e,this.#p(),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}async#f(){this.#l.abort(),this.#l=
-new AbortController;let{signal:e}=this.#l,t=It(a("room").value.trim(),this.#a,e);this.#h=t;let s=await t;if(e.aborted||!s)
+forTwo}#w(e){this.#o=e,this.#f(),this.dispatchEvent(new CustomEvent("mode",{detail:e}))}async#p(){this.#d.abort(),this.#d=
+new AbortController;let{signal:e}=this.#d,t=It(a("room").value.trim(),this.#a,e);this.#h=t;let s=await t;if(e.aborted||!s)
 return;let i=s.names.map(T).filter(Boolean);y(a("room-members"),xt({names:i,count:s.count})),a("mode").disabled=!s.sfu,y(
-a("mode-hint"),s.sfu?"":"This server has no media server: every call is a mesh.")}#p(){for(let t of a("mode-options").querySelectorAll(
+a("mode-hint"),s.sfu?"":"This server has no media server: every call is a mesh.")}#f(){for(let t of a("mode-options").querySelectorAll(
 "input"))t.checked=t.value===this.#o.id;a("mode-description").textContent=this.#n.hasSfu?this.#o.description:`Over ${this.#n.
 name} every call is a mesh.`,a("mode-chosen").textContent=this.#n.hasSfu?this.#o.name:"Mesh";let e=oi[(this.#m?"two":"ro\
 om")+(this.#r?"Invited":"")];a("lobby-title").textContent=e.title,a("lobby-lead").textContent=e.lead,a("room-label").textContent=
-e.label,a("protocol-chosen").textContent=this.#n.name}#S(){let e=this.#e,t=a("preview-video");t.srcObject?.getVideoTracks()[0]!==
+e.label,a("protocol-chosen").textContent=this.#n.name}#v(){let e=this.#e,t=a("preview-video");t.srcObject?.getVideoTracks()[0]!==
 (e.camera??void 0)&&(t.srcObject=e.camera&&new MediaStream([e.camera])),t.hidden=!e.camera;let s=Q(e.problems)||(e.microphoneOn&&
 e.isSilenced?ee:"");y(a("preview-note"),e.camera?"":e.problems.video?"Your camera is not available":"Your camera is off"),
 y(a("device-error"),s&&`${s} ${ft}`),a("retry-devices").hidden=!s;let i=e.microphoneOn;B(a("preview-mic"),{name:i?"mic":
 "mic-off",label:"Microphone",title:i?"Mute":"Unmute",key:"m",pressed:i});let r=e.cameraOn;B(a("preview-camera"),{name:r?
-"camera":"camera-off",label:"Camera",title:r?"Camera off":"Camera on",key:"v",pressed:r}),this.#g(),this.#v()}async#g(){
-a("devices").hidden=!await V(this.#e,{video:"camera-choice",audio:"microphone-choice"})}#v(){this.#E();let e=[...a("prev\
+"camera":"camera-off",label:"Camera",title:r?"Camera off":"Camera on",key:"v",pressed:r}),this.#y(),this.#g()}async#y(){
+a("devices").hidden=!await V(this.#e,{video:"camera-choice",audio:"microphone-choice"})}#g(){this.#E();let e=[...a("prev\
 iew-meter").children];a("preview-meter").hidden=!this.#e.microphoneOn,this.#e.microphoneOn&&(this.#s=$t(this.#e.microphone),
 this.#t=setInterval(()=>{let t=Math.ceil(this.#s.level()*e.length);e.forEach((s,i)=>s.classList.toggle("lit",i<t))},si))}#E(){
 clearInterval(this.#t),this.#s?.stop(),this.#s=null}};function ai({id:n,name:e}){let t=k("mode-template");return t.querySelector(

@@ -12,9 +12,6 @@ const ROOM = "three-nodes-sfu";
 /** Within this time after `transport:failed`, frames of all others are decoded again. */
 const BACK_MS = 5000;
 
-/** Why the bound is not met: some peers are without frames for up to 18 s, and some transports stay on another node. */
-const SLOW = "media returns slowly while node after node restarts";
-
 describe("a call over the media server of three nodes", () => {
   let cluster, browser, everyone;
   const others = (person) => everyone.filter((other) => other !== person);
@@ -50,7 +47,7 @@ describe("a call over the media server of three nodes", () => {
     assert.deepEqual(transports.toSorted(), [0, 0, 6], "the media is on one node");
   });
 
-  test("after each restart of a node, frames of everyone are back in time", { todo: SLOW }, async (t) => {
+  test("after each restart of a node, frames of everyone are back in time", async (t) => {
     let isOver = false;
     const times = [];
     /** When this page has decoded a frame of both others, again and again. */
@@ -80,7 +77,7 @@ describe("a call over the media server of three nodes", () => {
     assert(Math.max(...times) < BACK_MS, `${times}`);
   });
 
-  test("and the media is still that of the server", { todo: SLOW }, async () => {
+  test("and the media is still that of the server", async () => {
     for (const person of everyone) assert.match(await person.page.locator("#server-state").textContent(), /media by SFU/);
     await allSeeEachOther();
     const transports = await cluster.transports();

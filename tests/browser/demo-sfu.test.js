@@ -34,6 +34,8 @@ describe("the demo, through the media server", () => {
     await person.join(`${url}/?${options}`, room);
     return person;
   };
+  const transports = async () =>
+    Number(/^parlor_media_transports (\d+)$/m.exec(await (await fetch(`${server.url}/metrics`)).text())[1]);
   const hangUp = (person) => person.hangUp();
   const allSeeEachOther = (people) => Promise.all(people.map((one) => one.sees(people.filter((other) => other !== one))));
   const width = (person, other, wanted) =>
@@ -175,6 +177,38 @@ describe("the demo, through the media server", () => {
       return stream?.getTracks().length === 2 && !before.includes(stream.getTracks()[0].id);
     }, [ben.id, before]);
     await allSeeEachOther([ann, ben]);
+    await Promise.all([ann.leave(), ben.leave()]);
+  });
+
+  test("transports whose creation was confirmed after the connection was lost are closed", async (t) => {
+    const ownProxy = await openProxy(server.port);
+    t.after(() => ownProxy.close());
+    const ann = await Person.open(browser, "Ann");
+    await ann.page.addInitScript(() => {
+      // The first connection receives nothing more once it has asked for a transport.
+      let isFirst = true;
+      window.WebSocket = class extends WebSocket {
+        constructor(...given) {
+          super(...given);
+          this.addEventListener("message", (event) => this.isDeaf && event.stopImmediatePropagation());
+        }
+        send(message) {
+          this.isDeaf ||= isFirst && message.includes("transport:create");
+          isFirst &&= !this.isDeaf;
+          super.send(message);
+        }
+      };
+    });
+    const before = await transports();
+    await ann.requestJoin(`${ownProxy.url}/?media=sfu&${SMALL}`, "pantry");
+    await eventually("two transports are created", transports, (count) => count === before + 2);
+    const created = Date.now();
+    ownProxy.reset();
+    await ann.inCall();
+    const ben = await enter("Ben", "pantry");
+    await allSeeEachOther([ann, ben]);
+    // The server closes unused transports after 30 s.
+    await eventually("only those in use are left", transports, (count) => count === before + 4, created + 25_000 - Date.now());
     await Promise.all([ann.leave(), ben.leave()]);
   });
 

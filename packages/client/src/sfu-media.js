@@ -86,11 +86,13 @@ export class SfuMedia extends Emitter {
     this.#device = device;
     const { rtpCapabilities: routerRtpCapabilities } = await this.#ask("router:capabilities");
     await device.load({ routerRtpCapabilities });
-    const [sending, receiving] = await Promise.all([
-      this.#ask("transport:create", { direction: "send" }),
-      this.#ask("transport:create", { direction: "recv" }),
-    ]);
+    const creating = ["send", "recv"].map((direction) => this.#ask("transport:create", { direction }));
+    const created = await Promise.allSettled(creating);
+    if (this.#isClosed || created.some(({ status }) => status === "rejected")) {
+      for (const one of created) if (one.status === "fulfilled") this.#end(one.value.id);
+    }
     if (this.#isClosed) return;
+    const [sending, receiving] = await Promise.all(creating);
     this.#sending = this.#watch(device.createSendTransport(sending));
     this.#receiving = this.#watch(device.createRecvTransport(receiving));
     this.#sending.on("produce", ({ kind, rtpParameters, appData }, done, fail) => {
@@ -156,9 +158,14 @@ export class SfuMedia extends Emitter {
     this.#isClosed = true;
     for (const transport of [this.#sending, this.#receiving]) {
       transport?.close();
-      // The transport has ended with the membership.
-      if (transport) this.#ask("transport:close", { transportId: transport.id }).catch(() => {});
+      if (transport) this.#end(transport.id);
     }
+  }
+
+  /** Closes a transport at the server. @param {string} transportId */
+  #end(transportId) {
+    // It may have ended with the membership.
+    this.#ask("transport:close", { transportId }).catch(() => {});
   }
 
   /** @param {Transport} transport */

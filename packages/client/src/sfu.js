@@ -20,7 +20,7 @@ import { SignalingError } from "./signaling-error.js";
 /** @typedef {import("./signaling.js").User} User */
 /** @typedef {import("./mesh.js").Sends} Sends */
 
-/** Delay in milliseconds before a failed operation is repeated. */
+/** Minimum time in milliseconds between two attempts to create the media, and before a request that exceeds the rate limit is repeated. */
 const RETRY_MS = 1000;
 
 /** Maximum repetitions of a request that exceeds the rate limit. */
@@ -88,6 +88,8 @@ export class Sfu extends Emitter {
   #waiting = [];
   /** @type {number | undefined} */
   #retryTimer;
+  /** Time of the last attempt to create the media. */
+  #builtAt = -Infinity;
   #abort = new AbortController();
 
   /** @param {SfuOptions} options create it before joining, so that no event of the room is missed */
@@ -191,12 +193,17 @@ export class Sfu extends Emitter {
         return this.tell("speaker", { id: payload.userId, level: payload.level });
       case "transport:failed":
         return this.#media?.restart(payload.transportId);
+      // The response to a request that was given up, because the connection was lost.
+      case "transport:created":
+        return this.#ask("transport:close", { transportId: payload.id }).catch(() => {});
     }
   }
 
   /** Creates everything again, and replaces what exists. */
   async #build() {
     clearTimeout(this.#retryTimer);
+    this.#retryTimer = undefined;
+    this.#builtAt = performance.now();
     this.#media?.close();
     this.#sources.clear();
     for (const { peer } of this.#members.values()) peer?.clear();
@@ -226,9 +233,11 @@ export class Sfu extends Emitter {
     return new Device();
   }
 
+  /** Creates everything again at once, unless that was just attempted. */
   #rebuild() {
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => this.#build(), RETRY_MS);
+    // Everything that uses a failed transport fails: that must not postpone the attempt.
+    if (this.#retryTimer !== undefined) return;
+    this.#retryTimer = setTimeout(() => this.#build(), Math.max(0, this.#builtAt + RETRY_MS - performance.now()));
   }
 
   /** @param {Source} source */
