@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{ConnectionId, Node, RoomId};
 use crate::clock::Moment;
 use crate::cluster::frame::Body;
+use crate::cluster::record::Member;
 
 /// How long an announcement may be missed by a session that is moving: longer than any move takes.
 const LIFETIME: Duration = Duration::from_secs(15);
@@ -84,7 +85,7 @@ impl Node {
     /// now that these are in it.
     pub(super) fn announce_away(&mut self, now: Moment, room: &RoomId) {
         let own = self.replicas.get(room).into_iter().flat_map(|replica| replica.held_by(self.me));
-        let own: Vec<ConnectionId> = own.map(|member| member.connection()).collect();
+        let own: Vec<ConnectionId> = own.map(Member::connection).collect();
         for connection in own {
             if self.host.rooms().is_away(connection, room) {
                 self.announce(now, room, connection, true);
