@@ -62,7 +62,7 @@ pub enum Body {
         /// Whether its connection was lost.
         is_away: bool,
     },
-    /// A frame that its sender has withdrawn.
+    /// A frame that its sender has withdrawn, or of a kind that only later versions know.
     Withdrawn,
     /// The session of a connection is about to move: the receiver is to hold signals to it, and to
     /// answer.
@@ -300,7 +300,9 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
     writer.finish().into()
 }
 
-/// Reads a message. Returns `None` if it is of a kind that this version does not know.
+/// Reads a message. Returns `None` for a log entry of a kind that this version does not know. A
+/// frame of such a kind is read as [`Body::Withdrawn`]: it has a number on its link, and the frames
+/// after it are not processed without it.
 pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
     let (kind, fields) = Fields::of_message(message)?;
     if entry::KINDS.contains(&kind) {
@@ -353,6 +355,7 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
         MEDIA => Body::Media(media::decode_request(&fields)?),
         MEDIA_ANSWER => Body::MediaAnswer(media::decode_answer(&fields)?),
         MEDIA_NOTICE => Body::MediaNotice(media::decode_notice(&fields)?),
+        _ if kind.is_ascii_lowercase() => Body::Withdrawn,
         _ => return Ok(None),
     };
     let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);

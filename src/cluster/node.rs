@@ -9,7 +9,7 @@
 //! - [`announcements`]: which peers of this node have been away or back, for nodes that learn of it
 //!   late;
 //! - [`audit`]: comparisons of the replicas with the engine;
-//! - [`media`]: the node with the media of a room, requests to it, and its notices;
+//! - [`media`] and [`media_notices`]: the node with the media of a room, requests to it, its notices;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
 //!   itself.
 
@@ -20,6 +20,7 @@ mod joins;
 mod lease;
 mod log;
 mod media;
+mod media_notices;
 mod move_event;
 mod moves;
 mod repair;

@@ -32,6 +32,9 @@ pub struct Replica {
     pub media: Option<Incarnation>,
     /// The transports that members of this node have there.
     pub transports: BTreeMap<ConnectionId, Vec<Box<str>>>,
+    /// Members of other nodes whose media on this node has ended, because a record of the room
+    /// lacked them. If an engine that has lost data learns of them again, their nodes tell them.
+    pub without_media: BTreeSet<Membership>,
     /// Whether the copy is known to be that of the engine, since the connection was made. Entries
     /// are applied only then.
     pub is_synced: bool,
@@ -102,6 +105,7 @@ impl Replica {
             former: BTreeMap::new(),
             media: None,
             transports: BTreeMap::new(),
+            without_media: BTreeSet::new(),
             is_synced: false,
         }
     }

@@ -201,6 +201,29 @@ async fn engine_stops_for_longer_than_a_lease() {
 }
 
 #[tokio::test]
+async fn engine_that_executes_a_slow_command_loses_nothing() {
+    let redis = Redis::with(&["--enable-debug-command", "yes"]);
+    let servers = ["one", "two"].map(|name| node(&redis, name, &[]));
+    let mut call = Call::between(&servers[0], &servers[1]).await;
+    call.send(10).await;
+    // Longer than a beat may take.
+    let mut connection = redis.connection().await;
+    let mut command = redis::cmd("DEBUG");
+    command.arg("SLEEP").arg(4);
+    let sleeping = tokio::spawn(async move {
+        // The connection waits for less than that.
+        _ = command.exec_async(&mut connection).await;
+    });
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        call.send(1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    sleeping.await.unwrap();
+    finish(call.heals().await, servers).await;
+}
+
+#[tokio::test]
 async fn engine_comes_back_with_old_data() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("redis-{}", std::process::id()));

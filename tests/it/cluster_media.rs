@@ -15,7 +15,7 @@ use crate::support::server::{DOCUMENTED_EVENTS, LIMIT};
 
 const RESUME: &str = "--resume-seconds=30";
 
-async fn member(server: impl Into<std::net::SocketAddr>, name: &str) -> ResumingClient {
+pub(crate) async fn member(server: impl Into<std::net::SocketAddr>, name: &str) -> ResumingClient {
     ResumingClient::joined(server, ClientKind::Envelope, name).await
 }
 
@@ -33,7 +33,7 @@ async fn receives(client: &mut ResumingClient, kind: &str) -> Value {
 }
 
 /// Waits until a client is notified that these transports have failed.
-async fn fails(client: &mut ResumingClient, transports: &[&Player]) {
+pub(crate) async fn fails(client: &mut ResumingClient, transports: &[&Player]) {
     let mut missing: BTreeSet<&str> = transports.iter().map(|player| player.id()).collect();
     while !missing.is_empty() {
         let failed = receives(client, "transport:failed").await;
@@ -42,16 +42,16 @@ async fn fails(client: &mut ResumingClient, transports: &[&Player]) {
 }
 
 /// Asserts that nothing has failed so far.
-async fn has_no_failure(client: &mut ResumingClient) {
+pub(crate) async fn has_no_failure(client: &mut ResumingClient) {
     let rest = client.rest().await;
     assert!(!rest.iter().any(|message| message.contains("transport:failed")), "{rest:?}");
 }
 
-async fn has_transports(server: &TestServer, count: usize) {
+pub(crate) async fn has_transports(server: &TestServer, count: usize) {
     server.until("its transports", |held| held.transports == count).await;
 }
 
-async fn close(clients: impl IntoIterator<Item = ResumingClient>) {
+pub(crate) async fn close(clients: impl IntoIterator<Item = ResumingClient>) {
     for mut client in clients {
         client.rest().await;
         client.close().await;
@@ -59,7 +59,7 @@ async fn close(clients: impl IntoIterator<Item = ResumingClient>) {
 }
 
 /// The program as a node with a media server.
-fn process(redis: &Redis, name: &str) -> Program {
+pub(crate) fn process(redis: &Redis, name: &str) -> Program {
     let mut command = parlor();
     command.args(["--host=127.0.0.1", "--port=0", "--cluster-lease-seconds=5", RESUME]);
     command.args([DOCUMENTED_EVENTS, "--shutdown-seconds=20"]);

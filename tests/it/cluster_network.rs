@@ -15,23 +15,28 @@ use crate::support::resuming_client::{ClientKind, ResumingClient};
 use crate::support::scrape::Scrape;
 use crate::support::server::LIMIT;
 
-const NODES: [&str; 2] = ["one", "two"];
+pub(crate) const NODES: [&str; 2] = ["one", "two"];
 
 /// An engine, and a proxy in front of it.
-async fn engine_behind_proxy() -> (Redis, Proxy) {
+pub(crate) async fn engine_behind_proxy() -> (Redis, Proxy) {
     let redis = Redis::start();
+    admit_nodes(&redis).await;
+    let proxy = Proxy::start(redis.address(), &NODES).await;
+    (redis, proxy)
+}
+
+/// Creates the users of the nodes.
+pub(crate) async fn admit_nodes(redis: &Redis) {
     let mut connection = redis.connection().await;
     for user in NODES {
         let mut command = redis::cmd("ACL");
         command.arg("SETUSER").arg(user).arg(&["on", "nopass", "~*", "&*", "+@all"]);
         command.exec_async(&mut connection).await.unwrap();
     }
-    let proxy = Proxy::start(redis.address(), &NODES).await;
-    (redis, proxy)
 }
 
 /// Nodes that reach the engine through a proxy.
-fn nodes(proxy: &Proxy, flags: &[&str]) -> [TestServer; 2] {
+pub(crate) fn nodes(proxy: &Proxy, flags: &[&str]) -> [TestServer; 2] {
     NODES.map(|name| node_at(&proxy.url(name), name, flags))
 }
 

@@ -77,11 +77,22 @@ pub struct MediaNotice {
     pub texts: Vec<Box<str>>,
     /// Whether a client that misses it has a wrong view of the media.
     pub is_vital: bool,
-    /// The transport whose failure this is.
+    /// The transport whose failure this is; empty if all transports of the recipients have failed.
     pub failed: Option<Box<str>>,
 }
 
 impl MediaNotice {
+    /// Creates a notice that all transports of the recipients have failed. The receiving node knows
+    /// them.
+    pub fn all_failed() -> Self {
+        Self { texts: Vec::new(), is_vital: true, failed: Some(Box::default()) }
+    }
+
+    /// Returns whether all transports of the recipients have failed.
+    pub fn is_all_failed(&self) -> bool {
+        self.failed.as_deref() == Some("")
+    }
+
     /// Returns the message to clients of a form; `None` if the sender does not know the form.
     pub fn text(&self, form: usize) -> Option<&str> {
         match self.texts.as_slice() {

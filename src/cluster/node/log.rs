@@ -219,6 +219,11 @@ impl Node {
                 replica.moved(member.connection(), former, member.holder);
             }
         }
+        if replica.media == Some(me) {
+            let gone = diff.gone.iter().filter_map(|gone| replica.members.get(gone));
+            let gone = gone.filter(|member| member.holder != me).map(|member| member.membership);
+            replica.without_media.extend(gone.collect::<Vec<_>>());
+        }
         for member in &shown {
             self.show_metadata(now, room, member);
         }
@@ -343,6 +348,7 @@ impl Node {
             replica.members.insert(member.connection(), member.clone());
         }
         self.host.deliver(&applied, now);
+        self.tell_without_media(now, room, new);
     }
 
     /// Returns whether the log says that this node holds a member.

@@ -227,52 +227,6 @@ impl Node {
         }
     }
 
-    /// Sends a notice of the media server of this node to peers of others.
-    pub fn send_notice(&mut self, now: Moment, notice: &RemoteMediaNotice) {
-        let RemoteMediaNotice { room, to, notice } = notice;
-        let to_some = |to| RemoteMediaNotice { room: room.clone(), to, notice: Arc::clone(notice) };
-        let mut nodes: BTreeMap<Incarnation, Vec<ConnectionId>> = BTreeMap::new();
-        for connection in to {
-            if self.moves.is_holding(*connection) {
-                self.moves.hold_notice(to_some(vec![*connection]));
-                continue;
-            }
-            let member =
-                self.replicas.get(room).and_then(|replica| replica.members.get(connection));
-            // A session that is just ending here gets nothing.
-            if let Some(member) = member.filter(|member| member.holder != self.me)
-                && self.has_capacity(now, member.holder)
-            {
-                nodes.entry(member.holder).or_default().push(*connection);
-            }
-        }
-        for (node, to) in nodes {
-            self.push(now, node, Body::MediaNotice(to_some(to)));
-        }
-    }
-
-    /// Takes a notice of the media server of another node.
-    pub(super) fn media_notice(&mut self, from: Incarnation, notice: &RemoteMediaNotice) {
-        let RemoteMediaNotice { room, to, notice } = notice;
-        for connection in to {
-            let (room, to) = (room.clone(), vec![*connection]);
-            let one = RemoteMediaNotice { room, to, notice: Arc::clone(notice) };
-            let Some(RemoteMediaNotice { room, .. }) = self.moves.put_aside_notice(from, one)
-            else {
-                continue;
-            };
-            if !self.is_local(&room, *connection) {
-                continue;
-            }
-            // The peer knows the failure already, since the log has moved the media to another node.
-            let is_late = notice.failed.is_some()
-                && self.replicas.get(&room).is_none_or(|replica| replica.media != Some(from));
-            if !is_late {
-                self.host.media_notice(*connection, notice);
-            }
-        }
-    }
-
     /// Notes which node has the media of a room. Transports at another node than that have failed.
     pub(super) fn set_media(&mut self, now: Moment, room: &RoomId, media: Option<Incarnation>) {
         let Some(replica) = self.replicas.get_mut(room) else { return };
@@ -281,6 +235,8 @@ impl Node {
             return;
         }
         let transports = std::mem::take(&mut replica.transports);
+        // All nodes tell their peers of this change.
+        replica.without_media.clear();
         if former == Some(self.me) {
             self.host.end_media(room);
         } else {
@@ -330,6 +286,7 @@ impl Node {
         if let Some(replica) = self.replicas.get_mut(room) {
             replica.media = None;
             replica.transports.clear();
+            replica.without_media.clear();
         }
         self.call_unpin(now, room);
         self.drop_unused(now, room);

@@ -104,6 +104,7 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         answer(MediaOutcome::Elsewhere),
         answer(MediaOutcome::Failed),
         notice(&[], MediaNotice { is_vital: true, ..MediaNotice::default() }),
+        notice(&[2], MediaNotice::all_failed()),
         notice(
             &[1, u128::MAX],
             MediaNotice {
@@ -134,7 +135,7 @@ fn every_message_is_decoded_as_it_was_encoded() {
         let message = decode(bytes).unwrap().expect("the kind is known");
         assert_eq!(encode(&message), bytes, "{message:?}");
     }
-    assert_eq!(MESSAGES.len(), 31);
+    assert_eq!(MESSAGES.len(), 32);
 }
 
 #[test]
@@ -159,6 +160,28 @@ fn unknown_field_and_unknown_kind_are_skipped() {
         assert_eq!(decode(&later), Ok(None));
         later[0] = 9;
         assert!(decode(&later).is_err(), "another version of the form");
+    }
+}
+
+#[test]
+fn frame_of_an_unknown_kind_counts_as_received() {
+    let mut bytes = MESSAGES.last().unwrap().to_vec();
+    bytes[1] = b'z';
+    let frame = LinkFrame { from: Incarnation(u64::MAX), number: 77, body: Body::Withdrawn };
+    assert_eq!(decode(&bytes), Ok(Some(InboxMessage::Frame(frame))));
+}
+
+/// Messages of an earlier version. A version that cannot read them cannot run beside it.
+#[test]
+fn recorded_messages_are_read_as_they_were_written() {
+    let recorded: Vec<&str> = include_str!("recorded.txt").lines().collect();
+    assert_eq!(recorded.len(), 31);
+    for line in recorded {
+        let pairs = (0..line.len()).step_by(2).map(|at| &line[at..at + 2]);
+        let old: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        // Fields that were added since are optional.
+        let message = decode(&old).unwrap().expect("the kind is known");
+        assert_eq!(encode(&message), old, "{message:?}");
     }
 }
 

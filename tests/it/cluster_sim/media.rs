@@ -11,7 +11,7 @@ use parlor::cluster::{Host, Incarnation, MediaHost};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::Event;
 
-use super::host::{Notice, Sessions};
+use super::host::{Notice, Process, Sessions};
 use super::world::{ROOMS, World, room_id};
 
 /// How many transports a client has in a room at most.
@@ -219,6 +219,32 @@ impl World {
         self.believed.lock().retain(|_, (of, owner)| *owner != connection || !is_out(of));
     }
 
+    /// Returns the transports that do not exist, and that the clients of running nodes believe in.
+    pub(crate) fn lost_transports(&self) -> BTreeSet<u64> {
+        let processes = || self.machines.iter().filter_map(|machine| machine.process.as_ref());
+        let is_served = |connection: ConnectionId| {
+            processes().any(|process| !process.is_stopped && process.sessions.has(connection))
+        };
+        let believed = self.believed();
+        let lost = believed.into_iter().filter(|(transport, (room, connection))| {
+            let has = |process: &Process| {
+                process.sessions.media.lock().has(room, *connection, *transport)
+            };
+            is_served(*connection) && !processes().any(has)
+        });
+        lost.map(|(transport, _)| transport).collect()
+    }
+
+    /// Returns the transports that the clients believe in. The answer to a request of a session
+    /// that its client has given up is not one.
+    fn believed(&self) -> BTreeMap<u64, (RoomId, ConnectionId)> {
+        let sessions = self.clients.iter().filter_map(|client| client.session.as_ref());
+        let own: BTreeSet<ConnectionId> = sessions.map(|session| session.connection).collect();
+        let mut believed = self.believed.lock().clone();
+        believed.retain(|_, (_, connection)| own.contains(connection));
+        believed
+    }
+
     /// Checks that the media of each room is on one node, which all nodes know, and that no client
     /// has a transport that does not exist.
     pub(crate) fn check_media(&self) {
@@ -242,11 +268,11 @@ impl World {
                 media.is_none() || pinned.is_some() || may_be_dead,
                 "the media of {id} is on a dead node"
             );
-            for (transport, (of, connection)) in self.believed.lock().iter() {
+            for (transport, (of, connection)) in self.believed() {
                 let exists = pinned.is_some_and(|process| {
-                    process.sessions.media.lock().has(&id, *connection, *transport)
+                    process.sessions.media.lock().has(&id, connection, transport)
                 });
-                assert!(*of != id || exists, "transport {transport} of {connection} in {id}");
+                assert!(of != id || exists, "transport {transport} of {connection} in {id}");
             }
         }
     }
