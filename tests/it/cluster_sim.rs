@@ -8,11 +8,14 @@
 //! - `PARLOR_SIM_SEEDS=n`: so many random seeds, or with `PARLOR_SIM_FIRST=m` those from `m` on;
 //! - `PARLOR_SIM_SECONDS=n`: random seeds for so many seconds.
 //!
+//! `PARLOR_SIM_NODES=n` counts what so many nodes cost the engine, in place of 10 and 100.
+//!
 //! A seed that fails is run again with its log, of which the end is printed.
 
 mod actions;
 mod checks;
 mod client;
+mod costs;
 mod faults;
 mod host;
 mod ledger;
@@ -25,14 +28,15 @@ mod stats;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use parlor::cluster::frame::TrafficKind;
 use parlor::cluster::node::Counters;
 
 use self::random::Random;
 use self::stats::Stats;
-use self::world::{NODES, World};
+use self::world::{CAPACITY, NODES, World};
 
 /// Runs a seed. If it fails, runs it again to print the log.
 fn run(seed: u64) -> Stats {
@@ -148,5 +152,51 @@ fn audits_repair_what_no_log_entry_shows() {
         world.run_with_silent_changes();
         let Counters { differing, ghosts, reaped, .. } = world.stats.counters;
         assert!(differing > 0 && ghosts > 0 && reaped == 0, "seed {seed}: {:?}", world.stats);
+    }
+}
+
+/// Runs a cluster of so many nodes, then restarts its engine. Prints what that costs the engine, and
+/// checks that nothing grows with the number of nodes but the beats, and the requests after the
+/// restart.
+fn count_costs(nodes: usize) {
+    let mut world = World::of_nodes(nodes);
+    let time = Duration::from_secs(20);
+    world.run_for(time);
+    let costs = std::mem::take(&mut world.costs);
+    let signals = u64::try_from(world.ledger.signals()).unwrap();
+    world.restart_engine_at_once();
+    world.run_for(Duration::from_secs(4));
+    let requests = world.costs.frames(TrafficKind::Link);
+    let (syncs, audits) = (world.costs.script("sync").0, world.costs.script("audit").0);
+    let count = |count: u64| f64::from(u32::try_from(count).unwrap());
+    let per = |(calls, entries): (u64, u64)| count(entries) / count(calls);
+    let members = ["join", "leave"].map(|name| costs.script(name));
+    let (joins, leaves) = (members[0].0, members[1].0);
+    let published = costs.frames(TrafficKind::Signal);
+    println!(
+        "{nodes} nodes, {signals} signals, {joins} joins, {leaves} leaves: \
+         {:.2} publishes per signal, {:.2} entries per join, {:.2} per leave, {:.0} beats/s; \
+         after a restart of the engine {requests} requests for frames, {syncs} syncs, {audits} audits",
+        count(published) / count(signals),
+        per(members[0]),
+        per(members[1]),
+        count(costs.script("beat").0) / time.as_secs_f64(),
+    );
+    println!("{costs:?}");
+    assert!(published <= signals, "one publish per signal at most");
+    // A room has members on so many nodes at most.
+    let holders = count(u64::try_from(CAPACITY.min(nodes)).unwrap());
+    assert!(members.into_iter().all(|counts| per(counts) <= holders), "entries go to members only");
+    let nodes = u64::try_from(nodes).unwrap();
+    assert!(costs.script("beat").0 <= nodes * (time.as_secs() / 2 + 1), "a beat every two seconds");
+    assert!(requests >= nodes * (nodes - 1), "each node asks each other for what it has missed");
+    assert!(requests <= 2 * nodes * (nodes - 1));
+}
+
+#[test]
+fn costs_of_a_cluster_do_not_grow_with_its_nodes() {
+    match number_of("PARLOR_SIM_NODES") {
+        Some(nodes) => count_costs(usize::try_from(nodes).unwrap()),
+        None => [10, 100].into_iter().for_each(count_costs),
     }
 }

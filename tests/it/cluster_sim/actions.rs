@@ -13,7 +13,7 @@ use parlor::room::{
 use super::client::{Connection, State};
 use super::host::ToClient;
 use super::ledger::Sent;
-use super::world::{Happening, NODES, ROOMS, World, room_id};
+use super::world::{Happening, ROOMS, World, room_id};
 
 /// How many rooms a client is in at most.
 const MAX_ROOMS: usize = 2;
@@ -189,7 +189,7 @@ impl World {
         }
         let next = self.random.millis(2000, 6000);
         self.after(next, Happening::Kick);
-        let (node, room) = (self.random.index(NODES), self.random.index(ROOMS));
+        let (node, room) = (self.random.index(self.machines.len()), self.random.index(ROOMS));
         let id = room_id(room);
         let Some(process) =
             self.machines[node].process.as_ref().filter(|process| !process.is_stopped)

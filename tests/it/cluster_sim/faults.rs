@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::model::Model;
-use super::world::{Fault, Happening, NODES, World};
+use super::world::{Fault, Happening, World};
 
 impl World {
     /// Begins a random fault.
@@ -14,7 +14,7 @@ impl World {
         let next = self.random.millis(200, 6000);
         self.after(next, Happening::Fault);
         self.stats.faults += 1;
-        let node = self.random.index(NODES);
+        let node = self.random.index(self.machines.len());
         let engine = self.random.index(self.engines.len());
         match self.random.below(100) {
             0..35 => {
@@ -112,6 +112,14 @@ impl World {
             Fault::EngineStopped { engine } => self.continue_engine(engine),
             Fault::EngineSlow { engine } => self.engines[engine].delay = Duration::ZERO,
             Fault::EngineDead { engine } => self.restart_engine(engine),
+        }
+    }
+
+    /// Kills the engines, which start again with their data.
+    pub(crate) fn restart_engine_at_once(&mut self) {
+        for engine in 0..self.engines.len() {
+            self.kill_engine(engine);
+            self.engines[engine].is_dead = false;
         }
     }
 

@@ -193,6 +193,7 @@ impl World {
                     "a living node is removed: {call:?}"
                 );
                 self.engines[engine].data.check(&call, CAPACITY);
+                self.costs.call(&call, published.len());
                 self.note(|| format!("engine {engine}: {:?} {call:?} -> {reply:?}", caller.me));
                 // Some versions answer the caller before its subscriptions get what the script
                 // published.
@@ -208,6 +209,7 @@ impl World {
                 }
             }
             Packet::Publish { to, number, message } => {
+                self.costs.publish(&message);
                 self.publish(engine, to, &message);
                 if let Some(number) = number {
                     self.send_to_node(connection, Packet::Published { to, number });

@@ -12,6 +12,7 @@ use parlor::room::{LeaveReason, RoomLimits};
 
 use super::checks::{Kicks, Watch};
 use super::client::Client;
+use super::costs::Costs;
 use super::host::{Notice, Process, ToClient, Vault};
 use super::ledger::Ledger;
 use super::media::Believed;
@@ -166,11 +167,31 @@ pub(crate) struct World {
     pub(crate) log: VecDeque<String>,
     log_lines: usize,
     pub(crate) stats: Stats,
+    pub(crate) costs: Costs,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, log_lines: usize) -> Self {
         let mut random = Random(seed);
+        let engines = if random.percent(40) { 2 } else { 1 };
+        let epochs = (0..engines).map(|_| random.next()).collect();
+        // In some runs so little that frames are missing.
+        let kept_bytes = if random.percent(20) { 3_000 } else { 16 << 20 };
+        Self::with(random, NODES, epochs, kept_bytes, log_lines)
+    }
+
+    /// Creates a world of so many nodes over one engine, to count what they cost it.
+    pub(crate) fn of_nodes(nodes: usize) -> Self {
+        Self::with(Random(1), nodes, vec![1], 16 << 20, 0)
+    }
+
+    fn with(
+        random: Random,
+        nodes: usize,
+        epochs: Vec<u64>,
+        kept_bytes: usize,
+        log_lines: usize,
+    ) -> Self {
         let name = |index: usize| {
             PeerId::new(&format!("client {}", if index < 4 { index / 2 } else { index })).unwrap()
         };
@@ -181,7 +202,7 @@ impl World {
             attachment: 0,
         };
         let clients = (0..CLIENTS).map(client).collect();
-        let engines = if random.percent(40) { 2 } else { 1 };
+        let engines = epochs.len();
         let machine = |_| Machine {
             process: None,
             life: 0,
@@ -192,9 +213,7 @@ impl World {
             unread: VecDeque::new(),
         };
         let engine_states =
-            (0..engines).map(|_| EngineState::new(Model::new(random.next()))).collect();
-        // In some runs so little that frames are missing.
-        let kept_bytes = if random.percent(20) { 3_000 } else { 16 << 20 };
+            epochs.into_iter().map(|epoch| EngineState::new(Model::new(epoch))).collect();
         let start = Moment {
             instant: Instant::now(),
             time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -206,7 +225,7 @@ impl World {
             happenings: BinaryHeap::new(),
             contents: BTreeMap::new(),
             count: 0,
-            machines: (0..NODES).map(machine).collect(),
+            machines: (0..nodes).map(machine).collect(),
             connections: Vec::new(),
             engines: engine_states,
             clients,
@@ -225,8 +244,9 @@ impl World {
             log: VecDeque::new(),
             log_lines,
             stats: Stats::default(),
+            costs: Costs::default(),
         };
-        for node in 0..NODES {
+        for node in 0..nodes {
             world.start_node(node);
         }
         for client in 0..CLIENTS {
@@ -272,6 +292,22 @@ impl World {
             self.happen(happening);
         }
         self.finish();
+    }
+
+    /// Runs for a time, in which clients act.
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(Reverse((time, number))) = self.happenings.pop() {
+            if time > end {
+                self.happenings.push(Reverse((time, number)));
+                break;
+            }
+            self.now = time;
+            self.ledger.now = time;
+            let happening = self.contents.remove(&number).unwrap();
+            self.happen(happening);
+        }
+        self.now = end;
     }
 
     /// Whether clients keep their connections from now on.
