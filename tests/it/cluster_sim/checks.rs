@@ -43,8 +43,6 @@ pub(crate) struct Watch {
     ready_since: Option<Duration>,
     /// Since when nodes still list peers whose sessions are gone, or hang.
     ghosts: BTreeMap<(usize, usize, ConnectionId), (Duration, Duration)>,
-    /// Since when clients believe in transports that do not exist.
-    lost_transports: BTreeMap<u64, Duration>,
 }
 
 impl World {
@@ -67,24 +65,6 @@ impl World {
         self.watch.ready_since = is_ready.then(|| self.watch.ready_since.unwrap_or(self.now));
         self.check_joins();
         self.check_ghosts();
-        self.check_lost_transports();
-    }
-
-    /// Checks that clients learn in time that transports have ended.
-    fn check_lost_transports(&mut self) {
-        let lost = self.lost_transports();
-        self.watch.lost_transports.retain(|transport, _| lost.contains(transport));
-        for transport in lost {
-            self.watch.lost_transports.entry(transport).or_insert(self.now);
-        }
-        let Some(ready_since) = self.watch.ready_since else { return };
-        for (transport, since) in &self.watch.lost_transports {
-            let age = self.now.saturating_sub((*since).max(ready_since + LEASE));
-            assert!(
-                age < GONE,
-                "transport {transport} ended {age:?} ago, which its client does not know"
-            );
-        }
     }
 
     fn check_joins(&self) {

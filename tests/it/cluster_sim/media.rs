@@ -11,7 +11,7 @@ use parlor::cluster::{Host, Incarnation, MediaHost};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::Event;
 
-use super::host::{Notice, Process, Sessions};
+use super::host::{Notice, Sessions};
 use super::world::{ROOMS, World, room_id};
 
 /// How many transports a client has in a room at most.
@@ -217,22 +217,6 @@ impl World {
     pub(crate) fn forget_media(&self, connection: ConnectionId, room: Option<&RoomId>) {
         let is_out = |of: &RoomId| room.is_none_or(|room| room == of);
         self.believed.lock().retain(|_, (of, owner)| *owner != connection || !is_out(of));
-    }
-
-    /// Returns the transports that do not exist, and that the clients of running nodes believe in.
-    pub(crate) fn lost_transports(&self) -> BTreeSet<u64> {
-        let processes = || self.machines.iter().filter_map(|machine| machine.process.as_ref());
-        let is_served = |connection: ConnectionId| {
-            processes().any(|process| !process.is_stopped && process.sessions.has(connection))
-        };
-        let believed = self.believed();
-        let lost = believed.into_iter().filter(|(transport, (room, connection))| {
-            let has = |process: &Process| {
-                process.sessions.media.lock().has(room, *connection, *transport)
-            };
-            is_served(*connection) && !processes().any(has)
-        });
-        lost.map(|(transport, _)| transport).collect()
     }
 
     /// Returns the transports that the clients believe in. The answer to a request of a session
