@@ -232,6 +232,7 @@ pub(crate) async fn serve(State(endpoint): State<SocketIoEndpoint>, request: Req
     };
     if query.sid.is_none()
         && query.transport == Transport::Polling
+        && request.method() == Method::GET
         && let Some(redirect) = endpoint.polling.redirect(&request)
     {
         return redirect.await;

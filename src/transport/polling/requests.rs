@@ -29,6 +29,8 @@ pub(super) fn redirection<B>(request: &http::Request<B>) -> Option<HeaderValue> 
         if request.extensions().get::<ClientOverTls>().is_some() { "https" } else { "http" };
     let host = request.headers().get(header::HOST)?.to_str().ok()?;
     let (path, query) = (request.uri().path(), request.uri().query()?);
+    // Once is enough: the next process may be handing its socket over, too.
+    let query = query.strip_suffix(REDIRECTED).unwrap_or(query).trim_end_matches('&');
     HeaderValue::try_from(format!("{scheme}://{host}{path}?{query}&{REDIRECTED}")).ok()
 }
 
