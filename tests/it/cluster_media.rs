@@ -67,6 +67,17 @@ pub(crate) fn process(redis: &Redis, name: &str) -> Program {
     Program::start(command)
 }
 
+/// Starts two nodes, of which the second is a process and has the media of the room. Returns them,
+/// and the peer of the second with its transport.
+pub(crate) async fn media_on_second(
+    redis: &Redis,
+) -> (TestServer, Program, ResumingClient, Player) {
+    let (one, two) = (node(redis, "one", &[]), process(redis, "two"));
+    let mut cid = member(&two, "cid").await;
+    let own = transport(&mut cid, "recv").await;
+    (one, two, cid, own)
+}
+
 #[tokio::test]
 async fn peers_of_three_nodes_share_the_media_of_one() {
     let redis = Redis::start();
@@ -227,10 +238,7 @@ async fn media_continues_when_sessions_move() {
 #[tokio::test]
 async fn transports_on_a_killed_node_fail_and_are_created_anew() {
     let redis = Redis::start();
-    let one = node(&redis, "one", &[]);
-    let two = process(&redis, "two");
-    let mut cid = member(&two, "cid").await;
-    let own = transport(&mut cid, "recv").await;
+    let (one, two, cid, own) = media_on_second(&redis).await;
     let (mut ann, mut ben) = (member(&one, "ann").await, member(&one, "ben").await);
     let (sender, producer) = produce_audio(&mut ann).await;
     let receiver = consume(&mut ben, &producer).await;

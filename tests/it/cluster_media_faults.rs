@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cluster_media::{close, fails, has_no_failure, has_transports, member, process};
+use crate::cluster_media::{close, fails, has_no_failure, has_transports, media_on_second, member};
 use crate::cluster_network::{NODES, admit_nodes, engine_behind_proxy, nodes};
-use crate::cluster_nodes::{node, until_engine};
-use crate::support::player::{consume, produce_audio, transport};
+use crate::cluster_nodes::until_engine;
+use crate::support::player::{consume, produce_audio};
 use crate::support::proxy::Network;
 use crate::support::redis::Redis;
 
@@ -49,10 +49,7 @@ async fn transports_that_a_wiped_engine_has_ended_fail() {
 #[tokio::test]
 async fn requests_to_a_media_node_that_drains_are_answered_at_once() {
     let redis = Redis::start();
-    let one = node(&redis, "one", &[]);
-    let two = process(&redis, "two");
-    let mut cid = member(&two, "cid").await;
-    let own = transport(&mut cid, "recv").await;
+    let (one, two, cid, own) = media_on_second(&redis).await;
     let mut ann = member(&one, "ann").await;
     two.signal("TERM");
     let (mut slowest, mut count) = (Duration::ZERO, 0);
@@ -72,10 +69,7 @@ async fn requests_to_a_media_node_that_drains_are_answered_at_once() {
 #[tokio::test]
 async fn requests_to_a_killed_media_node_are_answered_by_another() {
     let redis = Redis::start();
-    let one = node(&redis, "one", &[]);
-    let two = process(&redis, "two");
-    let mut cid = member(&two, "cid").await;
-    let own = transport(&mut cid, "recv").await;
+    let (one, two, cid, own) = media_on_second(&redis).await;
     let mut ann = member(&one, "ann").await;
     // Only a node that the engine has answered for a whole lease declares another dead.
     tokio::time::sleep(Duration::from_secs(5)).await;

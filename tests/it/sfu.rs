@@ -36,6 +36,15 @@ impl Call {
         Self { world, sender, receiver }
     }
 
+    /// Creates a call in which the receiver consumes a track of the sender.
+    pub(crate) fn consuming(kind: TrackKind, parameters: Value) -> Self {
+        let mut call = Self::new();
+        let producer = call.world.produce(call.sender, kind, parameters).unwrap();
+        let consumer = call.world.consume(call.receiver, &producer).unwrap();
+        call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+        call
+    }
+
     pub(crate) fn act(&mut self, consumer: &str, action: ConsumerAction) {
         let member = self.world.clients[self.receiver].member.clone();
         self.world.ask(&member, MediaRequest::Consumer(consumer.to_owned(), action)).unwrap();
@@ -252,10 +261,7 @@ fn keyframe_requests_are_throttled() {
 
 #[test]
 fn missing_keyframe_is_requested_again() {
-    let mut call = Call::new();
-    let producer = call.world.produce(call.sender, TrackKind::Video, video()).unwrap();
-    let video_consumer = call.world.consume(call.receiver, &producer).unwrap();
-    call.act(&video_consumer.id.to_string(), ConsumerAction::Resume);
+    let mut call = Call::consuming(TrackKind::Video, video());
     for number in 0..90 {
         call.world.send(
             call.sender,
@@ -610,10 +616,7 @@ fn binding_requests_with_wrong_password_are_ignored() {
 
 #[test]
 fn garbage_datagrams_change_nothing() {
-    let mut call = Call::new();
-    let producer = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
-    let audio_consumer = call.world.consume(call.receiver, &producer).unwrap();
-    call.act(&audio_consumer.id.to_string(), ConsumerAction::Resume);
+    let mut call = Call::consuming(TrackKind::Audio, audio());
     let (own, strange) =
         (call.world.clients[call.sender].address, "203.0.113.9:9".parse().unwrap());
     let mut seed = 1_u32;

@@ -22,10 +22,7 @@ struct AudioCall {
 
 impl AudioCall {
     fn new() -> Self {
-        let mut call = Call::new();
-        let producer = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
-        let consumer = call.world.consume(call.receiver, &producer).unwrap();
-        call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+        let call = Call::consuming(TrackKind::Audio, audio());
         let mut call = Self { call, sent_packets: 0 };
         assert_eq!(call.receives(20), 20);
         call

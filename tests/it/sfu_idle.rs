@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use parlor::sfu::parameters::TrackKind;
-use parlor::sfu::{ConsumerAction, Direction, PollOutput};
+use parlor::sfu::{Direction, PollOutput};
 
 use crate::sfu::Call;
 use crate::support::media::{World, member, video, video_packet};
@@ -29,10 +29,7 @@ fn silent_receiver_has_few_timers() {
 /// A client that misses the last packet requests it when the server is already idle.
 #[test]
 fn idle_transport_retransmits_and_resumes_at_once() {
-    let mut call = Call::new();
-    let producer = call.world.produce(call.sender, TrackKind::Video, video()).unwrap();
-    let consumer = call.world.consume(call.receiver, &producer).unwrap();
-    call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+    let mut call = Call::consuming(TrackKind::Video, video());
     call.send_video(0..150);
     call.world.advance(5 * SECOND);
     let (before, trip) = (call.received(), 2 * call.world.delay + Duration::from_millis(5));

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use parlor::sfu::parameters::TrackKind;
 use parlor::sfu::{
-    ConsumerAction, Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget,
-    PollOutput, RoomMember, SfuErrorKind, SfuSettings,
+    Direction, MediaEvent, MediaRequest, MediaResponse, Notice, NoticeTarget, PollOutput,
+    RoomMember, SfuErrorKind, SfuSettings,
 };
 
 use crate::sfu::Call;
@@ -162,10 +162,7 @@ fn full_server_evicts_hoarded_transports_first() {
 
 #[test]
 fn small_packets_count_towards_packet_limit() {
-    let mut call = Call::new();
-    let producer = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
-    let audio_consumer = call.world.consume(call.receiver, &producer).unwrap();
-    call.act(&audio_consumer.id.to_string(), ConsumerAction::Resume);
+    let mut call = Call::consuming(TrackKind::Audio, audio());
     let mut number = 0;
     for _ in 0..500 {
         for _ in 0..8 {

@@ -140,10 +140,7 @@ fn narrow_path_of_one_consumer_does_not_affect_others() {
 /// With a single layer there is no choice, so pacing would only add delay.
 #[test]
 fn large_frame_of_single_layer_is_not_paced() {
-    let mut call = Call::new();
-    let producer = call.world.produce(call.sender, TrackKind::Video, video()).unwrap();
-    let consumer = call.world.consume(call.receiver, &producer).unwrap();
-    call.act(&consumer.id.to_string(), ConsumerAction::Resume);
+    let mut call = Call::consuming(TrackKind::Video, video());
     // Until estimation stops.
     call.send_video(0..150);
     let both_ways = call.world.delay * 2;
@@ -162,10 +159,7 @@ fn large_frame_of_single_layer_is_not_paced() {
 
 #[test]
 fn bandwidth_is_estimated_once_layers_exist() {
-    let mut call = Call::new();
-    let audio_packets = call.world.produce(call.sender, TrackKind::Audio, audio()).unwrap();
-    let audio_consumer = call.world.consume(call.receiver, &audio_packets).unwrap();
-    call.act(&audio_consumer.id.to_string(), ConsumerAction::Resume);
+    let mut call = Call::consuming(TrackKind::Audio, audio());
     for number in 0..150 {
         call.world.send(call.sender, 5000, audio_packet(number, -30));
         call.world.advance(Duration::from_millis(20));
