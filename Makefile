@@ -20,7 +20,8 @@ HAPROXY := /usr/sbin/haproxy
 NPM_CI := npm ci --include=dev --no-audit --no-fund --loglevel=error
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
-FUZZ_FLAGS ?= --sanitizer none
+# More units than one: compiling takes longer than fuzzing in most runs.
+FUZZ_FLAGS ?= --sanitizer none --codegen-units 16
 # The allocator of releases takes minutes to build, and is not needed for trying and testing.
 QUICK := --locked --no-default-features
 BENCH := target/release/parlor-bench

@@ -151,6 +151,19 @@ pub trait Host: MediaHost + Send + Sync {
         _ = connection;
     }
 
+    /// Returns whether the send queue of a local peer is above its high-water mark. If so,
+    /// [`Cluster::drained`] follows, once. By default no queue ever is.
+    fn watch_congestion(&self, connection: ConnectionId) -> bool {
+        _ = connection;
+        false
+    }
+
+    /// Notes that the send queue of a peer of another node is above its high-water mark, or is no
+    /// longer: local senders wait for it as for the queue of a local peer.
+    fn peer_congested(&self, connection: ConnectionId, is_congested: bool) {
+        _ = (connection, is_congested);
+    }
+
     /// Reports the time from a beat to its echo.
     fn echoed(&self, after: Duration) {
         _ = after;

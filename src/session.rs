@@ -17,6 +17,7 @@ pub mod admission;
 mod authentication;
 mod away_limit;
 mod cluster;
+mod congestion;
 mod directory;
 pub mod drain;
 mod end;

@@ -26,6 +26,10 @@ use super::record::{Incarnation, Membership};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{FoundBy, Signal, SignalKind};
 
+/// Version of the messages, which each node records in the list of nodes. It grows when a version
+/// sends what earlier ones must not skip: a node sends that only if all nodes have recorded it.
+pub(super) const PROTOCOL: u32 = 1;
+
 /// A message that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InboxMessage {
@@ -61,6 +65,19 @@ pub enum Body {
         from: Membership,
         /// Whether its connection was lost.
         is_away: bool,
+    },
+    /// The send queue of a peer of the sender is above its high-water mark, by signals of peers of
+    /// the receiver, among others.
+    Congested {
+        /// The room of the signal.
+        room: RoomId,
+        /// The peer.
+        connection: ConnectionId,
+    },
+    /// The queue is below its high-water mark again.
+    Drained {
+        /// The peer.
+        connection: ConnectionId,
     },
     /// A frame that its sender has withdrawn, or of a kind that only later versions know.
     Withdrawn,
@@ -205,6 +222,8 @@ const DONE: u8 = b'a';
 const MEDIA: u8 = b'm';
 const MEDIA_ANSWER: u8 = b'q';
 const MEDIA_NOTICE: u8 = b't';
+const CONGESTED: u8 = b'f';
+const DRAINED: u8 = b'u';
 
 const SENDER: u8 = 1;
 const NUMBER: u8 = 2;
@@ -253,6 +272,8 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         Body::Media(_) => MEDIA,
         Body::MediaAnswer(_) => MEDIA_ANSWER,
         Body::MediaNotice(_) => MEDIA_NOTICE,
+        Body::Congested { .. } => CONGESTED,
+        Body::Drained { .. } => DRAINED,
     });
     writer.number(SENDER, from.0).number(NUMBER, *number);
     match body {
@@ -277,7 +298,12 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
                 writer.text(ROOM, room.as_str());
             }
         }
-        Body::Held { connection } => _ = writer.connection(CONNECTION, *connection),
+        Body::Congested { room, connection } => {
+            writer.text(ROOM, room.as_str()).connection(CONNECTION, *connection);
+        }
+        Body::Held { connection } | Body::Drained { connection } => {
+            writer.connection(CONNECTION, *connection);
+        }
         Body::Refused { connection, holder } => {
             writer.connection(CONNECTION, *connection);
             if let Some(holder) = holder {
@@ -355,6 +381,11 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
         MEDIA => Body::Media(media::decode_request(&fields)?),
         MEDIA_ANSWER => Body::MediaAnswer(media::decode_answer(&fields)?),
         MEDIA_NOTICE => Body::MediaNotice(media::decode_notice(&fields)?),
+        CONGESTED => {
+            let connection = fields.connection(CONNECTION)?;
+            Body::Congested { room: fields.room(ROOM)?, connection }
+        }
+        DRAINED => Body::Drained { connection: fields.connection(CONNECTION)? },
         _ if kind.is_ascii_lowercase() => Body::Withdrawn,
         _ => return Ok(None),
     };

@@ -180,6 +180,12 @@ impl Cluster {
         self.report(|nodes, now| nodes.kick(now, holder, room.clone(), connection, id));
     }
 
+    /// Tells that the send queue of a local peer is below its high-water mark again; see
+    /// [`Host::watch_congestion`](super::Host::watch_congestion).
+    pub fn drained(&self, connection: ConnectionId) {
+        self.report(|nodes, now| nodes.drained(now, connection));
+    }
+
     /// Returns whether an incarnation is that of this process, on the engine of a room.
     pub fn is_own(&self, holder: Incarnation, room: &RoomId) -> bool {
         self.incarnations[self.engine_of(room)].load(Ordering::Relaxed) == holder.0

@@ -8,6 +8,7 @@
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
 //! - [`announcements`]: which peers of this node have been away or back, for nodes that learn of it
 //!   late;
+//! - [`congestion`]: backpressure for senders on other nodes;
 //! - [`audit`]: comparisons of the replicas with the engine;
 //! - [`media`] and [`media_notices`]: the node with the media of a room, requests to it, its notices;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
@@ -15,6 +16,7 @@
 
 mod announcements;
 mod audit;
+mod congestion;
 mod frames;
 mod joins;
 mod lease;
@@ -31,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use self::announcements::Announcements;
 use self::audit::Audits;
+use self::congestion::Congestion;
 pub use self::frames::OutgoingSignal;
 use self::joins::Waiting;
 pub use self::joins::{JoinRequest, PROVISIONAL};
@@ -122,6 +125,7 @@ pub struct Node {
     aside: VecDeque<(Incarnation, Body)>,
     moves: Moves,
     announcements: Announcements,
+    congestion: Congestion,
     audits: Audits,
     media: MediaRequests,
     members: NodeList,
@@ -157,6 +161,7 @@ impl Node {
             aside: VecDeque::new(),
             moves: Moves::default(),
             announcements: Announcements::default(),
+            congestion: Congestion::default(),
             audits: Audits::default(),
             media: MediaRequests::default(),
             members: NodeList::default(),
@@ -356,6 +361,7 @@ impl Node {
         self.tend_audit(now);
         self.tend_media(now);
         self.announcements.prune(now.instant);
+        self.prune_congestion();
         let age = self.settings.lease * 2;
         for link in self.outgoing.values_mut() {
             link.prune(now.instant, age);

@@ -186,6 +186,11 @@ impl Nodes {
         self.on_engines.iter().all(Node::is_idle)
     }
 
+    /// Calls [`Node::drained`] on all engines.
+    pub fn drained(&mut self, now: Moment, connection: ConnectionId) {
+        self.on_engines.iter_mut().for_each(|node| node.drained(now, connection));
+    }
+
     /// Calls [`Node::kick`] on the engine of the room.
     pub fn kick(
         &mut self,

@@ -32,6 +32,7 @@ pub use self::link::{AskError, Link, RedisEngine, Traffic};
 pub use self::node_table::{ListedNode, NodeLoad, NodeTable};
 pub use self::scripts::Scripts;
 pub use self::serve::run;
+use super::frame;
 
 /// Schema of the keys.
 const SCHEMA: u32 = 1;
@@ -55,10 +56,11 @@ impl NodeIdentity {
     fn info(&self) -> String {
         // Names and addresses need no escapes: the settings take none that would.
         format!(
-            r#"{{"name":"{}","address":"{}","version":"{}"}}"#,
+            r#"{{"name":"{}","address":"{}","version":"{}","proto":{}}}"#,
             self.name,
             self.address,
-            env!("CARGO_PKG_VERSION")
+            env!("CARGO_PKG_VERSION"),
+            frame::PROTOCOL,
         )
     }
 

@@ -105,7 +105,7 @@ pub(super) fn start(
     let host = Arc::clone(hub) as Arc<dyn Host>;
     let nodes = Nodes::new(&host, connections, Settings { lease, kept_bytes: KEPT_BYTES });
     let cluster = Cluster::new(nodes, wakes, Moment::now);
-    hub.set_cluster(Arc::clone(&cluster));
+    hub.set_cluster(Arc::clone(&cluster), lifecycle.clone());
     for (index, link) in links.iter().enumerate() {
         let stopping = lifecycle.clone();
         let serving = redis::run(Arc::clone(&cluster), index, Arc::clone(link), async move {

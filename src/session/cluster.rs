@@ -25,6 +25,7 @@ use crate::cluster::{
 };
 use crate::dialect::{self, Failure, Frame, RequestError, WelcomeLater};
 use crate::id::{ConnectionId, PeerId, RoomId};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::MessageKind;
 use crate::room::state::Room;
 use crate::room::{
@@ -111,9 +112,10 @@ impl Session {
 }
 
 impl Hub {
-    /// Makes this node part of a cluster.
-    pub fn set_cluster(&self, cluster: Arc<Cluster>) {
+    /// Makes this node part of a cluster, for which it spawns tasks of this server.
+    pub fn set_cluster(&self, cluster: Arc<Cluster>, lifecycle: Lifecycle) {
         // One is enough.
+        _ = self.lifecycle.set(lifecycle);
         _ = self.cluster.set(cluster);
     }
 
@@ -341,6 +343,14 @@ impl Host for Hub {
 
     fn refused(&self, connection: ConnectionId) {
         self.decide_claim(connection);
+    }
+
+    fn watch_congestion(&self, connection: ConnectionId) -> bool {
+        self.watch_congestion_of(connection)
+    }
+
+    fn peer_congested(&self, connection: ConnectionId, is_congested: bool) {
+        self.set_congestion_elsewhere(connection, is_congested);
     }
 
     fn echoed(&self, after: Duration) {

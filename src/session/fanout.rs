@@ -119,7 +119,13 @@ impl Hub {
                 self.deliver_elsewhere(event, *recipient, room, delivered.is_by_cluster)
             });
             // It is on another node, or its connection is ending, as its rooms learn next.
-            let Some(Entry { dialect, mailbox }) = entry else { continue };
+            let Some(Entry { dialect, mailbox }) = entry else {
+                if is_signal && !delivered.is_by_cluster {
+                    let congestion = self.congestion_elsewhere(*recipient);
+                    delivered.congested = congestion.or(delivered.congested.take());
+                }
+                continue;
+            };
             // A panic for one recipient must not affect the others.
             let outcome = self.contain(*recipient, || {
                 let form = mailbox.framing().form(event);

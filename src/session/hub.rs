@@ -22,6 +22,7 @@ use super::notices::{Notices, limit_hit};
 use super::pending_claim::PendingClaim;
 use super::pending_join::PendingJoin;
 use super::pending_media::PendingMedia;
+use super::queue_depth::QueueDepth;
 use super::rate_limit::{MessageRate, RateLimiter};
 use super::refused_handshakes::RefusedHandshakes;
 use super::replay_buffer::ResumeLimits;
@@ -30,6 +31,7 @@ use super::resume_token::ResumeToken;
 use crate::cluster::Cluster;
 use crate::dialect::{DecodeError, Framing, RequestError};
 use crate::id::{ConnectionId, RoomId};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::{Limit, Metrics};
 use crate::room::{Code, RoomError, Rooms};
 use crate::sfu::MediaServer;
@@ -54,12 +56,16 @@ pub struct Hub {
     pub(super) media: OnceLock<MediaServer>,
     /// The cluster that this node is part of, where it is.
     pub(super) cluster: OnceLock<Arc<Cluster>>,
+    /// The tasks of the server, for those that the cluster needs.
+    pub(super) lifecycle: OnceLock<Lifecycle>,
     /// Joins that the cluster has not answered.
     pub(super) joins: DashMap<(RoomId, ConnectionId), PendingJoin>,
     /// Sessions of other nodes that clients of this one wait for.
     pub(super) claims: DashMap<ConnectionId, PendingClaim>,
     /// Media requests that the cluster has not answered.
     pub(super) media_requests: DashMap<u64, PendingMedia>,
+    /// Peers of other nodes whose send queues are above their high-water marks.
+    pub(super) congested_elsewhere: DashMap<ConnectionId, Arc<QueueDepth>>,
     /// Removals of peers that other nodes are asked for.
     pub(super) kicks: DashMap<u64, oneshot::Sender<bool>>,
 }
@@ -103,9 +109,11 @@ impl Hub {
             expiries: Expiries::default(),
             media: OnceLock::new(),
             cluster: OnceLock::new(),
+            lifecycle: OnceLock::new(),
             joins: DashMap::new(),
             claims: DashMap::new(),
             media_requests: DashMap::new(),
+            congested_elsewhere: DashMap::new(),
             kicks: DashMap::new(),
         }
     }

@@ -51,6 +51,14 @@ impl QueueDepth {
         })
     }
 
+    /// Creates the level of a queue of another node that is above its high-water mark, until
+    /// [`QueueDepth::close`].
+    pub fn full() -> Arc<Self> {
+        let depth = Self::new(1, 0);
+        depth.waiting.store(1, Ordering::Relaxed);
+        depth
+    }
+
     /// Queues a frame with `queue`, and counts it if that succeeds.
     pub fn queue(
         &self,

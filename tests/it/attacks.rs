@@ -23,7 +23,7 @@ mod paths;
 mod proxy_addresses;
 mod proxy_headers;
 mod slow_http;
-mod slow_readers;
+pub(crate) mod slow_readers;
 mod upgrades;
 
 /// WebSocket endpoints of all protocols; connecting to the topic already joins.

@@ -19,6 +19,7 @@ mod auth;
 mod auth_keys;
 mod client_ids;
 mod cluster;
+mod cluster_congestion;
 mod cluster_engines;
 mod cluster_faults;
 mod cluster_hops;

@@ -13,6 +13,8 @@ pub enum TrafficKind {
     Move,
     /// Removals of peers by operators.
     Kick,
+    /// Peers whose send queues are filling, or are no longer.
+    Congestion,
     /// Requests to the media servers of other nodes, with their answers and notices.
     Media,
     /// Requests for frames, and what replaces frames.
@@ -27,12 +29,13 @@ pub enum TrafficKind {
 
 impl TrafficKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Signal,
         Self::Bounce,
         Self::Presence,
         Self::Move,
         Self::Kick,
+        Self::Congestion,
         Self::Media,
         Self::Link,
         Self::Echo,
@@ -50,6 +53,7 @@ impl TrafficKind {
                 &(super::HOLD | super::HELD | super::CLAIM | super::REFUSED | super::HANDOVER),
             ) => Self::Move,
             Some(&(super::KICK | super::DONE)) => Self::Kick,
+            Some(&(super::CONGESTED | super::DRAINED)) => Self::Congestion,
             Some(&(super::MEDIA | super::MEDIA_ANSWER | super::MEDIA_NOTICE)) => Self::Media,
             Some(&(super::HAVE | super::GAP | super::WITHDRAWN)) => Self::Link,
             Some(&super::ECHO) => Self::Echo,
@@ -67,6 +71,7 @@ impl TrafficKind {
             Self::Presence => "presence",
             Self::Move => "move",
             Self::Kick => "kick",
+            Self::Congestion => "congestion",
             Self::Media => "media",
             Self::Link => "link",
             Self::Echo => "echo",
@@ -94,6 +99,7 @@ mod tests {
             (frame(Body::Echo), TrafficKind::Echo),
             (frame(Body::Have { next: 1, sent: 1 }), TrafficKind::Link),
             (frame(Body::Held { connection }), TrafficKind::Move),
+            (frame(Body::Drained { connection }), TrafficKind::Congestion),
             (frame(Body::Kick { room, connection, id: 1 }), TrafficKind::Kick),
             (entry.into(), TrafficKind::Log),
             (vec![1, b'~'].into(), TrafficKind::Other),

@@ -283,6 +283,8 @@ impl Node {
             Body::Media(request) => self.serve_media(now, from, request),
             Body::MediaAnswer(answer) => self.media_answered(now, from, answer),
             Body::MediaNotice(notice) => self.media_notice(from, &notice),
+            Body::Congested { room, connection } => self.peer_congested(from, room, connection),
+            Body::Drained { connection } => self.peer_drained(from, connection),
             body => self.move_frame(now, from, body),
         }
     }
@@ -315,7 +317,9 @@ impl Node {
             ));
         }
         if !here.is_empty() {
-            match self.deliver_here(now, &remote, &here) {
+            let outcome = self.deliver_here(now, &remote, &here);
+            self.notify_of_congestion(now, node, &remote.room, &here);
+            match outcome {
                 // One report for all recipients: it is about the signal, not about each of them.
                 Some(outcome) => {
                     failed.extend(here.first().and_then(|to| Some((*to, outcome.err()?))));

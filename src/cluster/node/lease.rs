@@ -104,6 +104,7 @@ impl Node {
         self.incoming.clear();
         self.aside.clear();
         self.leaves.clear();
+        self.end_congestion();
         self.end_moves(now);
         for (room, replica) in &mut self.replicas {
             let is_shared = replica.is_shared(former);

@@ -33,7 +33,7 @@ async fn join_with_small_window(address: SocketAddr, protocol: Protocol, room: &
 }
 
 /// A connection that has joined a room.
-pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) -> Raw {
+pub(crate) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) -> Raw {
     let (path, messages): (String, &[(String, &str)]) = match protocol {
         Protocol::SocketIo => {
             let join = format!("42{}", json!(["join-room", room, "slow"]));
@@ -76,7 +76,7 @@ pub(super) async fn joined(address: SocketAddr, protocol: Protocol, room: &str) 
 }
 
 /// Connects a sender to a room with one other peer; returns it with the id of that peer.
-pub(super) async fn talker(server: &TestServer, room: &str) -> (Client, String) {
+pub(crate) async fn talker(server: &TestServer, room: &str) -> (Client, String) {
     let mut ann = Client::connect(server).await;
     let answer = ann.ask("join-room", json!({ "roomId": room, "userId": "ann" })).await;
     ann.next_event("room-users").await;

@@ -80,7 +80,12 @@ impl Raw {
     /// Makes the receive window small, so that a stalled client is detected soon. Call it after the
     /// handshake: before it, the kernel of a busy machine may have no space for the response.
     pub(crate) fn narrow(&self) {
-        socket2::SockRef::from(&self.stream).set_recv_buffer_size(4096).unwrap();
+        self.limit_window(4096);
+    }
+
+    /// Limits the receive window to this number of bytes.
+    pub(crate) fn limit_window(&self, bytes: usize) {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(bytes).unwrap();
     }
 
     /// Opens a connection, and sends these bytes.
