@@ -24,16 +24,18 @@ end
 
 -- Returns the refusal of a caller that was declared dead, or that has a later connection.
 local function refused()
-  if not redis.call('ZSCORE', P .. 'alive', me) then
+  -- Removed together with the lease.
+  local latest = redis.call('HGET', P .. 'generations', me)
+  if not latest then
     return { 'fenced' }
   end
-  if tonumber(redis.call('HGET', P .. 'generations', me) or 0) ~= generation then
+  if tonumber(latest) ~= generation then
     return { 'stale' }
   end
 end
 
 local function inbox(node)
-  return P .. 'i:' .. (node:gsub('.', function(letter) return string.format('%02x', letter:byte()) end))
+  return P .. string.format('i:%02x%02x%02x%02x%02x%02x%02x%02x', node:byte(1, 8))
 end
 
 local function is_listening(node)
@@ -49,6 +51,9 @@ end
 
 local function field(tag, value)
   local length = #value
+  if length < 128 then
+    return char(tag, length) .. value
+  end
   local head = char(tag)
   while length >= 128 do
     head = head .. char(length % 128 + 128)
@@ -58,6 +63,11 @@ local function field(tag, value)
 end
 
 local function number(tag, value)
+  if value == 0 then
+    return char(tag, 0)
+  elseif value < 256 then
+    return char(tag, 1, value)
+  end
   local bytes = ''
   while value > 0 do
     bytes = char(value % 256) .. bytes
@@ -140,7 +150,10 @@ local function save(room, record, before)
       redis.call('ZREM', P .. 'waiting', room)
     end
     redis.call('SET', P .. 'r:' .. room, cmsgpack.pack(record))
-    redis.call('ZADD', P .. 'rooms', record.at, room)
+    -- Else it is listed already.
+    if #before == 0 then
+      redis.call('ZADD', P .. 'rooms', record.at, room)
+    end
     return
   end
   redis.call('DEL', P .. 'r:' .. room)
