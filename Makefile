@@ -84,21 +84,21 @@ test: program python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/c
 
 test-long: program program-release python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) $(NGINX) $(HAPROXY) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
-	scripts/suites test-attacks test-sim,test-cluster test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
+	scripts/suites test-attacks test-media-long,test-sim,test-cluster test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
 
 test-night: program program-release client-demo/node_modules tests/browser/node_modules headless-shell $(REDIS)
 	scripts/suites soak soak-cluster drops drops-cluster call fuzz
 
-# A call of four pages for an hour; `make test-long` has one of ten minutes.
+# A call of four pages for an hour; `make test-long` has one of five minutes.
 call: program client-demo/node_modules tests/browser/node_modules headless-shell
 	cd tests/browser && CALL_MINUTES=60 CHROMIUM_BIN=$(CHROMIUM) node ../run.mjs --long --limit 4500 long-call.long.test.js
 
 test-call: program client-demo/node_modules tests/browser/node_modules headless-shell
-	CALL_MINUTES=$${CALL_MINUTES:-10} CHROMIUM_BIN=$(CHROMIUM) npm run test:call --prefix tests/browser
+	CALL_MINUTES=$${CALL_MINUTES:-5} CHROMIUM_BIN=$(CHROMIUM) npm run test:call --prefix tests/browser
 
 # Suites without time bounds, during the call. With a lower priority, since each video of the call needs a frame in each second.
 test-beside-call:
-	nice -n 15 scripts/suites test-media-long test-packages test-bench test-release test-fuzz test-browser-beside-call
+	nice -n 15 scripts/suites test-packages test-bench test-release test-fuzz test-browser-beside-call
 
 test-browser-beside-call: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER)
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:beside-call --prefix tests/browser
