@@ -10,6 +10,7 @@
 //! - [`frame`]: messages between nodes and log entries of rooms, to bytes and back;
 //! - [`link`]: numbered frames from one node to another, none lost, none repeated;
 //! - [`replica`]: this node's copy of a room, which follows the log of the room;
+//! - [`expiring_map`]: a map whose entries expire in order;
 //! - [`node_list`]: which nodes live, and which is to be removed;
 //! - [`node`]: joins, leaves and signals of this node, and the repair procedure of each new
 //!   connection to the engine;
@@ -31,6 +32,7 @@ use crate::clock::Moment;
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Applied, Rooms, ShownRoom};
 
+pub mod expiring_map;
 pub mod frame;
 mod handle;
 pub mod link;

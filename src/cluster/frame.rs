@@ -198,6 +198,9 @@ pub struct Bounce {
     pub failure: SignalFailure,
     /// The note of the signal.
     pub note: u64,
+    /// Number of the last frame of the link to the node that has returned the signal which that node
+    /// has processed. 0 if it is unknown: an older version has returned it, or it was passed on.
+    pub processed: u64,
 }
 
 /// Bytes that are no message.
@@ -248,6 +251,7 @@ const FLAG: u8 = 20;
 const REQUEST: u8 = 21;
 const ID: u8 = 22;
 const HOLDER: u8 = 23;
+const PROCESSED: u8 = 24;
 
 const KINDS: [SignalKind; 4] =
     [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
@@ -278,11 +282,14 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
     writer.number(SENDER, from.0).number(NUMBER, *number);
     match body {
         Body::Signal(signal) => encode_signal(&mut writer, signal),
-        Body::Bounce(Bounce { room, from, to, failure, note }) => {
+        Body::Bounce(Bounce { room, from, to, failure, note, processed }) => {
             writer.text(ROOM, room.as_str()).membership(FROM, *from).membership(TO, *to);
             writer
                 .number(FAILURE, u64::from(*failure == SignalFailure::NotDelivered))
                 .number(NOTE, *note);
+            if *processed > 0 {
+                writer.number(PROCESSED, *processed);
+            }
         }
         Body::Presence { room, from, is_away } => {
             writer
@@ -349,6 +356,7 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
                 to: fields.membership(TO)?,
                 failure,
                 note,
+                processed: fields.find(PROCESSED).map_or(Ok(0), |_| fields.number(PROCESSED))?,
             })
         }
         PRESENCE => {

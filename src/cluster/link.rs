@@ -21,6 +21,8 @@ pub struct SendingLink {
     /// Without holes: each frame has the number after that of the frame before it.
     kept: VecDeque<Kept>,
     bytes: usize,
+    /// Number of the last frame that the reader is known to have processed.
+    processed: u64,
 }
 
 /// A frame that the sender keeps.
@@ -45,7 +47,7 @@ pub struct Resent {
 
 impl Default for SendingLink {
     fn default() -> Self {
-        Self { next: 1, unpublished: 1, kept: VecDeque::new(), bytes: 0 }
+        Self { next: 1, unpublished: 1, kept: VecDeque::new(), bytes: 0, processed: 0 }
     }
 }
 
@@ -121,11 +123,19 @@ impl SendingLink {
         length
     }
 
-    /// Forgets all frames: the reader is dead. Numbers go on.
-    pub fn forget(&mut self) {
-        self.kept.clear();
+    /// Notes that the reader has processed the frames up to this one.
+    pub fn processed(&mut self, number: u64) {
+        self.processed = self.processed.max(number);
+    }
+
+    /// Forgets all frames: the reader is dead. Numbers go on. Returns the frames that it is not known
+    /// to have processed.
+    pub fn forget(&mut self) -> Vec<Bytes> {
+        let start = self.index(self.processed.saturating_add(1));
+        let frames = self.kept.drain(..).skip(start).map(|kept| kept.frame).collect();
         self.bytes = 0;
         self.unpublished = self.next;
+        frames
     }
 
     /// Returns the number of frames that wait, and how long the oldest has waited.
@@ -152,6 +162,7 @@ impl SendingLink {
 #[derive(Debug)]
 pub struct ReceivingLink {
     next: u64,
+    processed: u64,
     requested: Option<Instant>,
 }
 
@@ -168,7 +179,7 @@ pub enum Receipt {
 
 impl Default for ReceivingLink {
     fn default() -> Self {
-        Self { next: 1, requested: None }
+        Self { next: 1, processed: 0, requested: None }
     }
 }
 
@@ -188,6 +199,16 @@ impl ReceivingLink {
         }
         self.next += 1;
         Receipt::Deliver
+    }
+
+    /// Notes that a frame that was delivered is being processed, which may be later.
+    pub fn process(&mut self, number: u64) {
+        self.processed = number;
+    }
+
+    /// Returns the number of the last frame that was processed.
+    pub fn processed(&self) -> u64 {
+        self.processed
     }
 
     /// Returns whether to request the missing frames now.

@@ -16,7 +16,7 @@
 //! and the client joins afresh; if the claiming node does not take a session that was handed over,
 //! the node that had it removes its peer.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,13 +34,6 @@ const ASK_ALL_AFTER: Duration = Duration::from_secs(1);
 
 /// How many nodes are asked for a session one after the other, each named by the one before.
 const MAX_REDIRECTS: u32 = 6;
-
-/// How long a node knows where a session has moved to. Its client may resume with the token
-/// that it had before.
-const REDIRECT_LIFETIME: Duration = Duration::from_mins(5);
-
-/// Number of moved sessions of which a node knows that.
-const MAX_MOVED: usize = 65_536;
 
 /// How long the node that has a session waits until all nodes hold. Shorter than [`CLAIM_TIMEOUT`],
 /// so that no session is handed over to a node that has just given up.
@@ -372,50 +365,5 @@ impl Claim {
     /// Ends the claim, and returns the session that was handed over.
     pub fn into_handover(self) -> Option<Handover> {
         self.taking.map(|taking| taking.handover)
-    }
-}
-
-/// The sessions that have left this node, with the nodes that they have moved to.
-#[derive(Debug, Default)]
-pub struct Moved {
-    to: BTreeMap<ConnectionId, (NodeAt, Instant)>,
-    /// In the order in which they have left.
-    order: VecDeque<(Instant, ConnectionId)>,
-}
-
-impl Moved {
-    /// Notes that a session has moved to a node.
-    pub fn add(&mut self, now: Instant, connection: ConnectionId, to: NodeAt) {
-        self.to.insert(connection, (to, now));
-        self.order.push_back((now, connection));
-        while self.order.len() > MAX_MOVED {
-            self.remove_first();
-        }
-    }
-
-    /// Returns the node that a session has moved to.
-    pub fn get(&self, connection: ConnectionId) -> Option<NodeAt> {
-        self.to.get(&connection).map(|(to, _)| *to)
-    }
-
-    /// Notes that a session is on this node.
-    pub fn remove(&mut self, connection: ConnectionId) {
-        self.to.remove(&connection);
-    }
-
-    /// Forgets sessions that have left long ago.
-    pub fn prune(&mut self, now: Instant) {
-        let is_over = |since: Instant| now.duration_since(since) >= REDIRECT_LIFETIME;
-        while self.order.front().is_some_and(|(since, _)| is_over(*since)) {
-            self.remove_first();
-        }
-    }
-
-    fn remove_first(&mut self) {
-        if let Some((since, connection)) = self.order.pop_front()
-            && self.to.get(&connection).is_some_and(|(_, moved)| *moved == since)
-        {
-            self.to.remove(&connection);
-        }
     }
 }

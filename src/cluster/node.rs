@@ -11,6 +11,7 @@
 //! - [`congestion`]: backpressure for senders on other nodes;
 //! - [`audit`]: comparisons of the replicas with the engine;
 //! - [`media`] and [`media_notices`]: the node with the media of a room, requests to it, its notices;
+//! - [`lost_signals`]: signals for nodes that have died, and for sessions that have left these before;
 //! - [`lease`]: beats, the removal of dead nodes, and what this node does when it was declared dead
 //!   itself.
 
@@ -21,6 +22,7 @@ mod frames;
 mod joins;
 mod lease;
 mod log;
+mod lost_signals;
 mod media;
 mod media_notices;
 mod move_event;
@@ -122,7 +124,7 @@ pub struct Node {
     incoming: BTreeMap<Incarnation, ReceivingLink>,
     /// Frames that were received while rooms were being synced. They count as received: they
     /// outlive a lost connection.
-    aside: VecDeque<(Incarnation, Body)>,
+    aside: VecDeque<(Incarnation, u64, Body)>,
     moves: Moves,
     announcements: Announcements,
     congestion: Congestion,
@@ -355,6 +357,7 @@ impl Node {
         self.away_since =
             if self.is_ready() { None } else { self.away_since.or(Some(now.instant)) };
         self.tend_connection(now);
+        self.reap(now);
         self.admit_provisionally(now);
         self.expire_holds(now);
         self.settle_left(now);
@@ -362,10 +365,7 @@ impl Node {
         self.tend_media(now);
         self.announcements.prune(now.instant);
         self.prune_congestion();
-        let age = self.settings.lease * 2;
-        for link in self.outgoing.values_mut() {
-            link.prune(now.instant, age);
-        }
+        self.prune_links(now.instant);
         self.kept_bytes = self.outgoing.values().map(SendingLink::bytes).sum();
     }
 

@@ -11,8 +11,9 @@ use super::record::Incarnation;
 /// Maximum time to the answer of a beat of a node that is served well.
 const SLOW_BEAT: Duration = Duration::from_millis(2500);
 
-/// How long a node waits for each living node with a smaller incarnation to remove a dead one.
-const TURN: Duration = Duration::from_secs(1);
+/// How long a node waits for each living node with a smaller incarnation to remove a dead one. Some
+/// of them may hang.
+const TURN: Duration = Duration::from_millis(250);
 
 /// The nodes of the cluster, as the engine last listed them.
 #[derive(Debug, Default)]
@@ -20,10 +21,19 @@ pub struct NodeList {
     living: BTreeSet<Incarnation>,
     /// When this node became ready, or was last served badly since.
     steady_since: Option<Instant>,
-    /// Incarnations whose lease is over, and when this node first learned of that.
-    expired: BTreeMap<Incarnation, Instant>,
+    /// Incarnations whose lease is over.
+    expired: BTreeMap<Incarnation, Expired>,
     /// Incarnations that the engine does not list although this node has a link with them.
     missing: BTreeMap<Incarnation, Instant>,
+}
+
+/// An incarnation whose lease is over.
+#[derive(Debug)]
+struct Expired {
+    /// When this node first learned of that.
+    since: Instant,
+    /// Whether this node removes it, unless the next list says otherwise.
+    is_being_removed: bool,
 }
 
 impl NodeList {
@@ -62,51 +72,63 @@ impl NodeList {
         self.steady_since.is_some_and(|since| now.duration_since(since) >= lease)
     }
 
-    /// Notes the incarnations whose lease is over, and returns those that this node is to remove
-    /// now. The living node with the smallest incarnation begins.
-    pub fn to_reap(
-        &mut self,
-        now: Instant,
-        lease: Duration,
-        me: Incarnation,
-        expired: &[Incarnation],
-    ) -> Vec<Incarnation> {
+    /// Notes the incarnations whose lease is over.
+    pub fn expire(&mut self, now: Instant, expired: &[Incarnation]) {
         self.expired.retain(|incarnation, _| expired.contains(incarnation));
         for incarnation in expired {
-            self.expired.entry(*incarnation).or_insert(now);
+            let new = Expired { since: now, is_being_removed: false };
+            self.expired.entry(*incarnation).or_insert(new).is_being_removed = false;
         }
+    }
+
+    /// Returns the incarnations that this node is to remove now, once for each list of those whose
+    /// lease is over. The living node with the smallest incarnation begins.
+    pub fn to_reap(&mut self, now: Instant, lease: Duration, me: Incarnation) -> Vec<Incarnation> {
         if !self.is_steady(now, lease) {
             return Vec::new();
         }
+        let is_expired = |living: &Incarnation| self.expired.contains_key(living);
         let smaller =
-            self.living.iter().filter(|living| **living < me && !expired.contains(living)).count();
+            self.living.iter().filter(|living| **living < me && !is_expired(living)).count();
         let turn = TURN.saturating_mul(u32::try_from(smaller).unwrap_or(u32::MAX));
-        let is_due = |since: &Instant| now.duration_since(*since) >= turn;
-        self.expired
-            .iter()
-            .filter(|(_, since)| is_due(since))
-            .map(|(incarnation, _)| *incarnation)
-            .collect()
+        let is_due = |expired: &Expired| {
+            !expired.is_being_removed && now.duration_since(expired.since) >= turn
+        };
+        let due = self.expired.iter_mut().filter(|(_, expired)| is_due(expired));
+        due.map(|(incarnation, expired)| {
+            expired.is_being_removed = true;
+            *incarnation
+        })
+        .collect()
     }
 
-    /// Returns those of the linked incarnations that are dead: they have been missing from the list
-    /// for a whole lease, in which this node was ready. A wiped engine lists no one at first.
+    /// Returns those of the linked incarnations that are dead: they are missing from the list, which
+    /// was requested at some time, and were missing from one before, since this node has been ready
+    /// for a whole lease. A wiped engine lists no one at first, and the list may have been on its
+    /// way when a new node was linked.
     pub fn dead(
         &mut self,
         now: Instant,
+        requested: Instant,
         lease: Duration,
         linked: impl Iterator<Item = Incarnation>,
     ) -> Vec<Incarnation> {
-        if self.steady_since.is_none() {
+        if !self.is_steady(now, lease) {
             return Vec::new();
         }
         let mut dead = Vec::new();
         for incarnation in linked.filter(|linked| !self.living.contains(linked)) {
-            let since = *self.missing.entry(incarnation).or_insert(now);
-            if now.duration_since(since) >= lease {
-                dead.push(incarnation);
+            match self.missing.get(&incarnation) {
+                None => _ = self.missing.insert(incarnation, now),
+                Some(since) if requested >= *since => dead.push(incarnation),
+                Some(_) => {}
             }
         }
         dead
+    }
+
+    /// Returns whether a node has a lease that is not over, as the engine last said.
+    pub fn is_beating(&self, node: Incarnation) -> bool {
+        self.living.contains(&node) && !self.expired.contains_key(&node)
     }
 }

@@ -10,10 +10,12 @@ mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::moving::{Claim, Departure, Moved, NodeAt};
+use super::expiring_map::ExpiringMap;
+use super::moving::{Claim, Departure, NodeAt};
 use super::node::{JoinRequest, OutgoingSignal, Settings};
 use super::record::Incarnation;
 use super::script::{CallId, ScriptReply};
@@ -21,6 +23,13 @@ use super::{Engine, Host, Node};
 use crate::clock::Moment;
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{LeaveReason, Metadata};
+
+/// How long a node knows where a session has moved to. Its client may resume with the token
+/// that it had before.
+const REDIRECT_LIFETIME: Duration = Duration::from_mins(5);
+
+/// Number of moved sessions of which a node knows that.
+const MAX_MOVED: usize = 65_536;
 
 /// One process, with a [`Node`] for each engine.
 pub struct Nodes {
@@ -32,8 +41,8 @@ pub struct Nodes {
     unlisted: BTreeMap<ConnectionId, NodeAt>,
     /// The claims of other nodes that wait for a session to arrive here, with their requests.
     claimed: BTreeMap<ConnectionId, (NodeAt, Bytes)>,
-    /// The sessions that have left this process.
-    moved: Moved,
+    /// The sessions that have left this process, with the nodes that they have moved to.
+    moved: ExpiringMap<ConnectionId, NodeAt>,
     /// The sessions that leave this process.
     departures: BTreeMap<ConnectionId, Departure>,
     /// The sessions that have arrived, while local peers still send signals to them by way of
@@ -62,7 +71,7 @@ impl Nodes {
             claims: BTreeMap::new(),
             unlisted: BTreeMap::new(),
             claimed: BTreeMap::new(),
-            moved: Moved::default(),
+            moved: ExpiringMap::new(REDIRECT_LIFETIME, MAX_MOVED),
             departures: BTreeMap::new(),
             arrivals: BTreeSet::new(),
             moves: MoveCounts::default(),

@@ -6,12 +6,19 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::expiring_map::ExpiringMap;
 use super::record::{Incarnation, Member, Membership, RoomRecord};
 use crate::id::ConnectionId;
 use crate::room::RoomSpec;
+
+/// How long a node that is cut off may keep members of whose media an engine that has lost data does
+/// not know, and how many of them a room has at most.
+const WITHOUT_MEDIA_LIFETIME: Duration = Duration::from_hours(1);
+const MAX_WITHOUT_MEDIA: usize = 1024;
 
 /// A copy of a room.
 #[derive(Debug)]
@@ -34,7 +41,7 @@ pub struct Replica {
     pub transports: BTreeMap<ConnectionId, Vec<Box<str>>>,
     /// Members of other nodes whose media on this node has ended, because a record of the room
     /// lacked them. If an engine that has lost data learns of them again, their nodes tell them.
-    pub without_media: BTreeSet<Membership>,
+    pub without_media: ExpiringMap<Membership, ()>,
     /// Whether the copy is known to be that of the engine, since the connection was made. Entries
     /// are applied only then.
     pub is_synced: bool,
@@ -105,7 +112,7 @@ impl Replica {
             former: BTreeMap::new(),
             media: None,
             transports: BTreeMap::new(),
-            without_media: BTreeSet::new(),
+            without_media: ExpiringMap::new(WITHOUT_MEDIA_LIFETIME, MAX_WITHOUT_MEDIA),
             is_synced: false,
         }
     }

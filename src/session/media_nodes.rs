@@ -48,7 +48,7 @@ impl RemoteNotice {
                 MediaEvent::TransportFailed(id) => Some(id.to_string().into()),
                 _ => None,
             };
-            Arc::new(MediaNotice { texts, is_vital: event.is_vital(), failed })
+            Arc::new(MediaNotice { texts, is_vital: event.is_vital(), failed, created: None })
         });
         cluster.notify(room, to, notice);
     }

@@ -1,8 +1,10 @@
 //! The parts of a cluster, each by itself: messages, links, replicas, session moves, the list of
 //! nodes.
 
+mod expiring_map;
 mod frame;
 mod link;
+mod lost_signals;
 mod moving;
 mod node_list;
 mod replica;

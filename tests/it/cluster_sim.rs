@@ -2,10 +2,12 @@
 //! simulated time, over a model of the engine. Clients join, leave and send signals while nodes,
 //! connections and the engine fail.
 //!
-//! A seed is a run. The seeds are 1 to 10, or those that the environment asks for:
+//! A seed is a run. The seeds are 1 to 10 and those that have failed once, or those that the
+//! environment asks for:
 //!
 //! - `PARLOR_SIM_SEED=n`: this seed alone, with a log of everything that happens;
-//! - `PARLOR_SIM_SEEDS=n`: so many random seeds, or with `PARLOR_SIM_FIRST=m` those from `m` on;
+//! - `PARLOR_SIM_SEEDS=n`: so many random seeds and those that have failed once, or with
+//!   `PARLOR_SIM_FIRST=m` only those from `m` on;
 //! - `PARLOR_SIM_SECONDS=n`: random seeds for so many seconds.
 //!
 //! `PARLOR_SIM_NODES=n` counts what so many nodes cost the engine, in place of 10 and 100.
@@ -37,6 +39,9 @@ use parlor::cluster::node::Counters;
 use self::random::Random;
 use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
+
+/// Seeds that have failed once. What happens in them has changed with the simulation since.
+const FAILED: [u64; 2] = [3, 75];
 
 /// Runs a seed. If it fails, runs it again to print the log.
 fn run(seed: u64) -> Stats {
@@ -72,11 +77,13 @@ fn seeds() -> Box<dyn Iterator<Item = u64> + Send> {
         return Box::new(first..first + count);
     }
     match (count, number_of("PARLOR_SIM_SECONDS")) {
-        (Some(count), _) => Box::new(seeds.take(usize::try_from(count).unwrap())),
+        (Some(count), _) => {
+            Box::new(FAILED.into_iter().chain(seeds.take(usize::try_from(count).unwrap())))
+        }
         (None, Some(limit)) => {
             Box::new(seeds.take_while(move |_| start.elapsed().as_secs() < limit))
         }
-        (None, None) => Box::new(1..=10),
+        (None, None) => Box::new((1..=10).chain(FAILED.into_iter().filter(|failed| *failed > 10))),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Malformed;
 use super::fields::{Fields, Writer};
+use crate::cluster::record::Incarnation;
 use crate::id::{ConnectionId, RoomId};
 
 /// A request of a peer to the media server of the receiving node.
@@ -79,13 +80,16 @@ pub struct MediaNotice {
     pub is_vital: bool,
     /// The transport whose failure this is; empty if all transports of the recipients have failed.
     pub failed: Option<Box<str>>,
+    /// The transport whose creation this is the answer to, and the node that it is on: the request
+    /// was made where the session of the recipient was before.
+    pub created: Option<(Box<str>, Incarnation)>,
 }
 
 impl MediaNotice {
     /// Creates a notice that all transports of the recipients have failed. The receiving node knows
     /// them.
     pub fn all_failed() -> Self {
-        Self { texts: Vec::new(), is_vital: true, failed: Some(Box::default()) }
+        Self { is_vital: true, failed: Some(Box::default()), ..Self::default() }
     }
 
     /// Returns whether all transports of the recipients have failed.
@@ -106,6 +110,7 @@ const ROOM: u8 = super::ROOM;
 const CONNECTION: u8 = super::CONNECTION;
 const ID: u8 = super::ID;
 const TEXT: u8 = super::TEXT;
+const HOLDER: u8 = super::HOLDER;
 const FORM: u8 = 40;
 const OUTCOME: u8 = 41;
 const CREATED: u8 = 42;
@@ -170,6 +175,9 @@ pub(super) fn encode_notice(writer: &mut Writer, notice: &RemoteMediaNotice) {
     encode_texts(writer, TEXT, &notice.texts);
     writer.number(IS_VITAL, u64::from(notice.is_vital));
     encode_optional(writer, CLOSED, notice.failed.as_deref());
+    if let Some((transport, node)) = &notice.created {
+        writer.text(CREATED, transport).number(HOLDER, node.0);
+    }
 }
 
 pub(super) fn decode_notice(fields: &Fields) -> Result<RemoteMediaNotice, Malformed> {
@@ -177,6 +185,10 @@ pub(super) fn decode_notice(fields: &Fields) -> Result<RemoteMediaNotice, Malfor
         texts: decode_texts(fields, TEXT)?,
         is_vital: fields.number(IS_VITAL)? != 0,
         failed: decode_optional(fields, CLOSED)?,
+        created: match decode_optional(fields, CREATED)? {
+            Some(transport) => Some((transport, fields.incarnation(HOLDER)?)),
+            None => None,
+        },
     };
     let to = fields.all(CONNECTION).map(super::fields::connection).collect::<Result<_, _>>()?;
     Ok(RemoteMediaNotice { room: fields.room(ROOM)?, to, notice: Arc::new(notice) })

@@ -1,11 +1,12 @@
 //! The peers of this node that were announced as away or back, for nodes that have not learned of
 //! it: one to which a session moves meanwhile, and those that could not be reached.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{ConnectionId, Node, RoomId};
 use crate::clock::Moment;
+use crate::cluster::expiring_map::ExpiringMap;
 use crate::cluster::frame::Body;
 use crate::cluster::record::Member;
 
@@ -13,21 +14,24 @@ use crate::cluster::record::Member;
 const LIFETIME: Duration = Duration::from_secs(15);
 
 /// The peers that were announced.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Announcements {
-    /// With the time of the last announcement.
-    recent: BTreeMap<(RoomId, ConnectionId), Instant>,
-    /// In the order of the announcements.
-    order: VecDeque<(Instant, RoomId, ConnectionId)>,
+    recent: ExpiringMap<(RoomId, ConnectionId), ()>,
     /// Peers of which some node was not notified.
     skipped: BTreeSet<(RoomId, ConnectionId)>,
+}
+
+impl Default for Announcements {
+    fn default() -> Self {
+        // As many as there are peers: each of them may lose its connection at once.
+        Self { recent: ExpiringMap::new(LIFETIME, usize::MAX), skipped: BTreeSet::new() }
+    }
 }
 
 impl Announcements {
     /// Notes that a peer was announced.
     pub(super) fn add(&mut self, now: Instant, room: &RoomId, connection: ConnectionId) {
-        self.recent.insert((room.clone(), connection), now);
-        self.order.push_back((now, room.clone(), connection));
+        self.recent.insert(now, (room.clone(), connection), ());
     }
 
     /// Notes that a node was not notified of a peer.
@@ -37,21 +41,13 @@ impl Announcements {
 
     /// Returns the peers of a room that were announced lately.
     fn recent_in<'a>(&'a self, room: &'a RoomId) -> impl Iterator<Item = ConnectionId> + 'a {
-        let from = (room.clone(), ConnectionId::from_u128(0));
-        let later = self.recent.range(from..).map(|((of, connection), _)| (of, *connection));
-        later.take_while(move |(of, _)| *of == room).map(|(_, connection)| connection)
+        let later = self.recent.keys_from((room.clone(), ConnectionId::from_u128(0))..);
+        later.take_while(move |(of, _)| of == room).map(|(_, connection)| *connection)
     }
 
     /// Forgets announcements that no session misses any more.
     pub(super) fn prune(&mut self, now: Instant) {
-        while let Some((at, room, connection)) =
-            self.order.pop_front_if(|(at, ..)| now.duration_since(*at) >= LIFETIME)
-        {
-            let key = (room, connection);
-            if self.recent.get(&key) == Some(&at) {
-                self.recent.remove(&key);
-            }
-        }
+        self.recent.prune(now);
     }
 }
 

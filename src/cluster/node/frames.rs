@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::warn;
 
@@ -163,6 +164,17 @@ impl Node {
         true
     }
 
+    /// Forgets frames that were kept for two leases, in which their reader would have requested
+    /// them. Those of a reader that may be dead stay until that is certain.
+    pub(super) fn prune_links(&mut self, now: Instant) {
+        let (age, is_ready) = (self.settings.lease * 2, self.is_ready());
+        for (node, link) in &mut self.outgoing {
+            if is_ready && self.members.is_beating(*node) {
+                link.prune(now, age);
+            }
+        }
+    }
+
     /// Publishes the frames that wait for a node.
     pub(super) fn publish_frames(&mut self, node: Incarnation) {
         if !self.is_ready() {
@@ -212,9 +224,9 @@ impl Node {
             Body::Gap { first } => self.skip_gap(from, first),
             body if number > 0 => match self.incoming.entry(from).or_default().receive(number) {
                 Receipt::Deliver if self.is_settled() && self.aside.is_empty() => {
-                    self.process(now, from, body);
+                    self.process_next(now, from, number, body);
                 }
-                Receipt::Deliver => self.aside.push_back((from, body)),
+                Receipt::Deliver => self.aside.push_back((from, number, body)),
                 Receipt::Missing => self.request_missing(now, from),
                 Receipt::Repeated => self.counters.repeated += 1,
             },
@@ -262,10 +274,16 @@ impl Node {
     /// Processes the frames that were put aside.
     pub(super) fn process_aside(&mut self, now: Moment) {
         while self.is_settled()
-            && let Some((from, body)) = self.aside.pop_front()
+            && let Some((from, number, body)) = self.aside.pop_front()
         {
-            self.process(now, from, body);
+            self.process_next(now, from, number, body);
         }
+    }
+
+    /// Processes the next frame of a link.
+    fn process_next(&mut self, now: Moment, from: Incarnation, number: u64, body: Body) {
+        self.incoming.entry(from).or_default().process(number);
+        self.process(now, from, body);
     }
 
     pub(super) fn process(&mut self, now: Moment, from: Incarnation, body: Body) {
@@ -327,17 +345,15 @@ impl Node {
                 None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
             }
         }
+        let processed = self.incoming.get(&node).map_or(0, ReceivingLink::processed);
         for (to, failure) in failed {
             match failure {
                 SignalFailure::TargetNotFound => self.counters.not_found += 1,
                 SignalFailure::NotDelivered => self.counters.not_delivered += 1,
             }
-            let (room, from) = (remote.room.clone(), remote.from);
-            self.push(
-                now,
-                node,
-                Body::Bounce(Bounce { room, from, to, failure, note: remote.note }),
-            );
+            let RemoteSignal { from, note, .. } = remote;
+            let bounce = Bounce { room: remote.room.clone(), from, to, failure, note, processed };
+            self.push(now, node, Body::Bounce(bounce));
         }
     }
 
@@ -382,13 +398,17 @@ impl Node {
     }
 
     /// Tells the sender of a signal that it was not delivered.
-    fn bounced(&mut self, now: Moment, node: Incarnation, bounce: Bounce) {
+    pub(super) fn bounced(&mut self, now: Moment, node: Incarnation, mut bounce: Bounce) {
+        let processed = std::mem::take(&mut bounce.processed);
+        if let Some(link) = self.outgoing.get_mut(&node) {
+            link.processed(processed);
+        }
         let Some(bounce) = self.moves.put_aside_bounce(node, bounce) else { return };
         let sender =
             self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));
         match sender.map(|sender| sender.holder) {
             Some(holder) if holder == self.me => {
-                let Bounce { room, from, to, failure, note } = bounce;
+                let Bounce { room, from, to, failure, note, .. } = bounce;
                 let (from, to) = (from.connection, to.connection);
                 self.host.undelivered(&Undelivered { room, from, to, failure, note });
             }

@@ -71,19 +71,26 @@ impl Node {
         let lease = self.settings.lease;
         self.members.beat_took(now.instant, now.instant.duration_since(called));
         self.members.list(living);
-        for dead in self.members.to_reap(now.instant, lease, self.me, expired) {
+        self.members.expire(now.instant, expired);
+        self.reap(now);
+        let linked: Vec<Incarnation> = self.outgoing.keys().copied().collect();
+        for dead in self.members.dead(now.instant, called, lease, linked.into_iter()) {
+            self.forget_link(now, dead);
+        }
+    }
+
+    /// Removes dead nodes whose removal is up to this node.
+    pub(super) fn reap(&mut self, now: Moment) {
+        if !self.is_ready() {
+            return;
+        }
+        for dead in self.members.to_reap(now.instant, self.settings.lease, self.me) {
             let is_reaping =
                 |call: &Call| matches!(call, Call::Reap { dead: reaping } if *reaping == dead);
-            if self.is_ready() && !self.calls.values().any(|(call, _)| is_reaping(call)) {
+            if !self.calls.values().any(|(call, _)| is_reaping(call)) {
                 warn!(node = %dead, "removing a dead node");
                 self.counters.reaped += 1;
                 self.call(now.instant, Call::Reap { dead });
-            }
-        }
-        let linked: Vec<Incarnation> = self.outgoing.keys().copied().collect();
-        for dead in self.members.dead(now.instant, lease, linked.into_iter()) {
-            if let Some(link) = self.outgoing.get_mut(&dead) {
-                link.forget();
             }
         }
     }

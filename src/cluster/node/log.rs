@@ -31,6 +31,8 @@ impl Node {
             if replica.is_before(record) {
                 self.adopt(now, record, Some(Refusal::Replaced));
                 self.drop_unused(now, &room);
+                // A node that was away may be in the room only now, or know of its peers only now.
+                self.announce_away(now, &room);
             }
             return;
         }
@@ -222,7 +224,10 @@ impl Node {
         if replica.media == Some(me) {
             let gone = diff.gone.iter().filter_map(|gone| replica.members.get(gone));
             let gone = gone.filter(|member| member.holder != me).map(|member| member.membership);
-            replica.without_media.extend(gone.collect::<Vec<_>>());
+            replica.without_media.prune(now.instant);
+            for membership in gone.collect::<Vec<_>>() {
+                replica.without_media.insert(now.instant, membership, ());
+            }
         }
         for member in &shown {
             self.show_metadata(now, room, member);

@@ -21,9 +21,9 @@ use crate::cluster::script::Call;
 /// the engine. Longer than [`PROVISIONAL`], after which this node decides alone.
 const UNPINNED_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// How many transports of a session in a room are remembered. It has no more at a time, but this
+/// How many transports of a session in a room are remembered. It has far fewer at a time, but this
 /// node does not learn of the end of all.
-const MAX_TRANSPORTS: usize = 8;
+const MAX_TRANSPORTS: usize = 32;
 
 /// The media requests of local peers, and those that the media server of this node is serving.
 #[derive(Debug, Default)]
@@ -168,33 +168,37 @@ impl Node {
                 let answer = RemoteMediaAnswer { room, connection, id, outcome };
                 self.push(now, node, Body::MediaAnswer(answer));
             }
-            (None, Some(answer)) => self.note_answer(now, &room, connection, answer),
+            (None, Some(answer)) => self.note_answer(now, &room, connection, self.me, answer),
             (None, None) => {}
         }
         self.settle_media(now, &room);
     }
 
-    /// Notes what a request of a session has changed. Sends the answer after a session that has
-    /// moved meanwhile.
+    /// Notes what a request of a session has changed at the node with the media. Sends the answer
+    /// after a session that has moved meanwhile.
     fn note_answer(
         &mut self,
         now: Moment,
         room: &RoomId,
         connection: ConnectionId,
+        node: Incarnation,
         answer: MediaAnswered,
     ) {
-        let MediaAnswered { text, created, closed } = answer;
+        let MediaAnswered { text, mut created, closed } = answer;
         if self.is_local(room, connection)
             && let Some(replica) = self.replicas.get_mut(room)
         {
             let transports = replica.transports.entry(connection).or_default();
             transports.retain(|known| Some(known) != closed.as_ref());
-            transports.extend(created);
+            transports.extend(created.take());
             let excess = transports.len().saturating_sub(MAX_TRANSPORTS);
             transports.drain(..excess);
         }
-        if !text.is_empty() {
-            let notice = MediaNotice { texts: vec![text], is_vital: true, failed: None };
+        // The session may have moved after it got its answer.
+        if !text.is_empty() || created.is_some() {
+            let texts = if text.is_empty() { Vec::new() } else { vec![text] };
+            let created = created.map(|transport| (transport, node));
+            let notice = MediaNotice { texts, is_vital: true, failed: None, created };
             let (room, notice) = (room.clone(), Arc::new(notice));
             self.send_notice(now, &RemoteMediaNotice { room, to: vec![connection], notice });
         }
@@ -217,7 +221,7 @@ impl Node {
                 if self.host.media_answered(id, &answered.text) {
                     answered.text = Box::default();
                 }
-                self.note_answer(now, &room, connection, answered);
+                self.note_answer(now, &room, connection, from, answered);
             }
             MediaOutcome::Elsewhere => {
                 (waiting.asked, waiting.refused_by) = (None, Some(from));
@@ -317,6 +321,22 @@ impl Node {
             replica.transports.insert(connection, transports.to_vec());
         } else {
             self.host.transports_failed(connection, transports);
+        }
+    }
+
+    /// Notes a transport that a local session has learned of after it has moved here, or tells it
+    /// that the transport has failed meanwhile.
+    pub(super) fn take_transport(
+        &mut self,
+        connection: ConnectionId,
+        (room, node): (&RoomId, Incarnation),
+        transport: Box<str>,
+    ) {
+        let replica = self.replicas.get_mut(room).filter(|replica| replica.media == Some(node));
+        if let Some(replica) = replica {
+            replica.transports.entry(connection).or_default().push(transport);
+        } else {
+            self.host.transports_failed(connection, &[transport]);
         }
     }
 

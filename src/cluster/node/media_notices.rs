@@ -53,6 +53,9 @@ impl Node {
             }
             if !notice.is_all_failed() {
                 self.host.media_notice(*connection, notice);
+                if let Some((transport, node)) = notice.created.clone() {
+                    self.take_transport(*connection, (&room, node), transport);
+                }
             } else if let Some(replica) = self.replicas.get_mut(&room)
                 && let Some(transports) = replica.transports.remove(connection)
             {
@@ -67,7 +70,7 @@ impl Node {
         let Some(replica) = self.replicas.get_mut(room) else { return };
         let back = back.iter().map(|member| member.membership);
         let to: Vec<ConnectionId> = back
-            .filter(|membership| replica.without_media.remove(membership))
+            .filter(|membership| replica.without_media.remove(membership).is_some())
             .map(|membership| membership.connection)
             .collect();
         if !to.is_empty() {

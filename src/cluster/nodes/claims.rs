@@ -67,7 +67,7 @@ impl Nodes {
     /// Returns the node that a session has moved to, or is moving to, from this one.
     pub fn moved_to(&self, connection: ConnectionId) -> Option<NodeAt> {
         let departure = self.departures.get(&connection);
-        departure.map(Departure::to).or_else(|| self.moved.get(connection))
+        departure.map(Departure::to).or_else(|| self.moved.get(&connection).copied())
     }
 
     /// Grants or refuses the claim of another node.

@@ -192,7 +192,7 @@ impl Nodes {
             let rooms = moved.iter().map(|room: &MovedRoom| room.known.room().clone());
             departure.hand_over(now.instant, rooms.collect());
         }
-        self.moved.add(now.instant, connection, to);
+        self.moved.insert(now.instant, connection, to);
         info!(%connection, to = %to.node, "handing a session over to another node");
         let handover = Box::new(Handover { connection, session, rooms: moved, unsent });
         self.on_engines[to.engine].push(now, to.node, Body::Handover(handover));
@@ -235,7 +235,7 @@ impl Nodes {
             return;
         }
         self.moves.arrived += 1;
-        self.moved.remove(connection);
+        self.moved.remove(&connection);
         self.claims.remove(&connection);
         for moved @ MovedRoom { known, .. } in &handover.rooms {
             let replica = self.node_of(known.room()).replica(known.room());

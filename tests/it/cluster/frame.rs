@@ -48,6 +48,7 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         to: membership(2, 12),
         failure: SignalFailure::NotDelivered,
         note: 5,
+        processed: 300,
     };
     let handover = Handover {
         connection,
@@ -111,6 +112,7 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
                 texts: vec!["a".into(), "".into(), "c".into()],
                 is_vital: false,
                 failed: Some("one".into()),
+                created: Some(("two".into(), Incarnation(u64::MAX))),
             },
         ),
     ];

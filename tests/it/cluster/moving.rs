@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parlor::cluster::Incarnation;
 use parlor::cluster::frame::{Handover, MovedRoom, RemoteSignal};
-use parlor::cluster::moving::{
-    Claim, ClaimStep, Departure, DepartureStep, Hold, MAX_HELD, Moved, NodeAt,
-};
+use parlor::cluster::moving::{Claim, ClaimStep, Departure, DepartureStep, Hold, MAX_HELD, NodeAt};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{FoundBy, SignalKind};
 
@@ -192,23 +190,6 @@ fn claim_of_all_nodes_waits_for_the_last() {
     assert_eq!(claim.refused(now, node(1), None), ClaimStep::Wait);
     assert_eq!(claim.refused(now, node(2), Some(node(3))), ClaimStep::Wait, "it was asked");
     assert_eq!(claim.refused(now, node(3), None), ClaimStep::GiveUp);
-}
-
-#[test]
-fn node_knows_for_a_while_where_a_session_has_moved_to() {
-    let now = Instant::now();
-    let mut moved = Moved::default();
-    let [first, second] = [1, 2].map(ConnectionId::from_u128);
-    moved.add(now, first, node(1));
-    moved.add(now, second, node(1));
-    let later = now + Duration::from_mins(1);
-    moved.add(later, first, node(2));
-    moved.remove(second);
-    assert_eq!((moved.get(first), moved.get(second)), (Some(node(2)), None));
-    moved.prune(now + Duration::from_mins(5));
-    assert_eq!(moved.get(first), Some(node(2)), "it has moved again since");
-    moved.prune(later + Duration::from_mins(5));
-    assert_eq!(moved.get(first), None);
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub(crate) struct Watch {
     ready_since: Option<Duration>,
     /// Since when nodes still list peers whose sessions are gone, or hang.
     ghosts: BTreeMap<(usize, usize, ConnectionId), (Duration, Duration)>,
+    /// Since when clients believe in transports that do not exist, or whose node hangs.
+    lost_transports: BTreeMap<u64, (Duration, Duration)>,
 }
 
 impl World {
@@ -63,8 +65,30 @@ impl World {
                 .iter()
                 .all(|engine| !engine.is_dead && !engine.is_stopped && engine.delay.is_zero());
         self.watch.ready_since = is_ready.then(|| self.watch.ready_since.unwrap_or(self.now));
+        self.ledger.note_calm(self.watch.ready_since);
         self.check_joins();
         self.check_ghosts();
+        self.check_lost_transports();
+    }
+
+    /// Checks that clients learn in time that transports have ended.
+    fn check_lost_transports(&mut self) {
+        let mut lost = self.lost_transports(GONE, HANGING);
+        for (transport, (since, limit)) in &mut lost {
+            let known = self.watch.lost_transports.get(transport);
+            *since =
+                known.filter(|(_, before)| before == limit).map_or(*since, |(since, _)| *since);
+        }
+        self.watch.lost_transports = lost;
+        let Some(ready_since) = self.watch.ready_since else { return };
+        for (transport, (since, limit)) in &self.watch.lost_transports {
+            let age = self.now.saturating_sub((*since).max(ready_since + LEASE));
+            assert!(
+                age < *limit,
+                "transport {transport} ended {age:?} ago, which its client does not know: {:?}",
+                self.believed.lock().get(transport)
+            );
+        }
     }
 
     fn check_joins(&self) {
@@ -170,8 +194,9 @@ impl World {
         self.check_media();
         self.ledger.finish(&self.clients);
         assert!(
-            self.has_lost_data || self.has_old_data || self.ledger.overfull == 0,
-            "a view exceeds the capacity"
+            self.has_lost_data || self.has_old_data || self.ledger.overfull.is_empty(),
+            "a view exceeds the capacity: {:?}",
+            self.ledger.overfull
         );
         self.stats.signals = self.ledger.signals() as u64;
         self.stats.delivered = self.ledger.delivered;

@@ -109,8 +109,10 @@ impl Inside {
             Event::PeerJoined { peer, .. } => self.add(ledger, peer, Some(false)),
             Event::PeerLeft { room, peer, .. } => {
                 let seen = self.view.remove(&peer.connection);
-                assert!(seen.is_some(), "{} leaves, which is not there", peer.connection);
+                let seen = seen
+                    .unwrap_or_else(|| panic!("{} leaves, which is not there", peer.connection));
                 ledger.lost_sight(room, peer);
+                ledger.part(self.join, seen.announcement);
             }
             Event::PeerUpdated { peer, .. } => {
                 let seen =
@@ -151,7 +153,7 @@ impl Inside {
         let before = self.view.insert(peer.connection, seen);
         assert!(before.is_none(), "{} joins twice", peer.connection);
         if self.view.len() + 1 > CAPACITY {
-            ledger.overfull += 1;
+            ledger.note_overfull();
         }
     }
 }

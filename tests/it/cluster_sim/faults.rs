@@ -17,7 +17,8 @@ impl World {
         let node = self.random.index(self.machines.len());
         let engine = self.random.index(self.engines.len());
         match self.random.below(100) {
-            0..35 => {
+            0..5 => self.release_media(node),
+            5..35 => {
                 let is_noticed = self.random.percent(50);
                 self.cut(node, engine, is_noticed);
             }
@@ -30,6 +31,26 @@ impl World {
         }
     }
 
+    /// In some cases, a node that has handed a session over dies while the other nodes learn of it.
+    pub(crate) fn crash_after_handover(&mut self, node: usize) {
+        if self.has_faults && !self.are_faults_over() && self.random.percent(8) {
+            let (delay, life) = (self.random.micros(0, 20_000), self.machines[node].life);
+            self.after(delay, Happening::Crash { node, life });
+        }
+    }
+
+    /// The media of all rooms on a node ends, as in a drain.
+    fn release_media(&mut self, node: usize) {
+        self.note(|| format!("node {node} releases its media"));
+        self.with_node(node, |process, now| {
+            if !process.is_stopped {
+                for room in process.nodes.media_rooms() {
+                    process.nodes.release_media(now, &room);
+                }
+            }
+        });
+    }
+
     pub(crate) fn stop_node(&mut self, node: usize, time: Option<Duration>) {
         let life = self.machines[node].life;
         let Some(process) =
@@ -38,6 +59,7 @@ impl World {
             return;
         };
         process.is_stopped = true;
+        self.stats.nodes_stopped += 1;
         self.note(|| format!("node {node} is stopped"));
         let time = time.unwrap_or_else(|| self.random.millis(500, 18_000));
         self.after(time, Happening::EndOfFault(Fault::NodeStopped { node, life }));
@@ -48,6 +70,7 @@ impl World {
             return;
         }
         self.note(|| format!("node {node} is killed"));
+        self.stats.nodes_killed += 1;
         self.kill_node(node);
         let time = time.unwrap_or_else(|| self.random.millis(500, 15_000));
         self.after(time, Happening::EndOfFault(Fault::NodeDead { node }));
@@ -90,6 +113,7 @@ impl World {
             return;
         }
         self.note(|| format!("engine {engine} is killed"));
+        self.stats.engines_killed += 1;
         self.kill_engine(engine);
         // Some for longer than frames are kept.
         let is_long = self.random.percent(10);
@@ -141,7 +165,7 @@ impl World {
         match self.random.below(3) {
             0 => {}
             1 => {
-                self.has_lost_data = true;
+                (self.has_lost_data, self.lost_data_at) = (true, self.now);
                 let epoch = self.random.next();
                 self.engines[engine].data = Model::new(epoch);
             }

@@ -109,6 +109,8 @@ pub(crate) enum Notice {
     MediaEnded {
         room: RoomId,
     },
+    /// A session was handed over to another node.
+    Released,
 }
 
 /// A session on its node.
@@ -412,6 +414,7 @@ impl Host for Sessions {
 
     fn release(&self, connection: ConnectionId) -> Option<Released> {
         let session = self.inner.lock().sessions.remove(&connection)?;
+        self.notify(Notice::Released);
         let rooms = self.rooms.moved_away(connection);
         let mut vault = self.vault.lock();
         let key = vault.len() as u64;

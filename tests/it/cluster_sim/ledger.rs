@@ -1,6 +1,7 @@
 //! The fate of every signal, and who was seen leaving although it had not left.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,6 +12,10 @@ use super::client::{Client, State};
 
 /// How long after the last fault a signal may take until it is delivered, or reported as failed.
 const PROMPT: Duration = Duration::from_secs(8);
+
+/// How long a pair may be together, while nothing but nodes fails, with a signal that is lost: until
+/// its recipient's former node is dead, by its lease, and two lists of nodes lack it.
+const REPORTED: Duration = Duration::from_secs(22);
 
 /// A signal, as its body identifies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,7 @@ struct Fate {
     /// see it.
     join: u64,
     announcement: u64,
+    sent: Duration,
     delivered: Option<Duration>,
     reported: bool,
 }
@@ -65,13 +71,18 @@ pub(crate) struct Ledger {
     numbers: u64,
     /// When joins ended.
     ended: BTreeMap<u64, Duration>,
+    /// When a join has seen a peer leave, by the announcement of the peer.
+    parted: BTreeMap<(u64, u64), Duration>,
+    /// The times in which all nodes were ready and no engine failed.
+    calm: Vec<Range<Duration>>,
     /// Peers that were seen leaving: the connection, the room, and when it joined.
     missed: BTreeMap<(ConnectionId, RoomId, SystemTime), Duration>,
     pub(crate) delivered: u64,
     pub(crate) reported: u64,
     pub(crate) joins: u64,
-    /// Views with more peers than the room takes.
-    pub(crate) overfull: u64,
+    /// When views had more peers than the room takes, while all nodes had been ready for a second: a
+    /// node that was cut off brings its members back, whoever has joined meanwhile.
+    pub(crate) overfull: Vec<Duration>,
 }
 
 impl Ledger {
@@ -82,7 +93,8 @@ impl Ledger {
     }
 
     pub(crate) fn sent(&mut self, sent: Sent, to: ConnectionId, announcement: u64) {
-        let fate = Fate { join: sent.join, announcement, delivered: None, reported: false };
+        let (join, sent_at) = (sent.join, self.now);
+        let fate = Fate { join, announcement, sent: sent_at, delivered: None, reported: false };
         self.fates.insert((sent.number, to), fate);
     }
 
@@ -113,6 +125,32 @@ impl Ledger {
     /// A peer is seen leaving.
     pub(crate) fn lost_sight(&mut self, room: &RoomId, peer: &Peer) {
         self.missed.entry((peer.connection, room.clone(), peer.joined_at)).or_insert(self.now);
+    }
+
+    /// A join has seen a peer leave.
+    pub(crate) fn part(&mut self, join: u64, announcement: u64) {
+        self.parted.insert((join, announcement), self.now);
+    }
+
+    /// Notes whether all nodes are ready now, and no engine fails.
+    pub(crate) fn note_calm(&mut self, since: Option<Duration>) {
+        let Some(since) = since else { return };
+        match self.calm.last_mut().filter(|last| last.start == since) {
+            Some(last) => last.end = self.now,
+            None => self.calm.push(since..self.now),
+        }
+    }
+
+    /// A view has more peers than the room takes.
+    pub(crate) fn note_overfull(&mut self) {
+        let second = Duration::from_secs(1);
+        if self
+            .calm
+            .last()
+            .is_some_and(|calm| calm.end + second / 4 >= self.now && calm.start + second < self.now)
+        {
+            self.overfull.push(self.now);
+        }
     }
 
     /// A join ended.
@@ -149,6 +187,17 @@ impl Ledger {
             let view = views.get(&fate.join);
             let are_together = view.is_some_and(|view| view.contains(&(*to, fate.announcement)));
             assert!(!are_together, "signal {number} to {to} is lost");
+            let end = self.ended.get(&fate.join).copied().unwrap_or(self.now);
+            let parted = self.parted.get(&(fate.join, fate.announcement)).copied();
+            let end = end.min(parted.unwrap_or(self.now));
+            let is_overdue = |calm: &Range<Duration>| {
+                end.min(calm.end).saturating_sub(fate.sent.max(calm.start)) >= REPORTED
+            };
+            assert!(
+                fate.announcement == 0 || !self.calm.iter().any(is_overdue),
+                "signal {number} to {to} is lost, though they were together from {:?} to {end:?}",
+                fate.sent
+            );
             let later =
                 last.get(&(fate.join, *to, fate.announcement)).filter(|(later, _)| later > number);
             if let Some((later, delivered)) = later {

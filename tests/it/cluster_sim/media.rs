@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use parlor::cluster::frame::{MediaAnswered, MediaNotice, RemoteMediaNotice, RemoteMediaRequest};
@@ -11,7 +12,7 @@ use parlor::cluster::{Host, Incarnation, MediaHost};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::Event;
 
-use super::host::{Notice, Sessions};
+use super::host::{Notice, Process, Sessions};
 use super::world::{ROOMS, World, room_id};
 
 /// How many transports a client has in a room at most.
@@ -53,7 +54,8 @@ impl Media {
         let answer = if text.is_empty() {
             own.insert(number);
             let name: Box<str> = number.to_string().into();
-            MediaAnswered { text: name.clone(), created: Some(name), closed: None }
+            let text = format!("{name} {room}").into();
+            MediaAnswered { text, created: Some(name), closed: None }
         } else {
             own.remove(&text.parse().unwrap());
             MediaAnswered { text: "closed".into(), created: None, closed: Some(text.into()) }
@@ -81,13 +83,10 @@ impl Media {
 }
 
 /// The client of a session gets an answer.
-fn answer(believed: &Believed, room: &RoomId, connection: ConnectionId, answer: &MediaAnswered) {
-    let mut believed = believed.lock();
-    if let Some(closed) = &answer.closed {
-        believed.remove(&closed.parse().unwrap());
-    }
-    if let Ok(created) = answer.text.parse() {
-        believed.insert(created, (room.clone(), connection));
+fn answer(believed: &Believed, connection: ConnectionId, text: &str) {
+    if let Some((created, room)) = text.split_once(' ') {
+        let room = RoomId::new(room).unwrap();
+        believed.lock().insert(created.parse().unwrap(), (room, connection));
     }
 }
 
@@ -124,7 +123,8 @@ impl MediaHost for Sessions {
                     continue;
                 }
                 let failed = Some(transport.to_string().into());
-                let notice = Arc::new(MediaNotice { texts: Vec::new(), is_vital: true, failed });
+                let notice =
+                    Arc::new(MediaNotice { is_vital: true, failed, ..MediaNotice::default() });
                 let (room, to) = (room.clone(), vec![connection]);
                 self.notify(Notice::Media(RemoteMediaNotice { room, to, notice }));
             }
@@ -138,7 +138,7 @@ impl MediaHost for Sessions {
         let PeerMediaRequest { room, connection, text, .. } = media.asked.remove(&id).unwrap();
         let mut answered = media.serve(&room, connection, &text, number);
         if self.has(connection) {
-            answer(&media.believed, &room, connection, &answered);
+            answer(&media.believed, connection, &answered.text);
             answered.text = Box::default();
         }
         drop(media);
@@ -157,14 +157,11 @@ impl MediaHost for Sessions {
 
     fn media_answered(&self, id: u64, text: &str) -> bool {
         let mut media = self.media.lock();
-        let PeerMediaRequest { room, connection, text: asked, .. } =
-            media.asked.remove(&id).unwrap();
+        let PeerMediaRequest { connection, .. } = media.asked.remove(&id).unwrap();
         if !self.has(connection) {
             return false;
         }
-        let closed = (!asked.is_empty()).then_some(asked);
-        let answered = MediaAnswered { text: text.into(), created: None, closed };
-        answer(&media.believed, &room, connection, &answered);
+        answer(&media.believed, connection, text);
         true
     }
 
@@ -177,6 +174,7 @@ impl MediaHost for Sessions {
         if let Some(failed) = &notice.failed {
             self.fail(failed.parse().unwrap());
         }
+        notice.texts.iter().for_each(|text| answer(&self.media.lock().believed, to, text));
     }
 
     fn transports_failed(&self, connection: ConnectionId, transports: &[Box<str>]) {
@@ -193,16 +191,19 @@ impl World {
     pub(crate) fn ask_media(&mut self, client: usize, room: usize) {
         let session = self.clients[client].session.as_ref().unwrap();
         let (node, connection, room) = (session.node, session.connection, room_id(room));
-        let believed = self.believed.lock();
+        let mut believed = self.believed.lock();
         let own = believed.iter().filter(|(_, (of, owner))| *of == room && *owner == connection);
         let own: Vec<u64> = own.map(|(transport, _)| *transport).collect();
-        drop(believed);
         let creates = own.is_empty() || own.len() < MAX_TRANSPORTS && self.random.percent(40);
         let text: Box<str> = if creates {
             Box::default()
         } else {
-            own[self.random.index(own.len())].to_string().into()
+            // Whatever the answer, the client does not use it any more.
+            let closed = own[self.random.index(own.len())];
+            believed.remove(&closed);
+            closed.to_string().into()
         };
+        drop(believed);
         let id = self.ledger.number();
         self.note(|| format!("client {client} ({connection}) asks for media in {room}: {text}"));
         self.stats.media += 1;
@@ -217,6 +218,32 @@ impl World {
     pub(crate) fn forget_media(&self, connection: ConnectionId, room: Option<&RoomId>) {
         let is_out = |of: &RoomId| room.is_none_or(|room| room == of);
         self.believed.lock().retain(|_, (of, owner)| *owner != connection || !is_out(of));
+    }
+
+    /// Returns the transports that the clients of running nodes believe in, and that do not exist or
+    /// are on a node that hangs: since now, with the time in which a client is to learn of it.
+    pub(crate) fn lost_transports(
+        &self,
+        gone: Duration,
+        hanging: Duration,
+    ) -> BTreeMap<u64, (Duration, Duration)> {
+        let processes = || self.machines.iter().filter_map(|machine| machine.process.as_ref());
+        let is_served = |connection: ConnectionId| {
+            processes().any(|process| !process.is_stopped && process.sessions.has(connection))
+        };
+        let believed = self.believed();
+        let lost = believed.into_iter().filter_map(|(transport, (room, connection))| {
+            let has = |process: &&Process| {
+                process.sessions.media.lock().has(&room, connection, transport)
+            };
+            let limit = match processes().find(has) {
+                Some(process) if !process.is_stopped => return None,
+                Some(_) => hanging,
+                None => gone,
+            };
+            is_served(connection).then_some((transport, (self.now, limit)))
+        });
+        lost.collect()
     }
 
     /// Returns the transports that the clients believe in. The answer to a request of a session

@@ -289,6 +289,7 @@ impl World {
     /// or not; the node notices at once, or after some time.
     pub(crate) fn cut(&mut self, node: usize, engine: usize, is_noticed: bool) {
         let Some(connection) = self.machines[node].connection[engine] else { return };
+        self.stats.cuts += 1;
         self.note(|| {
             format!("connection {connection} of node {node} is cut, noticed: {is_noticed}")
         });

@@ -215,6 +215,7 @@ impl World {
             Notice::MediaEnded { room } => {
                 self.with_node(node, |process, now| process.nodes.settle_media(now, &room));
             }
+            Notice::Released => self.crash_after_handover(node),
             Notice::End { .. } => unreachable!("sessions end last"),
         }
     }

@@ -12,6 +12,11 @@ pub(crate) struct Stats {
     pub(crate) refused: u64,
     pub(crate) ended: u64,
     pub(crate) faults: u64,
+    pub(crate) nodes_killed: u64,
+    pub(crate) nodes_stopped: u64,
+    pub(crate) engines_killed: u64,
+    /// Connections between nodes and engines that were cut.
+    pub(crate) cuts: u64,
     /// Connections of clients that were lost, sessions that were resumed, and those that could not
     /// be.
     pub(crate) drops: u64,
@@ -36,6 +41,10 @@ impl Stats {
         self.refused += other.refused;
         self.ended += other.ended;
         self.faults += other.faults;
+        self.nodes_killed += other.nodes_killed;
+        self.nodes_stopped += other.nodes_stopped;
+        self.engines_killed += other.engines_killed;
+        self.cuts += other.cuts;
         self.drops += other.drops;
         self.resumed += other.resumed;
         self.resumes_refused += other.resumes_refused;

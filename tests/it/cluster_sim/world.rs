@@ -100,6 +100,11 @@ pub(crate) enum Happening {
     Fault,
     LastFault,
     EndOfFault(Fault),
+    /// A node dies.
+    Crash {
+        node: usize,
+        life: u64,
+    },
     Snapshot,
     /// Rooms of an engine change without an entry in their logs.
     SilentChange {
@@ -157,10 +162,12 @@ pub(crate) struct World {
     kept_bytes: usize,
     /// Whether an engine has lost all data, so that rooms may exceed their capacity.
     pub(crate) has_lost_data: bool,
+    /// When that was last.
+    pub(crate) lost_data_at: Duration,
     /// Whether an engine came back with old data, so that peers may be seen leaving that have just
     /// joined.
     pub(crate) has_old_data: bool,
-    has_faults: bool,
+    pub(crate) has_faults: bool,
     /// How long clients do nothing at the end.
     quiet: Duration,
     /// The last lines of the log.
@@ -238,6 +245,7 @@ impl World {
             last_message: vec![Duration::ZERO; CLIENTS],
             kept_bytes,
             has_lost_data: false,
+            lost_data_at: Duration::ZERO,
             has_old_data: false,
             has_faults: false,
             quiet: QUIET,
@@ -393,6 +401,11 @@ impl World {
             Happening::Fault => self.fault(),
             Happening::LastFault => self.last_fault(),
             Happening::EndOfFault(fault) => self.end_fault(fault),
+            Happening::Crash { node, life } => {
+                if self.machines[node].life == life {
+                    self.crash_node(node, None);
+                }
+            }
             Happening::Snapshot => {
                 self.engines.iter_mut().for_each(EngineState::remember);
                 self.after(Duration::from_millis(500), Happening::Snapshot);
