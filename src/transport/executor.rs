@@ -173,9 +173,10 @@ impl Executor {
         self.conversation.heartbeat()
     }
 
-    /// Returns whether the client has joined or connected, and no message is incomplete.
+    /// Returns whether the client has joined or connected, and no message is incomplete; or whether
+    /// it waits for the cluster, whose time is not the client's.
     pub(super) fn is_settled(&self) -> bool {
-        self.conversation.is_settled()
+        self.is_waiting() || self.conversation.is_settled()
     }
 
     /// Returns whether closing the WebSocket without a status code means that the client leaves.

@@ -31,6 +31,7 @@ mod cluster_nodes;
 mod cluster_races;
 mod cluster_rest;
 mod cluster_sim;
+mod cluster_timeouts;
 mod cluster_versions;
 mod connections;
 mod containment;

@@ -338,6 +338,8 @@ impl PollingSession {
             })
             .await;
             self.after_answer.wake();
+            // The POST request with CONNECT was answered before.
+            self.update_settled();
         }
     }
 
