@@ -2,7 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** Settings of the server for these tests: heartbeats and resumption times of seconds. */
+/** Settings of the server for these tests: heartbeats and resumption times of seconds, and no UDP port that another program may have taken before a restart. */
 export const RESUME_MS = 6000
 export const SETTINGS = {
   RESUME_SECONDS: String(RESUME_MS / 1000),
@@ -10,6 +10,7 @@ export const SETTINGS = {
   PING_TIMEOUT_MS: '1200',
   WS_PING_SECONDS: '1',
   HANDSHAKE_TIMEOUT_SECONDS: '4',
+  SFU: 'off',
 }
 
 /** Settings of a node beside these: it ends when the sessions of its clients have moved, and is dead after 5 s of silence. */
