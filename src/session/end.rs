@@ -57,7 +57,8 @@ impl Session {
 
     /// Returns the limits on the resumption of this session, if it can be resumed.
     fn resume_limits(&self, ownership: &Ownership) -> Option<ResumeLimits> {
-        let can_resume = ownership.token.is_some() && self.state.has_joined.load(Ordering::Relaxed);
+        let can_resume =
+            ownership.tokens.current().is_some() && self.state.has_joined.load(Ordering::Relaxed);
         self.hub.resume_limits().filter(|_| can_resume)
     }
 

@@ -64,23 +64,21 @@ impl Session {
 
     /// Returns the resume token, if the session can be resumed.
     pub fn token(&self) -> Option<ResumeToken> {
-        self.owner().and_then(|ownership| ownership.token.clone())
+        self.owner().and_then(|ownership| ownership.tokens.current().cloned())
     }
 
-    /// Replaces the resume token after its use. The used one stays valid until
-    /// [`Session::has_new_token`].
-    pub fn renew_token(&self, used: ResumeToken) -> Option<ResumeToken> {
-        let token = self.hub.new_resume_token(self.state.id);
-        let mut ownership = self.owner()?;
-        ownership.token = token;
-        ownership.spent = Some(used);
-        ownership.token.clone()
+    /// Replaces the resume token after the use of one. The used one, and those that were made since,
+    /// stay valid until [`Session::has_new_token`].
+    pub fn renew_token(&self, used: &ResumeToken) -> Option<ResumeToken> {
+        let token = self.hub.new_resume_token(self.state.id)?;
+        self.owner()?.tokens.renew(used, token.clone());
+        Some(token)
     }
 
     /// Records that the client has received its new resume token.
     pub fn has_new_token(&self) {
         if let Some(mut ownership) = self.owner() {
-            ownership.spent = None;
+            ownership.tokens.confirm();
         }
     }
 

@@ -25,7 +25,7 @@ use super::hub::Hub;
 use super::mailbox::Mailbox;
 use super::moved::{Reader, Writer};
 use super::pending_claim::{Claimant, PendingClaim};
-use super::resume_token::ResumeToken;
+use super::resume_token::{ResumeToken, Tokens};
 use super::resumption::Resumption;
 use super::state::{SessionState, Status};
 use crate::cluster::Released;
@@ -147,11 +147,11 @@ impl Hub {
     /// Takes a session that was claimed out of this node, and writes it for the other.
     pub(super) fn release_session(&self, connection: ConnectionId) -> Option<Released> {
         let state = self.resumable.get(connection)?;
-        let seen = {
+        let (seen, tokens) = {
             let mut ownership = state.ownership.lock();
             let Status::Moving { seen } = ownership.status else { return None };
             ownership.status = Status::Ended;
-            seen
+            (seen, std::mem::take(&mut ownership.tokens))
         };
         self.resumable.remove(connection);
         self.directory.remove(connection);
@@ -162,6 +162,7 @@ impl Hub {
         let rooms = self.rooms().moved_away(connection);
         let mut writer = Writer::default();
         state.mailbox.release(seen, &mut writer);
+        tokens.write(&mut writer);
         Some(Released { session: writer.finish(), rooms })
     }
 
@@ -185,16 +186,12 @@ impl Hub {
             self.claims.get_mut(&connection)?.client.take()?;
         let limits = self.resume_limits()?;
         let timers = Arc::clone(&self.resumable.timers);
-        let mailbox = Mailbox::restored(connection, timers, framing, &mut Reader::new(session))?;
+        let mut reader = Reader::new(session);
+        let mailbox = Mailbox::restored(connection, timers, framing, &mut reader)?;
+        let tokens = Tokens::read(connection, token, &mut reader);
         let (metrics, until) = (self.metrics.dialect(dialect.name), Instant::now() + limits.time);
-        let state = SessionState::new(
-            connection,
-            dialect,
-            metrics,
-            Arc::clone(&mailbox),
-            Some(token),
-            None,
-        );
+        let state =
+            SessionState::new(connection, dialect, metrics, Arc::clone(&mailbox), tokens, None);
         state.has_joined.store(true, std::sync::atomic::Ordering::Relaxed);
         state.ownership.lock().status = Status::Away(until);
         if let Some(grant) = grant {

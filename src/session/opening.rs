@@ -35,7 +35,8 @@ impl Hub {
         metrics.opened();
         info!(connection = %id, dialect = dialect.name, "connected");
         let is_kept = token.is_some();
-        let state = Arc::new(SessionState::new(id, dialect, metrics, mailbox, token, permit));
+        let tokens = token.into_iter().collect();
+        let state = Arc::new(SessionState::new(id, dialect, metrics, mailbox, tokens, permit));
         if is_kept {
             self.resumable.insert(Arc::clone(&state));
         }

@@ -1,4 +1,4 @@
-//! The resume token of a session. In a cluster it also names the node that has the session.
+//! The resume tokens of a session. In a cluster they also name the node that has the session.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
+use super::moved::{Reader, Writer};
 use crate::cluster::Incarnation;
 use crate::id::ConnectionId;
 
@@ -87,9 +88,131 @@ impl fmt::Debug for ResumeToken {
     }
 }
 
+/// Maximum number of resume tokens of a session that are valid at a time.
+const MAX_TOKENS: usize = 5;
+
+/// The valid resume tokens of a session, in the order in which they were made; none if it cannot be
+/// resumed.
+///
+/// The last one is the current one. Until the client confirms it, earlier ones stay valid: each
+/// reply with a token may be lost with its connection, and several connections of the client may
+/// resume at the same time.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Vec<ResumeToken>);
+
+impl Tokens {
+    /// Returns the current token.
+    pub(super) fn current(&self) -> Option<&ResumeToken> {
+        self.0.last()
+    }
+
+    /// Returns whether a token is valid.
+    pub(super) fn has(&self, token: &ResumeToken) -> bool {
+        self.0.iter().any(|own| own.matches(token))
+    }
+
+    /// Adds a new token after the use of another one. The client has no earlier one than that any
+    /// more, but may not have received any later one.
+    pub(super) fn renew(&mut self, used: &ResumeToken, token: ResumeToken) {
+        let earlier = self.0.iter().position(|own| own.matches(used)).unwrap_or_default();
+        self.0.drain(..earlier);
+        if self.0.len() >= MAX_TOKENS {
+            self.0.remove(1);
+        }
+        self.0.push(token);
+    }
+
+    /// Records that the client has received the current token.
+    pub(super) fn confirm(&mut self) {
+        self.0.drain(..self.0.len().saturating_sub(1));
+    }
+
+    /// Writes the tokens for another node.
+    pub(super) fn write(&self, writer: &mut Writer) {
+        writer.number(self.0.len() as u64);
+        for token in &self.0 {
+            writer.bytes(token.secret()).number(token.node.map_or(0, |node| node.0));
+        }
+    }
+
+    /// Reads the tokens of a session that has moved here for a client with the token `used`. Nodes
+    /// of earlier versions write none.
+    pub(super) fn read(id: ConnectionId, used: ResumeToken, reader: &mut Reader<'_>) -> Self {
+        let mut tokens = Self::default();
+        for _ in 0..reader.number().unwrap_or_default().min(MAX_TOKENS as u64) {
+            let token = reader.bytes().and_then(|secret| ResumeToken::from_secret(id, secret));
+            let Some((token, node)) = token.zip(reader.number()) else { break };
+            tokens.0.push(ResumeToken { node: Some(Incarnation(node)), ..token });
+        }
+        if !tokens.has(&used) {
+            tokens.0 = vec![used];
+        }
+        tokens
+    }
+}
+
+impl FromIterator<ResumeToken> for Tokens {
+    fn from_iter<I: IntoIterator<Item = ResumeToken>>(tokens: I) -> Self {
+        Self(tokens.into_iter().collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn token(id: ConnectionId) -> ResumeToken {
+        ResumeToken::random(id, Some(Incarnation(7))).unwrap()
+    }
+
+    #[test]
+    fn tokens_stay_valid_until_a_later_one_is_used_or_confirmed() {
+        let id = ConnectionId::random();
+        let all: Vec<_> = (0..4).map(|_| token(id)).collect();
+        let mut tokens: Tokens = all[..1].iter().cloned().collect();
+        // Two connections resume with the first one.
+        tokens.renew(&all[0], all[1].clone());
+        tokens.renew(&all[0], all[2].clone());
+        assert!(all[..3].iter().all(|token| tokens.has(token)) && !tokens.has(&all[3]));
+        // The client has received the reply on one of them.
+        tokens.renew(&all[1], all[3].clone());
+        assert_eq!([0, 1, 2, 3].map(|n| tokens.has(&all[n])), [false, true, true, true]);
+        assert!(tokens.current().unwrap().matches(&all[3]));
+        tokens.confirm();
+        assert_eq!([0, 1, 2, 3].map(|n| tokens.has(&all[n])), [false, false, false, true]);
+    }
+
+    #[test]
+    fn number_of_tokens_is_bounded_and_the_used_one_stays_valid() {
+        let id = ConnectionId::random();
+        let used = token(id);
+        let mut tokens: Tokens = [used.clone()].into_iter().collect();
+        for _ in 0..3 * MAX_TOKENS {
+            let new = token(id);
+            tokens.renew(&used, new.clone());
+            assert!(tokens.has(&used) && tokens.current().unwrap().matches(&new));
+            assert!(tokens.0.len() <= MAX_TOKENS);
+        }
+    }
+
+    #[test]
+    fn tokens_move_with_their_session() {
+        let id = ConnectionId::random();
+        let (first, second, wrong) = (token(id), token(id), token(id));
+        let tokens: Tokens = [first.clone(), second.clone()].into_iter().collect();
+        let mut writer = Writer::default();
+        tokens.write(&mut writer);
+        let written = writer.finish();
+        let read = Tokens::read(id, first.clone(), &mut Reader::new(&written));
+        assert!(read.has(&first) && read.current().unwrap().matches(&second));
+        assert_eq!(read.current().unwrap().node(), second.node());
+        for length in 0..written.len() {
+            let read = Tokens::read(id, first.clone(), &mut Reader::new(&written[..length]));
+            assert!(read.has(&first), "cut after {length} bytes");
+        }
+        let read = Tokens::read(id, wrong.clone(), &mut Reader::new(&written));
+        assert!(read.has(&wrong) && !read.has(&first), "its own node has checked the token");
+    }
 
     #[test]
     fn token_round_trips_and_matches_no_other() {

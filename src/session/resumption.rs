@@ -98,10 +98,7 @@ impl Hub {
             return None;
         }
         let mut ownership = state.ownership.lock();
-        let is_valid = [&ownership.token, &ownership.spent]
-            .into_iter()
-            .flatten()
-            .any(|own| own.matches(token));
+        let is_valid = ownership.tokens.has(token);
         let was_away = match ownership.status {
             Status::Connected => false,
             Status::Away(_) => true,

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::admission::{Evict, Permit};
 use super::identity::Identity;
 use super::mailbox::Mailbox;
-use super::resume_token::ResumeToken;
+use super::resume_token::Tokens;
 use crate::dialect::Dialect;
 use crate::id::{ConnectionId, RoomId};
 use crate::metrics::DialectMetrics;
@@ -41,11 +41,8 @@ pub(super) struct Ownership {
     /// Incremented by each connection that resumes the session.
     pub(super) generation: u64,
     pub(super) status: Status,
-    /// The resume token; `None` if the session cannot be resumed.
-    pub(super) token: Option<ResumeToken>,
-    /// The resume token of the last resumption, if a new one has replaced it. It stays valid until
-    /// the client confirms the new one, since the reply with that may be lost with the connection.
-    pub(super) spent: Option<ResumeToken>,
+    /// The resume tokens.
+    pub(super) tokens: Tokens,
     /// Ends the session if it is evicted while it is away.
     pub(super) closer: Option<Arc<dyn Evict>>,
 }
@@ -69,16 +66,11 @@ impl SessionState {
         dialect: &'static Dialect,
         metrics: Arc<DialectMetrics>,
         mailbox: Arc<Mailbox>,
-        token: Option<ResumeToken>,
+        tokens: Tokens,
         permit: Option<Arc<Permit>>,
     ) -> Self {
-        let ownership = Ownership {
-            generation: 0,
-            status: Status::Connected,
-            token,
-            spent: None,
-            closer: None,
-        };
+        let ownership =
+            Ownership { generation: 0, status: Status::Connected, tokens, closer: None };
         Self {
             id,
             dialect,

@@ -14,6 +14,9 @@ use crate::session::{Mailbox, Outgoing, QueueFull, ResumeToken, Sink};
 /// The client tries again, and reaches another node.
 pub(super) const ELSEWHERE: End = End::closing(1012, "SHUTTING_DOWN");
 
+/// Other connections of the client have claimed its session again and again. The client tries again.
+pub(super) const CLAIMED_ELSEWHERE: End = End::closing(1012, "SESSION_MOVED");
+
 /// Maximum number of invalid tokens on one connection.
 const MAX_DENIED_TOKENS: u8 = 5;
 
@@ -127,8 +130,9 @@ impl Executor {
             session.accept(grant).expect("only the session's own subject resumes it");
         }
         let id = session.id();
-        let has_moved = self.has_moved(&used);
-        let resume_token = if has_moved { session.renew_token(used) } else { session.token() };
+        let token = session.token();
+        let has_moved = self.has_moved(&used) || token.as_ref().is_some_and(|t| self.has_moved(t));
+        let resume_token = if has_moved { session.renew_token(&used) } else { token };
         let confirmed = self.confirm(id, resume_token.as_ref(), &mailbox);
         let attached = session.while_held(|| {
             mailbox.attach(&self.sink(), None, seen, None)?;
@@ -210,8 +214,7 @@ impl Executor {
                 .expect("only the session's own subject resumes it");
         }
         // Each resume token works once.
-        let resume_token =
-            session.renew_token(used.clone()).map(|resume_token| resume_token.expose());
+        let resume_token = session.renew_token(used).map(|resume_token| resume_token.expose());
         self.conversation.keep(resume_token.clone());
         let dialect = self.conversation.current_dialect();
         session.set_dialect(dialect);

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::sessions::ELSEWHERE;
+use super::sessions::{CLAIMED_ELSEWHERE, ELSEWHERE};
 use super::{End, Executor};
 use crate::auth::Grant;
 use crate::dialect::Step;
 use crate::room::Command;
-use crate::session::{Claimant, Handled, Joining, Moment, ResumeToken, Sink};
+use crate::session::{Claimant, Handled, Joining, Moment, Outgoing, ResumeToken, Sink};
 
 /// A request that is not answered yet.
 pub(super) struct Waiting {
@@ -128,7 +128,10 @@ impl Executor {
             return Err(ELSEWHERE);
         }
         let Resuming { is_connect, grant, token, seen, claims } = resuming;
-        if claims < MAX_CLAIMS && self.hub.has_moved_on(&token) {
+        if self.hub.has_moved_on(&token) {
+            if claims >= MAX_CLAIMS {
+                return Err(CLAIMED_ELSEWHERE);
+            }
             let (grant, token) = (grant.clone(), token.clone());
             if self.claim(Resuming { is_connect, grant, token, seen, claims: claims + 1 }) {
                 return Ok(());
@@ -165,8 +168,11 @@ impl Executor {
         for message in deferred {
             outcome = outcome.and_then(|()| self.receive_in_turn(message));
         }
-        if outcome.is_err() {
-            self.queue.close();
+        match outcome.map_err(|end| end.close) {
+            Ok(()) => {}
+            // It has space for a close frame.
+            Err(Some((code, why))) => _ = self.queue.push(Outgoing::Close(code, why), true),
+            Err(None) => _ = self.queue.close(),
         }
     }
 
