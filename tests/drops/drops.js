@@ -25,6 +25,10 @@ const WAVE = 20
 const PACE_MS = 150
 /** Handshake timeout of a client: shorter than in a page, since the silences in this test are shorter. */
 const TIMEOUT_MS = 2000
+/** Time after which an accepted last signal that has not arrived is sent again. */
+const AGAIN_MS = 3000
+/** Time for the last signals to arrive. */
+const LAST_MS = 20_000
 const PROTOCOLS = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const WAYS_TO_LEAVE = ['leave', 'close']
 
@@ -69,6 +73,30 @@ async function hold(server, laptops, number) {
   return call
 }
 
+/**
+ * Waits until each side has received the last signal of the other. That is sent again if the session for which it was
+ * accepted has ended since.
+ */
+async function exchange(sides) {
+  const until = Date.now() + LAST_MS
+  while (Date.now() < until) {
+    await Promise.all(sides.map(({ laptop, id }) => laptop.reported(id, 'accepted')))
+    const missing = sides.filter(({ laptop, id }, index) => {
+      const other = sides[1 - index]
+      const [accepted] = other.laptop.last(other.id, 'accepted')
+      return !(laptop.last(id, 'received-last')?.[0] >= accepted)
+    })
+    if (missing.length === 0) return
+    const received = missing.map(({ laptop, id }) => laptop.next(id, 'received-last'))
+    const isLate = await Promise.race([pause(AGAIN_MS, true), ...received.map((next) => next.then(() => false))])
+    if (!isLate) continue
+    for (const side of missing) {
+      const { laptop, id } = sides[1 - sides.indexOf(side)]
+      laptop.order('finish', id)
+    }
+  }
+}
+
 /** Stops the failures, then waits until all signals have arrived and both sides have left. */
 async function end(call) {
   const chance = random(`${seed}/${call.number}/end`)
@@ -77,7 +105,7 @@ async function end(call) {
   try {
     for (const { line } of sides) line.rest()
     for (const { laptop, id } of sides) laptop.order('finish', id)
-    await Promise.all(sides.flatMap((side) => ['accepted', 'received-last'].map((what) => reported(side, what))))
+    await within(exchange(sides), () => 'the last signals', LAST_MS)
     const [first, last] = chance.shuffled(sides)
     first.laptop.order('leave', first.id, chance.pick(WAYS_TO_LEAVE))
     await Promise.all([reported(first, 'gone'), reported(last, 'other-left')])

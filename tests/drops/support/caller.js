@@ -66,7 +66,7 @@ export class Caller {
     return number
   }
 
-  /** Stops sending: sends a last signal, and repeats it until it is accepted. */
+  /** Stops sending: sends a last signal, and repeats it until one is accepted. */
   finish() {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.finish(), 1000)
@@ -110,7 +110,7 @@ export class Caller {
     this.note('answer', number, outcome, this.known, this.life)
     if (number === this.lastSignal && outcome === 'ok') {
       clearTimeout(this.#timer)
-      this.tell('accepted')
+      this.tell('accepted', number)
     }
   }
 
@@ -123,7 +123,7 @@ export class Caller {
     const [call, who] = body.split('/')
     const isOwn = call === String(this.call) && who === this.other && from === this.other && room === this.room
     this.note('received', isOwn ? numberIn(body) : -1, kind, isOwn ? undefined : { room, from, call, who })
-    if (body.endsWith('last')) this.tell('received-last')
+    if (body.endsWith('last')) this.tell('received-last', numberIn(body))
   }
 
   /** A presence event of the other side: `joined`, `left`, `away` or `back`. */

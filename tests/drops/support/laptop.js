@@ -36,6 +36,11 @@ export class Laptop {
     return news ? Promise.resolve(news) : this.next(id, what)
   }
 
+  /** Returns what a caller has reported last with an event; `undefined` if it has not. */
+  last(id, what) {
+    return this.#news.get(`${id} ${what}`)
+  }
+
   /** Resolves when a caller reports an event from now on. */
   next(id, what) {
     const news = `${id} ${what}`
