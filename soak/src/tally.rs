@@ -49,10 +49,12 @@ pub(crate) enum Count {
     Restarts,
     /// Clients that joined again after their connection had ended.
     Rejoined,
+    /// Signals between moving sessions that were reported as not delivered.
+    Reported,
 }
 
 impl Count {
-    const ALL: [(Self, &'static str); 23] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Calls, "calls"),
         (Self::BystanderCalls, "bystander calls"),
         (Self::RoomSteps, "room steps"),
@@ -76,6 +78,7 @@ impl Count {
         (Self::MediaReceived, "media packets received"),
         (Self::Restarts, "restarts of nodes"),
         (Self::Rejoined, "joins after a restart"),
+        (Self::Reported, "signals reported as not delivered"),
     ];
 }
 

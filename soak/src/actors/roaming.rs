@@ -3,8 +3,9 @@
 //! on another node, or join again where the protocol cannot resume.
 //!
 //! A burst is sent again only if the sender's own connection was lost, since it cannot know then
-//! what the server has received. So of clients that resume, every signal that was sent on a
-//! connection that lasted must arrive, once and in order, whatever happens to the other peer.
+//! what the server has received, or if a signal was reported as not delivered. So of clients that
+//! resume, every signal that was sent on a connection that lasted must arrive, once and in order, or
+//! be reported, whatever happens to the other peer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::time::{Instant, sleep};
 
-use crate::call::{self, Label};
+use crate::call::Label;
 use crate::client::{LIMIT, Peer};
 use crate::tally::Count;
 use crate::world::{Phase, World};
@@ -68,19 +69,27 @@ async fn meet(
 ) -> anyhow::Result<()> {
     let room = world.name("roaming");
     let (ann, ben) = (world.name("ann"), world.name("ben"));
-    let mut one = join(world, first, &room, &ann).await?;
-    let mut other = join(world, second, &room, &ben).await?;
-    if first != Route::Topic {
-        call::await_joins(&mut one, &mut other).await?;
-    }
+    let one = join(world, first, &room, &ann).await?;
+    let other = join(world, second, &room, &ben).await?;
     let (until, finished) = (Instant::now() + length, AtomicUsize::new(0));
     let ids = [one.id.clone(), other.id.clone()];
-    let ended = tokio::try_join!(
-        Side::new(world, one, &ann, &ids[1], seeds[0]).call(&ben, until, &finished),
-        Side::new(world, other, &ben, &ids[0], seeds[1]).call(&ann, until, &finished),
-    )?;
-    for peer in [ended.0, ended.1] {
-        peer.end(Disconnect::Leave).await?;
+    let mut one = Side::new(world, one, &ann, &ids[1], seeds[0]);
+    one.awaits_join = true;
+    let other = Side::new(world, other, &ben, &ids[0], seeds[1]);
+    let ended =
+        tokio::try_join!(one.call(&ben, until, &finished), other.call(&ann, until, &finished),)?;
+    for (side, across) in [(&ended.0, &ended.1), (&ended.1, &ended.0)] {
+        ensure!(
+            side.missing <= across.failed,
+            "{} signals of {} are missing, {} were reported",
+            side.missing,
+            across.name,
+            across.failed
+        );
+    }
+    for side in [ended.0, ended.1] {
+        world.tally.add_many(Count::Reported, side.failed);
+        side.peer.context("connected")?.end(Disconnect::Leave).await?;
     }
     world.tally.add(Count::Calls);
     Ok(())
@@ -107,40 +116,52 @@ struct Side<'a> {
     name: &'a str,
     /// Whether the protocol can resume. Otherwise the id of the other changes.
     resumes: bool,
-    /// The id of the other, once it is known.
-    to: Option<String>,
+    /// The id of the other last, after those of its connections that have not left yet.
+    others: Vec<String>,
     choices: SmallRng,
     /// The burst that is sent next, or waits for its confirmation since.
     burst: u64,
     attempt: u64,
     sent: Option<Instant>,
+    /// When the burst was sent first.
+    begun: Instant,
     /// Whether the connection was lost since the burst was sent.
     is_unsure: bool,
     next: Instant,
     received: Place,
     /// Signals of the attempt that is being received.
     complete: u64,
+    /// Signals that were left out within an attempt.
+    missing: u64,
+    /// Signals that were reported as not delivered.
+    failed: u64,
+    /// Whether the join of the other is still to be announced.
+    awaits_join: bool,
     confirmed: Option<u64>,
 }
 
 impl<'a> Side<'a> {
     fn new(world: &'a Arc<World>, peer: Peer, name: &'a str, to: &str, seed: u64) -> Self {
         let resumes = peer.route != Route::Topic;
-        let to = if resumes { Some(to.to_owned()) } else { peer.list.first().cloned() };
+        let others = if resumes { vec![to.to_owned()] } else { peer.list.clone() };
         Self {
             world,
             peer: Some(peer),
             name,
             resumes,
-            to,
+            others,
             choices: world.choices(&seed),
             burst: 1,
             attempt: 1,
             sent: None,
+            begun: Instant::now(),
             is_unsure: false,
             next: Instant::now(),
             received: (0, 0, BURST),
             complete: BURST,
+            missing: 0,
+            failed: 0,
+            awaits_join: false,
             confirmed: None,
         }
     }
@@ -155,7 +176,7 @@ impl<'a> Side<'a> {
         other: &str,
         until: Instant,
         finished: &AtomicUsize,
-    ) -> anyhow::Result<Peer> {
+    ) -> anyhow::Result<Self> {
         let mut is_finished = false;
         loop {
             if self.sent.is_none() && Instant::now() >= self.next {
@@ -166,7 +187,7 @@ impl<'a> Side<'a> {
                 }
             }
             if finished.load(Ordering::Relaxed) >= 2 {
-                return self.peer.context("connected");
+                return Ok(self);
             }
             self.check_overdue().await?;
             if let Some((_, event)) = self.peer()?.next_within(IDLE).await? {
@@ -179,6 +200,9 @@ impl<'a> Side<'a> {
         let place = format!("{}/{}/{}", self.name, self.burst, self.attempt);
         let cut = self.choices.random_ratio(1, RESETS).then_some(BURST / 2);
         (self.sent, self.is_unsure) = (Some(Instant::now()), false);
+        if self.attempt == 1 {
+            self.begun = Instant::now();
+        }
         for number in 1..=BURST {
             if cut == Some(number) && self.resumes {
                 let peer = self.peer.take().context("connected")?;
@@ -207,7 +231,7 @@ impl<'a> Side<'a> {
     }
 
     async fn signal(&mut self, kind: SignalKind, text: &str) -> anyhow::Result<()> {
-        match self.to.clone() {
+        match self.others.last().cloned() {
             Some(to) => self.peer()?.signal(Some(&to), kind, text).await,
             None => Ok(()),
         }
@@ -215,6 +239,13 @@ impl<'a> Side<'a> {
 
     async fn check_overdue(&mut self) -> anyhow::Result<()> {
         let Some(sent) = self.sent else { return Ok(()) };
+        ensure!(
+            self.begun.elapsed() < 2 * LIMIT,
+            "burst {} of {} was not confirmed after {} attempts",
+            self.burst,
+            self.name,
+            self.attempt
+        );
         // Without sessions the other may have been out of the room.
         if sent.elapsed() >= AGAIN && (self.is_unsure || !self.resumes) {
             self.attempt += 1;
@@ -250,11 +281,29 @@ impl<'a> Side<'a> {
                 self.is_unsure = self.sent.is_some();
                 Ok(())
             }
-            Event::Joined(id) if !self.resumes => {
-                self.to = Some(id);
+            // Both sessions were moving: see `cluster/moving` of the server.
+            Event::Error(code) if code == "DELIVERY_FAILED" && self.resumes => {
+                self.failed += 1;
+                self.is_unsure = self.sent.is_some();
                 Ok(())
             }
-            Event::Left(_) | Event::Error(_) if !self.resumes => Ok(()),
+            Event::Joined(id) if self.resumes => {
+                ensure!(
+                    std::mem::take(&mut self.awaits_join) && self.others.last() == Some(&id),
+                    "{} received a join of {id}",
+                    self.name
+                );
+                Ok(())
+            }
+            Event::Joined(id) => {
+                self.others.push(id);
+                Ok(())
+            }
+            Event::Left(id) if !self.resumes => {
+                self.others.retain(|other| *other != id);
+                Ok(())
+            }
+            Event::Error(_) if !self.resumes => Ok(()),
             Event::Closed(_) => self.reconnect().await,
             event => bail!("{} received {event:?}", self.name),
         }
@@ -269,7 +318,7 @@ impl<'a> Side<'a> {
             drop(peer);
             self.world.tally.add(Count::Rejoined);
             let peer = join(self.world, route, &room, self.name).await?;
-            self.to = peer.list.first().cloned();
+            self.others.clone_from(&peer.list);
             Some(peer)
         };
         self.resumed().await
@@ -284,14 +333,20 @@ impl<'a> Side<'a> {
         let place: Place = (number()?, number()?, sequence);
         let (burst, attempt, last) = std::mem::replace(&mut self.received, place);
         let follows = place == (burst, attempt, last + 1);
-        let begins = place.2 == 1
-            && (if place.0 == burst {
-                place.1 > attempt
-            } else {
-                // A confirmed burst is followed by the next.
-                place.0 == burst + 1 && self.confirmed.unwrap_or_default() == burst
-            });
-        let is_in_order = follows || begins;
+        let skips = (place.0, place.1) == (burst, attempt) && place.2 > last + 1;
+        if skips {
+            self.missing += place.2 - last - 1;
+        }
+        let begins = (if place.0 == burst {
+            place.1 > attempt
+        } else {
+            // A confirmed burst is followed by the next.
+            place.0 == burst + 1 && self.confirmed.unwrap_or_default() == burst
+        });
+        if begins {
+            self.missing += place.2 - 1;
+        }
+        let is_in_order = follows || skips || begins;
         ensure!(
             is_in_order || (!self.resumes && place > (burst, attempt, last)),
             "{place:?} of {other} came after {:?}",
