@@ -148,6 +148,25 @@ pub trait Host: MediaHost + Send + Sync {
         _ = connection;
     }
 
+    /// Tells a client that the session that it resumes moves from node to node for other connections of
+    /// the client: it tries again.
+    fn moves_on(&self, connection: ConnectionId) {
+        self.refused(connection);
+    }
+
+    /// Notes that a session that [`Host::claimed`] has granted stays here after all: a node with a peer
+    /// in its rooms does not answer. Its client may resume it.
+    fn kept(&self, connection: ConnectionId) {
+        _ = connection;
+    }
+
+    /// Returns whether all nodes may be asked for a session that a client resumes here, because the
+    /// node that its resume token names is unknown or does not answer.
+    fn may_ask_all(&self, connection: ConnectionId) -> bool {
+        _ = connection;
+        true
+    }
+
     /// Tells a client that the session that it resumes is lost: it joins afresh.
     fn refused(&self, connection: ConnectionId) {
         _ = connection;

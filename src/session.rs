@@ -13,6 +13,7 @@
 //! queue or sets a flag.
 
 mod access;
+mod address_limit;
 pub mod admission;
 mod authentication;
 mod away_limit;
@@ -27,7 +28,6 @@ mod fanout;
 mod handle;
 pub mod hub;
 mod identity;
-mod invalid_tokens;
 mod mailbox;
 mod media;
 mod media_nodes;

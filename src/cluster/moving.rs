@@ -162,7 +162,7 @@ pub enum DepartureStep {
     Ask(Vec<NodeAt>),
     /// Hand the session over: all nodes hold.
     HandOver,
-    /// Refuse the claim and end the session: a node has not answered in time.
+    /// Refuse the claim and keep the session: a node has not answered in time.
     GiveUp,
     /// Wait for the log.
     Wait,
@@ -265,6 +265,8 @@ pub enum ClaimStep {
     Wait,
     /// No node has the session.
     GiveUp,
+    /// The session has moved on too often while it was followed.
+    MovesOn,
 }
 
 #[derive(Debug)]
@@ -297,6 +299,11 @@ impl Claim {
         self.asked.extend(nodes);
     }
 
+    /// Returns whether a node was asked that has not answered.
+    pub fn has_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Returns whether to ask all nodes, now that none has answered for some time, or if `is_gone`
     /// at once. Returns true once.
     pub fn asks_all(&mut self, now: Instant, is_gone: bool) -> bool {
@@ -318,15 +325,18 @@ impl Claim {
             return ClaimStep::Wait;
         }
         self.asked.remove(&node);
-        if let Some(holder) = holder.filter(|holder| !self.asked.contains(holder))
-            && self.redirects < MAX_REDIRECTS
-        {
+        let holder = holder.filter(|holder| !self.asked.contains(holder));
+        if let Some(holder) = holder.filter(|_| self.redirects < MAX_REDIRECTS) {
             self.redirects += 1;
             self.since = now;
             self.asked.insert(holder);
             return ClaimStep::Ask(holder);
         }
-        if self.asked.is_empty() { ClaimStep::GiveUp } else { ClaimStep::Wait }
+        match holder {
+            _ if !self.asked.is_empty() => ClaimStep::Wait,
+            Some(_) => ClaimStep::MovesOn,
+            None => ClaimStep::GiveUp,
+        }
     }
 
     /// Returns when the present step began.

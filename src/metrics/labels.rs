@@ -88,6 +88,8 @@ pub enum Limit {
     UnconnectedPerIp,
     AwaySessions,
     InvalidTokensPerIp,
+    /// Resume tokens that name no node of the cluster.
+    UnknownNodesPerIp,
     MessageBytes,
     MetadataBytes,
     MessageRate,
@@ -112,12 +114,13 @@ pub enum Limit {
 impl Limit {
     /// All limits: their series exist from the start, so that the first hit is visible as an
     /// increase.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Connections,
         Self::ConnectionsPerIp,
         Self::UnconnectedPerIp,
         Self::AwaySessions,
         Self::InvalidTokensPerIp,
+        Self::UnknownNodesPerIp,
         Self::MessageBytes,
         Self::MetadataBytes,
         Self::MessageRate,
@@ -141,6 +144,7 @@ impl Limit {
             Self::UnconnectedPerIp => "unconnected_per_ip",
             Self::AwaySessions => "away_sessions",
             Self::InvalidTokensPerIp => "invalid_tokens_per_ip",
+            Self::UnknownNodesPerIp => "unknown_nodes_per_ip",
             Self::MessageBytes => "message_bytes",
             Self::MetadataBytes => "metadata_bytes",
             Self::MessageRate => "message_rate",

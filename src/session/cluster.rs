@@ -341,6 +341,23 @@ impl Host for Hub {
         self.decide_claim(connection);
     }
 
+    fn moves_on(&self, connection: ConnectionId) {
+        if let Some((_, pending)) = self.claims.remove(&connection) {
+            for answer in pending.answers {
+                // The connection may have ended.
+                _ = answer.send(());
+            }
+        }
+    }
+
+    fn kept(&self, connection: ConnectionId) {
+        self.keep_claimed(connection);
+    }
+
+    fn may_ask_all(&self, connection: ConnectionId) -> bool {
+        self.may_search(connection)
+    }
+
     fn refused(&self, connection: ConnectionId) {
         self.decide_claim(connection);
     }

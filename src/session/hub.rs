@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::access::AccessPolicy;
+use super::address_limit::AddressLimit;
 use super::admission::{
     Admission, AdmissionError, AdmissionLimits, Cause, ConnectionPermit, Opening, Permit,
 };
 use super::directory::Directory;
 use super::expiries::Expiries;
-use super::invalid_tokens::InvalidTokens;
 use super::mailbox::{Mailbox, Sink};
 use super::notices::{Notices, limit_hit};
 use super::pending_claim::PendingClaim;
@@ -37,6 +37,10 @@ use crate::room::{Code, RoomError, Rooms};
 use crate::sfu::MediaServer;
 use crate::timeouts::Timeouts;
 
+/// Resume tokens of an address per minute that name no node of the cluster, or one that does not
+/// answer. For each of them all nodes are asked, since the session may have moved on before.
+const UNKNOWN_NODES_PER_MINUTE: u32 = 60;
+
 /// Everything that sessions share.
 pub struct Hub {
     rooms: Rooms,
@@ -48,7 +52,9 @@ pub struct Hub {
     pub(super) admission: Arc<Admission>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access: AccessPolicy,
-    pub(super) invalid_tokens: InvalidTokens,
+    pub(super) invalid_tokens: AddressLimit,
+    /// Resume tokens of nodes that the cluster does not know.
+    pub(super) unknown_nodes: AddressLimit,
     notices: Arc<Notices>,
     refused_handshakes: RefusedHandshakes,
     pub(super) expiries: Expiries,
@@ -103,7 +109,8 @@ impl Hub {
             admission: admission(limits.admission, &metrics, &notices),
             metrics,
             access,
-            invalid_tokens: InvalidTokens::new(limits.invalid_tokens_per_minute),
+            invalid_tokens: AddressLimit::new(limits.invalid_tokens_per_minute),
+            unknown_nodes: AddressLimit::new(NonZeroU32::new(UNKNOWN_NODES_PER_MINUTE)),
             notices,
             refused_handshakes: RefusedHandshakes::default(),
             expiries: Expiries::default(),

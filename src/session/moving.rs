@@ -30,6 +30,7 @@ use super::resumption::Resumption;
 use super::state::{SessionState, Status};
 use crate::cluster::Released;
 use crate::id::{ConnectionId, PeerId};
+use crate::metrics::Limit;
 use crate::room::LeaveReason;
 
 /// A claim as it travels to the node that has the session.
@@ -83,7 +84,8 @@ impl Hub {
     }
 
     /// Asks another node for the session of a resume token, which names it, or has had the session
-    /// itself before. Completes when the session is here or lost; [`Hub::resume`] tells which.
+    /// itself before. Completes when the session is here or lost; [`Hub::resume`] tells which. Resolves
+    /// with a value if other connections of the client claim it again and again.
     /// Returns `None` if there is no node to ask.
     pub fn claim(&self, client: Claimant) -> Option<oneshot::Receiver<()>> {
         let (cluster, id) = (self.cluster()?, client.token.id());
@@ -166,6 +168,20 @@ impl Hub {
         Some(Released { session: writer.finish(), rooms })
     }
 
+    /// Makes a session that was claimed and will not be released an away one.
+    pub(super) fn keep_claimed(&self, connection: ConnectionId) {
+        let Some((state, limits)) = self.resumable.get(connection).zip(self.resume_limits()) else {
+            return;
+        };
+        let mut ownership = state.ownership.lock();
+        if matches!(ownership.status, Status::Moving { .. }) {
+            let until = Instant::now() + limits.time;
+            ownership.status = Status::Away(until);
+            self.resumable.record_away();
+            self.resumable.timers.away.push(until, connection);
+        }
+    }
+
     /// Ends a session that was claimed and will not be released. Returns `false` if it is none.
     pub(super) fn end_claimed(&self, connection: ConnectionId) -> bool {
         let Some(state) = self.resumable.get(connection) else { return false };
@@ -206,6 +222,22 @@ impl Hub {
         self.resumable.insert(Arc::new(state));
         info!(%connection, dialect = dialect.name, "session moved here");
         Some(())
+    }
+
+    /// Returns whether all nodes may be asked for a session that a client waits for. Made-up resume
+    /// tokens must not make each node work.
+    pub(super) fn may_search(&self, connection: ConnectionId) -> bool {
+        let pending = self.claims.get(&connection);
+        let client = pending.as_ref().and_then(|pending| pending.client.as_ref());
+        let Some(address) = client.map(|client| client.address) else { return false };
+        let now = Instant::now();
+        if self.unknown_nodes.wait(address, now).is_some() {
+            let notice = "too many resume tokens of unknown nodes from one address, refusing them";
+            self.limit_hit(Limit::UnknownNodesPerIp, notice);
+            return false;
+        }
+        self.unknown_nodes.record(address, now);
+        true
     }
 
     /// Tells the client of a claim that it has been decided.

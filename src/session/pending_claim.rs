@@ -1,5 +1,7 @@
 //! A claim of a session that another node of the cluster has.
 
+use std::net::IpAddr;
+
 use tokio::sync::oneshot;
 
 use super::resume_token::ResumeToken;
@@ -11,12 +13,15 @@ use crate::dialect::{Dialect, Framing};
 pub(super) struct PendingClaim {
     /// `None` once the session is here.
     pub(super) client: Option<Claimant>,
-    /// One for each connection that waits, dropped when the session is here, or refused.
+    /// One for each connection that waits, dropped when the session is here, or refused; used if it
+    /// moves from node to node.
     pub(super) answers: Vec<oneshot::Sender<()>>,
 }
 
 /// The client that claims a session.
 pub struct Claimant {
+    /// The address of the client.
+    pub address: IpAddr,
     /// The dialect of the client.
     pub dialect: &'static Dialect,
     /// Completes the frames of the session.

@@ -163,6 +163,7 @@ impl Hub {
         self.rooms().shrink();
         self.admission.shrink();
         self.invalid_tokens.shrink(Instant::now());
+        self.unknown_nodes.shrink(Instant::now());
         self.directory.shrink();
         self.resumable.shrink();
     }

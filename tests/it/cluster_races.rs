@@ -12,7 +12,7 @@ use crate::cluster_nodes::{member, node};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Received;
 use crate::support::redis::Redis;
-use crate::support::resuming_client::{CLIENT_KINDS, ClientKind, ResumingClient};
+use crate::support::resuming_client::{CLIENT_KINDS, ClientKind, ResumePoint, ResumingClient};
 use crate::support::server::LIMIT;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -124,5 +124,63 @@ async fn session_is_found_although_the_node_of_its_token_has_ended() {
         for node in [two, three] {
             assert!(node.stop().await);
         }
+    }
+}
+
+/// Resumes like a client that tries again when its connection is closed, because its other
+/// connections claim the session as well.
+async fn resume_again(
+    server: &TestServer,
+    kind: ClientKind,
+    resume_point: &ResumePoint,
+) -> ResumingClient {
+    for _ in 0..10 {
+        if let Ok(client) = ResumingClient::connect(server, kind, Some(resume_point), None).await {
+            assert!(client.is_resumed, "{kind:?}");
+            return client;
+        }
+    }
+    panic!("{kind:?}: each connection is closed");
+}
+
+/// Clients that open several connections within milliseconds, each of which looks alive to its node,
+/// and that may have received a reply on any of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn session_survives_several_attempts_to_resume_it_at_once() {
+    let redis = Redis::start();
+    let nodes = ["one", "two", "three"].map(|name| node(&redis, name, &["--resume-seconds=30"]));
+    let [one, two, three] = &nodes;
+    for kind in CLIENT_KINDS {
+        let mut ann = ResumingClient::joined(one, ClientKind::Envelope, "ann").await;
+        let bob = ResumingClient::joined(one, kind, "bob").await;
+        ann.expect_event(Received::Joined("bob".to_owned())).await;
+        let mut resume_point = bob.drop_connection().await;
+        for round in 0..8 {
+            let attempt = async |server: &TestServer| {
+                ResumingClient::connect(server, kind, Some(&resume_point), None).await
+            };
+            let attempts = tokio::join!(attempt(two), attempt(three), attempt(one), attempt(two));
+            let attempts = [attempts.0, attempts.1, attempts.2, attempts.3];
+            for attempt in attempts.iter().flatten() {
+                assert!(attempt.is_resumed, "{kind:?}, round {round}");
+            }
+            // The client has the reply of one of them, or of none.
+            let known: Vec<_> =
+                attempts.iter().flatten().map(ResumingClient::resume_point).collect();
+            let known = known.get(round % (known.len() + 1)).unwrap_or(&resume_point).clone();
+            let bob = resume_again([two, three, one][round % 3], kind, &known).await;
+            resume_point = bob.drop_connection().await;
+        }
+        let mut bob = resume_again(two, kind, &resume_point).await;
+        for event in ann.rest().await {
+            assert!(!event.contains("left"), "{kind:?}: {event}");
+        }
+        ann.send_number("bob", 0).await;
+        bob.expect_signals("ann", 0..1).await;
+        bob.close().await;
+        ann.close().await;
+    }
+    for node in nodes {
+        assert!(node.stop().await);
     }
 }

@@ -56,3 +56,36 @@ async fn client_may_wait_longer_for_another_node_than_the_server_for_its_connect
         assert!(one.stop().await);
     }
 }
+
+#[tokio::test]
+async fn session_stays_while_another_node_of_its_room_is_silent() {
+    let redis = Redis::start();
+    for kind in CLIENT_KINDS {
+        let [one, two] = ["one", "two"].map(|name| node(&redis, name, &FLAGS));
+        let three = process(&redis, "three");
+        let mut cid = ResumingClient::joined(three.address(), ClientKind::WebSocket, "cid").await;
+        let mut ann = ResumingClient::joined(&two, ClientKind::Envelope, "ann").await;
+        let bob = ResumingClient::joined(&one, kind, "bob").await;
+        ann.expect_event(Received::Joined("bob".to_owned())).await;
+        cid.expect_event(Received::Joined("ann".to_owned())).await;
+        cid.expect_event(Received::Joined("bob".to_owned())).await;
+        three.signal("STOP");
+        let resume_point = bob.drop_connection().await;
+        ann.expect_event(Received::Away("bob".to_owned())).await;
+        ann.send_number("bob", 0).await;
+        // Signals of the silent node may be on their way, until it is declared dead.
+        let mut bob = ResumingClient::resume(&two, kind, &resume_point).await;
+        assert!(bob.is_resumed, "{kind:?}");
+        ann.expect_left("cid", "disconnected").await;
+        ann.expect_event(Received::Back("bob".to_owned())).await;
+        let mut events = vec![bob.next_event().await.0, bob.next_event().await.0];
+        events.retain(|event| *event != Received::Left("cid".to_owned()));
+        let candidate = Some("0".to_owned());
+        assert_eq!(events, [Received::Candidate { from: "ann".to_owned(), candidate }]);
+        three.signal("KILL");
+        three.ended();
+        bob.close().await;
+        ann.close().await;
+        assert!(one.stop().await && two.stop().await);
+    }
+}

@@ -32,6 +32,7 @@ mod cluster_races;
 mod cluster_rest;
 mod cluster_sim;
 mod cluster_timeouts;
+mod cluster_unknown_nodes;
 mod cluster_versions;
 mod connections;
 mod containment;

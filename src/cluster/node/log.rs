@@ -251,6 +251,10 @@ impl Node {
         for member in diff.completed {
             self.complete(now, room, member);
         }
+        if !diff.new.is_empty() {
+            // Their nodes may have learned only now that peers of this node are in the room.
+            self.announce_away(now, room);
+        }
         self.set_media(now, room, record.media);
     }
 

@@ -53,8 +53,13 @@ impl Nodes {
 
     fn ask_all(&mut self, now: Moment, connection: ConnectionId, engine: usize) {
         let others = self.on_engines[engine].other_nodes();
-        if others.is_empty() {
-            self.refuse(now, connection);
+        let is_asked = self.claims.get(&connection).is_some_and(Claim::has_asked);
+        if others.is_empty() || !self.host.may_ask_all(connection) {
+            // A node that was asked may still answer.
+            if !is_asked {
+                self.refuse(now, connection);
+            }
+            return;
         }
         for node in others {
             let at = NodeAt { engine, node };
@@ -126,14 +131,27 @@ impl Nodes {
 
     /// Ends a claim without the session: its client joins afresh.
     pub(super) fn refuse(&mut self, now: Moment, connection: ConnectionId) {
-        let Some(claim) = self.claims.remove(&connection) else { return };
+        if self.end_claim(now, connection) {
+            self.host.refused(connection);
+        }
+    }
+
+    /// Ends a claim of a session that other connections of its client claim again and again.
+    pub(super) fn lose_sight(&mut self, now: Moment, connection: ConnectionId) {
+        if self.end_claim(now, connection) {
+            self.host.moves_on(connection);
+        }
+    }
+
+    fn end_claim(&mut self, now: Moment, connection: ConnectionId) -> bool {
+        let Some(claim) = self.claims.remove(&connection) else { return false };
         self.moves.refused += 1;
         for room in claim.into_handover().into_iter().flat_map(|handover| handover.rooms) {
             let engine = self.engine_of(room.known.room());
             self.on_engines[engine].give_up(now, room.known.room(), connection);
         }
         self.end_holds(now, connection);
-        self.host.refused(connection);
+        true
     }
 
     /// Refuses the claims that an engine cannot complete.

@@ -70,6 +70,7 @@ impl Nodes {
                     ClaimStep::Ask(at) => self.ask(now, connection, at),
                     ClaimStep::Wait => {}
                     ClaimStep::GiveUp => self.refuse(now, connection),
+                    ClaimStep::MovesOn => self.lose_sight(now, connection),
                 }
             }
             MoveEvent::HandedOver { from, handover } => {
@@ -155,8 +156,10 @@ impl Nodes {
             DepartureStep::HandOver => self.hand_over(now, connection, to),
             DepartureStep::GiveUp => {
                 self.departures.remove(&connection);
-                self.refuse_claim(now, connection, to, None);
-                self.host.end(connection);
+                // Asked again, since the node that is silent may be about to be declared dead.
+                self.host.kept(connection);
+                let node = self.on_engines[to.engine].incarnation();
+                self.refuse_claim(now, connection, to, Some(NodeAt { engine: to.engine, node }));
             }
             DepartureStep::Wait => {}
             DepartureStep::Remove(rooms) => {

@@ -94,38 +94,40 @@ impl Executor {
         }
         let resume = resume
             .and_then(|(resume_token, seen)| Some((ResumeToken::parse(&resume_token)?, seen)));
-        if let Some((resume_token, seen)) = &resume {
-            if self.hub.resumes_elsewhere() {
-                return Err(ELSEWHERE);
-            }
-            let (grant, token) = (grant.clone(), resume_token.clone());
-            if self.claim(Resuming { is_connect: true, grant, token, seen: *seen, claims: 1 }) {
-                return Ok(());
-            }
+        let Some((token, seen)) = resume else { return self.open_new(grant) };
+        if self.hub.resumes_elsewhere() {
+            return Err(ELSEWHERE);
         }
-        self.open_or_resume(grant, resume)
+        let resuming = Resuming { is_connect: true, grant, token, seen, claims: 1 };
+        if self.claim(resuming.clone()) {
+            return Ok(());
+        }
+        self.resume_or_open(resuming)
     }
 
-    /// Opens a session in the current channel, or resumes one of this node.
-    pub(super) fn open_or_resume(
-        &mut self,
-        grant: Option<Grant>,
-        resume: Option<(ResumeToken, u64)>,
-    ) -> Result<(), End> {
+    /// Opens a session in the current channel.
+    fn open_new(&mut self, grant: Option<Grant>) -> Result<(), End> {
+        self.permit.settle();
+        let id = if self.has_used_id { ConnectionId::random() } else { self.id };
+        self.has_used_id = true;
+        let (mailbox, resume_token) = self.new_mailbox(id);
+        self.confirm(id, resume_token.as_ref(), &mailbox)?;
+        self.begin(mailbox, id, resume_token, grant);
+        Ok(())
+    }
+
+    /// Resumes a session of this node in the current channel, or opens one.
+    pub(super) fn resume_or_open(&mut self, resuming: Resuming) -> Result<(), End> {
+        let Resuming { grant, token: used, seen, .. } = &resuming;
         let subject = grant.as_ref().map(|grant| &grant.subject);
-        let resumed = resume.and_then(|(used, seen)| {
-            let (session, mailbox) = self.hub.resume(&used, seen, subject, Some(&self.permit))?;
-            Some((session, mailbox, used, seen))
-        });
-        let Some((session, mailbox, used, seen)) = resumed else {
-            self.permit.settle();
-            let id = if self.has_used_id { ConnectionId::random() } else { self.id };
-            self.has_used_id = true;
-            let (mailbox, resume_token) = self.new_mailbox(id);
-            self.confirm(id, resume_token.as_ref(), &mailbox)?;
-            self.begin(mailbox, id, resume_token, grant);
-            return Ok(());
+        let resumed = self.hub.resume(used, *seen, subject, Some(&self.permit));
+        let Some((session, mailbox)) = resumed else {
+            return match self.follow(&resuming) {
+                Some(followed) => followed,
+                None => self.open_new(resuming.grant),
+            };
         };
+        let Resuming { grant, token: used, seen, .. } = resuming;
         if let Some(grant) = grant {
             session.accept(grant).expect("only the session's own subject resumes it");
         }
@@ -133,6 +135,11 @@ impl Executor {
         let token = session.token();
         let has_moved = self.has_moved(&used) || token.as_ref().is_some_and(|t| self.has_moved(t));
         let resume_token = if has_moved { session.renew_token(&used) } else { token };
+        if resume_token.is_none() {
+            // A newer connection has resumed the session in the meantime. Without a token the client
+            // could not resume it again.
+            return Err(CLAIMED_ELSEWHERE);
+        }
         let confirmed = self.confirm(id, resume_token.as_ref(), &mailbox);
         let attached = session.while_held(|| {
             mailbox.attach(&self.sink(), None, seen, None)?;
@@ -191,21 +198,26 @@ impl Executor {
         if self.hub.resumes_elsewhere() {
             return Some(Step::Tell(Frame::Close(1012, "SHUTTING_DOWN")));
         }
-        let (grant, token) = (grant.as_deref().cloned(), resume_token.clone());
-        if self.claim(Resuming { is_connect: false, grant, token, seen, claims: 1 }) {
+        let (grant, token) = (grant.as_deref().cloned(), resume_token);
+        let resuming = Resuming { is_connect: false, grant, token, seen, claims: 1 };
+        if self.claim(resuming.clone()) {
             return None;
         }
-        self.resume_here(&resume_token, seen)
+        self.resume_here(&resuming)
     }
 
     /// Resumes a session of this node.
-    pub(super) fn resume_here(&mut self, used: &ResumeToken, seen: u64) -> Option<Step> {
-        let now = SystemTime::now();
+    pub(super) fn resume_here(&mut self, resuming: &Resuming) -> Option<Step> {
+        let (used, seen, now) = (&resuming.token, resuming.seen, SystemTime::now());
         let grant = self.current_session().map(|open| open.session.grant())?;
         let subject = grant.as_ref().map(|grant| &grant.subject);
         let Some((session, mailbox)) = self.hub.resume(used, seen, subject, Some(&self.permit))
         else {
-            return Some(Step::Tell(self.conversation.resumed(None, now)));
+            return match self.follow(resuming).map(|followed| followed.map_err(|end| end.close)) {
+                Some(Err(Some((code, why)))) => Some(Step::Tell(Frame::Close(code, why))),
+                Some(_) => None,
+                None => Some(Step::Tell(self.conversation.resumed(None, now))),
+            };
         };
         // The grant of the new connection's token replaces the old one.
         if let Some(grant) = grant {
@@ -214,8 +226,12 @@ impl Executor {
                 .expect("only the session's own subject resumes it");
         }
         // Each resume token works once.
-        let resume_token = session.renew_token(used).map(|resume_token| resume_token.expose());
-        self.conversation.keep(resume_token.clone());
+        let Some(resume_token) = session.renew_token(used) else {
+            // A newer connection has resumed the session in the meantime.
+            return CLAIMED_ELSEWHERE.close.map(|(code, why)| Step::Tell(Frame::Close(code, why)));
+        };
+        let resume_token = resume_token.expose();
+        self.conversation.keep(Some(resume_token.clone()));
         let dialect = self.conversation.current_dialect();
         session.set_dialect(dialect);
         let greeting = match self.conversation.resumed(Some(session.id()), now) {
@@ -223,7 +239,7 @@ impl Executor {
             Frame::WithToken(greeting) => greeting.text(),
             Frame::WithAttachments(..) | Frame::Several(_) | Frame::Close(..) => return None,
         };
-        let attached = mailbox.attach(&self.sink(), Some(greeting), seen, resume_token.as_deref());
+        let attached = mailbox.attach(&self.sink(), Some(greeting), seen, Some(&resume_token));
         // The client's pong confirms that it has the new resume token.
         let attached = attached.and_then(|()| self.queue.push(Outgoing::Ping, true));
         let channel = self.conversation.channel();

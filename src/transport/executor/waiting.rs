@@ -3,6 +3,7 @@
 //! here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -23,10 +24,12 @@ pub(super) struct Waiting {
 
 enum Request {
     Join(Arc<Mutex<Option<Handled>>>),
-    Resume(Box<Resuming>),
+    /// With whether other connections of the client claim the session again and again.
+    Resume(Box<Resuming>, Arc<AtomicBool>),
 }
 
 /// A client that waits for a session of another node.
+#[derive(Clone)]
 pub(super) struct Resuming {
     /// Whether it has sent a CONNECT packet of Socket.IO, which is answered in any case.
     pub(super) is_connect: bool,
@@ -106,6 +109,7 @@ impl Executor {
         let (dialect, framing) =
             (self.conversation.dialect(), self.conversation.framing(token.id()));
         let claimed = self.hub.claim(Claimant {
+            address: self.permit.address(),
             dialect,
             framing,
             grant: grant.clone(),
@@ -113,11 +117,12 @@ impl Executor {
             seen: *seen,
         });
         let Some(decided) = claimed else { return false };
+        let moves_on = Arc::new(AtomicBool::new(false));
+        let is_used = Arc::clone(&moves_on);
         self.pause = Some(Box::pin(async move {
-            // The sender is dropped, whatever the outcome.
-            _ = decided.await;
+            is_used.store(decided.await.is_ok(), Ordering::Relaxed);
         }));
-        self.wait_for(Moment::now(), Request::Resume(Box::new(resuming)));
+        self.wait_for(Moment::now(), Request::Resume(Box::new(resuming), moves_on));
         true
     }
 
@@ -127,21 +132,24 @@ impl Executor {
             // The server drains since.
             return Err(ELSEWHERE);
         }
-        let Resuming { is_connect, grant, token, seen, claims } = resuming;
-        if self.hub.has_moved_on(&token) {
-            if claims >= MAX_CLAIMS {
-                return Err(CLAIMED_ELSEWHERE);
-            }
-            let (grant, token) = (grant.clone(), token.clone());
-            if self.claim(Resuming { is_connect, grant, token, seen, claims: claims + 1 }) {
-                return Ok(());
-            }
+        if resuming.is_connect {
+            return self.resume_or_open(resuming);
         }
-        if is_connect {
-            return self.open_or_resume(grant, Some((token, seen)));
-        }
-        let next = self.resume_here(&token, seen);
+        let next = self.resume_here(&resuming);
         self.take(received, next)
+    }
+
+    /// Follows a session that has moved on to another node, perhaps in this moment. Returns `None`
+    /// if it has not, or cannot be claimed.
+    pub(super) fn follow(&mut self, resuming: &Resuming) -> Option<Result<(), End>> {
+        if !self.hub.has_moved_on(&resuming.token) {
+            return None;
+        }
+        if resuming.claims >= MAX_CLAIMS {
+            return Some(Err(CLAIMED_ELSEWHERE));
+        }
+        let again = Resuming { claims: resuming.claims + 1, ..resuming.clone() };
+        self.claim(again).then_some(Ok(()))
     }
 
     fn joined(&mut self, received: Moment, handled: Handled) -> Option<Step> {
@@ -163,7 +171,10 @@ impl Executor {
                 let next = this.joined(received, handled);
                 this.take(received, next)
             }
-            Request::Resume(resuming) => this.claimed(received, *resuming),
+            Request::Resume(_, moves_on) if moves_on.load(Ordering::Relaxed) => {
+                Err(CLAIMED_ELSEWHERE)
+            }
+            Request::Resume(resuming, _) => this.claimed(received, *resuming),
         });
         for message in deferred {
             outcome = outcome.and_then(|()| self.receive_in_turn(message));

@@ -87,6 +87,10 @@ pub(crate) enum Notice {
         number: u64,
         message: ToClient,
     },
+    /// A session that was claimed stays, without a connection.
+    Kept {
+        connection: ConnectionId,
+    },
     /// A session is to end.
     End {
         connection: ConnectionId,
@@ -410,6 +414,14 @@ impl Host for Sessions {
             inner.losing.push(connection);
         }
         is_granted
+    }
+
+    fn kept(&self, connection: ConnectionId) {
+        let mut inner = self.inner.lock();
+        if let Some(session) = inner.sessions.get_mut(&connection) {
+            session.is_departing = false;
+            inner.notices.push(Notice::Kept { connection });
+        }
     }
 
     fn release(&self, connection: ConnectionId) -> Option<Released> {

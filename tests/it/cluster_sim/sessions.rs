@@ -216,6 +216,7 @@ impl World {
                 self.with_node(node, |process, now| process.nodes.settle_media(now, &room));
             }
             Notice::Released => self.crash_after_handover(node),
+            Notice::Kept { connection } => self.start_absence(node, connection),
             Notice::End { .. } => unreachable!("sessions end last"),
         }
     }

@@ -87,7 +87,7 @@ impl ClientKind {
 
 impl ResumingClient {
     /// Connects, with an access token and a resume token if they are given; returns the reply if it
-    /// is refused.
+    /// is refused, and nothing if the connection is closed.
     pub(crate) async fn connect(
         server: impl Into<SocketAddr>,
         kind: ClientKind,
@@ -99,7 +99,7 @@ impl ResumingClient {
         let mut client = match kind {
             ClientKind::WebSocket | ClientKind::Polling => {
                 connection.send(words.expect("CONNECT")).await;
-                let response = connection.next().await.expect("an answer to CONNECT");
+                let response = connection.next().await.ok_or_else(String::new)?;
                 let Some(reply) = response.strip_prefix("40") else { return Err(response) };
                 let reply = json_of(reply);
                 let resume_token = reply["pid"].as_str();
@@ -121,7 +121,7 @@ impl ResumingClient {
                     });
                 };
                 connection.send(words).await;
-                let response = connection.next().await.expect("an answer to the token");
+                let response = connection.next().await.ok_or_else(String::new)?;
                 let answer = json_of(&response);
                 let payload = &answer["payload"];
                 if payload["success"] != true {
