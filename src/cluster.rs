@@ -197,6 +197,13 @@ pub trait Host: MediaHost + Send + Sync {
         false
     }
 
+    /// Evicts a local peer of a pair session that has fallen silent, and returns it. By default no
+    /// peer ever is silent.
+    fn evict_silent(&self, room: &RoomId) -> Option<ConnectionId> {
+        _ = room;
+        None
+    }
+
     /// Reports the answer to [`Nodes::kick`].
     fn kicked(&self, id: u64, is_done: bool) {
         _ = (id, is_done);

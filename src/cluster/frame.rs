@@ -120,7 +120,14 @@ pub enum Body {
         /// Identifies the request to its sender.
         id: u64,
     },
-    /// The answer to [`Body::Kick`].
+    /// Asks a node to evict a peer from a full pair session that has fallen silent.
+    Evict {
+        /// The pair session.
+        room: RoomId,
+        /// Identifies the request to its sender.
+        id: u64,
+    },
+    /// The answer to [`Body::Kick`] and [`Body::Evict`].
     Done {
         /// The request.
         id: u64,
@@ -222,6 +229,7 @@ const REFUSED: u8 = b'r';
 const HANDOVER: u8 = b'o';
 const KICK: u8 = b'k';
 const DONE: u8 = b'a';
+const EVICT: u8 = b'v';
 const MEDIA: u8 = b'm';
 const MEDIA_ANSWER: u8 = b'q';
 const MEDIA_NOTICE: u8 = b't';
@@ -273,6 +281,7 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         Body::Handover(_) => HANDOVER,
         Body::Kick { .. } => KICK,
         Body::Done { .. } => DONE,
+        Body::Evict { .. } => EVICT,
         Body::Media(_) => MEDIA,
         Body::MediaAnswer(_) => MEDIA_ANSWER,
         Body::MediaNotice(_) => MEDIA_NOTICE,
@@ -324,6 +333,7 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         Body::Kick { room, connection, id } => {
             writer.text(ROOM, room.as_str()).connection(CONNECTION, *connection).number(ID, *id);
         }
+        Body::Evict { room, id } => _ = writer.text(ROOM, room.as_str()).number(ID, *id),
         Body::Done { id, is_done } => _ = writer.number(ID, *id).number(FLAG, u64::from(*is_done)),
         Body::Media(request) => media::encode_request(&mut writer, request),
         Body::MediaAnswer(answer) => media::encode_answer(&mut writer, answer),
@@ -385,6 +395,7 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
             let (connection, id) = (fields.connection(CONNECTION)?, fields.number(ID)?);
             Body::Kick { room: fields.room(ROOM)?, connection, id }
         }
+        EVICT => Body::Evict { room: fields.room(ROOM)?, id: fields.number(ID)? },
         DONE => Body::Done { id: fields.number(ID)?, is_done: fields.number(FLAG)? != 0 },
         MEDIA => Body::Media(media::decode_request(&fields)?),
         MEDIA_ANSWER => Body::MediaAnswer(media::decode_answer(&fields)?),

@@ -8,6 +8,7 @@
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
 //! - [`announcements`]: which peers of this node have been away or back, for nodes that learn of it
 //!   late;
+//! - [`evictions`]: joins to full pair sessions with a silent peer;
 //! - [`congestion`]: backpressure for senders on other nodes;
 //! - [`audit`]: comparisons of the replicas with the engine;
 //! - [`media`] and [`media_notices`]: the node with the media of a room, requests to it, its notices;
@@ -18,6 +19,7 @@
 mod announcements;
 mod audit;
 mod congestion;
+mod evictions;
 mod frames;
 mod joins;
 mod lease;
@@ -36,6 +38,7 @@ use std::time::{Duration, Instant};
 use self::announcements::Announcements;
 use self::audit::Audits;
 use self::congestion::Congestion;
+use self::evictions::Evictions;
 pub use self::frames::OutgoingSignal;
 use self::joins::Waiting;
 pub use self::joins::{JoinRequest, PROVISIONAL};
@@ -128,6 +131,7 @@ pub struct Node {
     moves: Moves,
     announcements: Announcements,
     congestion: Congestion,
+    evictions: Evictions,
     audits: Audits,
     media: MediaRequests,
     members: NodeList,
@@ -164,6 +168,7 @@ impl Node {
             moves: Moves::default(),
             announcements: Announcements::default(),
             congestion: Congestion::default(),
+            evictions: Evictions::new(),
             audits: Audits::default(),
             media: MediaRequests::default(),
             members: NodeList::default(),
@@ -332,6 +337,9 @@ impl Node {
                 self.beat_answered(now, called, living, &expired);
             }
             (Call::Join(join), ScriptReply::Denied(denial)) => self.denied(now, &join, denial),
+            (Call::Join(join), ScriptReply::PairFull { capacity, nodes }) => {
+                self.pair_is_full(now, join, capacity, nodes);
+            }
             (Call::Sync(sync), ScriptReply::Synced { record, out }) => {
                 self.synced(now, &sync, record.as_ref(), &out);
             }
@@ -366,6 +374,7 @@ impl Node {
         self.announcements.prune(now.instant);
         self.prune_congestion();
         self.prune_links(now.instant);
+        self.expire_evictions(now);
         self.kept_bytes = self.outgoing.values().map(SendingLink::bytes).sum();
     }
 

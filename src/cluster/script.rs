@@ -1,6 +1,8 @@
 //! Requests to the engine. Each is one script, which the engine runs as one step, and which begins
 //! by checking the caller's incarnation and generation.
 
+use std::collections::BTreeSet;
+
 use super::record::{Incarnation, Member, Membership, Nonce, RoomRecord};
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{LeaveReason, Metadata, RoomSpec};
@@ -198,6 +200,13 @@ pub enum ScriptReply {
     Done,
     /// To [`Call::Join`], [`Call::Move`] and [`Call::Pin`]: nothing has changed.
     Denied(Refusal),
+    /// To [`Call::Join`] of a pair session: nothing has changed.
+    PairFull {
+        /// Maximum number of peers.
+        capacity: usize,
+        /// The nodes of its peers.
+        nodes: BTreeSet<Incarnation>,
+    },
     /// To [`Call::Sync`].
     Synced {
         /// The room as it is now; `None` if no member is left.

@@ -30,7 +30,7 @@ use crate::metrics::MessageKind;
 use crate::room::state::Room;
 use crate::room::{
     Answer, Applied, Code, Command, Event, JoinBounds, LeaveReason, RemovalReason, RoomError,
-    RoomKind, Rooms, Snapshot,
+    Rooms, Snapshot,
 };
 
 /// The outcome of a join.
@@ -65,22 +65,13 @@ impl Session {
         }
         *self.state.joining.lock() = Some(request.room.clone());
         let (hub, state) = (Arc::clone(&self.hub), Arc::clone(&self.state));
-        let answered = hub.ask_cluster(&state, request.clone(), welcome);
+        let answered = hub.ask_cluster(&state, request, welcome);
         Joining::Later(Box::pin(async move {
-            let answer = match answered.await {
-                // A peer of a pair session that has fallen silent makes way for the next.
-                Ok(Err((Refusal::Full { .. }, welcome)))
-                    if request.kind != RoomKind::Group && hub.evict_overdue_peer(&request.room) =>
-                {
-                    hub.ask_cluster(&state, request, welcome).await
-                }
-                answer => answer,
-            };
-            match answer {
+            match answered.await {
                 Ok(Ok(Joined { answer, welcome_bytes, congested })) => {
                     Handled { result: Ok(answer), reached: 0, welcome_bytes, congested }
                 }
-                Ok(Err((refusal, _))) => {
+                Ok(Err(refusal)) => {
                     let error = error_of(refusal).for_protocol(state.dialect.has_pair_sessions());
                     Handled::refused(error.into())
                 }
@@ -278,9 +269,7 @@ impl Host for Hub {
                     }));
                 }
             }
-            (Err(refusal), Some(PendingJoin { welcome, answer, .. })) => {
-                _ = answer.send(Err((refusal, welcome)));
-            }
+            (Err(refusal), Some(PendingJoin { answer, .. })) => _ = answer.send(Err(refusal)),
             (Err(_), None) => {}
         }
     }
@@ -376,6 +365,10 @@ impl Host for Hub {
 
     fn kick(&self, room: &RoomId, connection: ConnectionId) -> bool {
         self.kick_peer(room, connection)
+    }
+
+    fn evict_silent(&self, room: &RoomId) -> Option<ConnectionId> {
+        self.evict_overdue_peer(room)
     }
 
     fn kicked(&self, id: u64, is_done: bool) {

@@ -192,14 +192,12 @@ impl Hub {
     }
 
     /// Evicts a `/signal` peer from a full room to admit another: the older peer whose ping is
-    /// overdue. Returns false if there is none.
-    pub(super) fn evict_overdue_peer(&self, room: &RoomId) -> bool {
+    /// overdue, which is returned.
+    pub(super) fn evict_overdue_peer(&self, room: &RoomId) -> Option<ConnectionId> {
         let overdue = |id: &ConnectionId| {
             self.directory.get(*id).is_some_and(|entry| entry.mailbox.is_overdue())
         };
-        let Some(stale) = self.rooms().paired_in(room).into_iter().find(overdue) else {
-            return false;
-        };
+        let stale = self.rooms().paired_in(room).into_iter().find(overdue)?;
         if let Some(applied) = self.rooms().leave(stale, room, LeaveReason::TimedOut) {
             self.deliver(&applied, None, SystemTime::now());
         }
@@ -211,6 +209,6 @@ impl Hub {
             }
             mailbox.close();
         }
-        true
+        Some(stale)
     }
 }

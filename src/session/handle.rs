@@ -177,7 +177,7 @@ impl Session {
         };
         let mut applied = rooms.apply_bounded(now, id, command, bounds);
         if let (Err(RoomError::RoomFull { .. }), Some((room, command))) = (&applied, retry)
-            && hub.evict_overdue_peer(&room)
+            && hub.evict_overdue_peer(&room).is_some()
         {
             applied = rooms.apply_bounded(now, id, command, bounds);
         }

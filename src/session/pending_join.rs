@@ -20,8 +20,8 @@ pub(super) struct PendingJoin {
     pub(super) since: Instant,
 }
 
-/// The answer to a join. If it is refused, the join may be tried again.
-pub(super) type JoinAnswer = Result<Joined, (Refusal, WelcomeLater)>;
+/// The answer to a join.
+pub(super) type JoinAnswer = Result<Joined, Refusal>;
 
 /// A join that was admitted.
 pub(super) struct Joined {

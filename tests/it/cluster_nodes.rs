@@ -6,6 +6,7 @@ use parlor_testing::transport::{Disconnect, Options};
 use serde_json::{Value, json};
 
 use crate::protocols::call_between;
+use crate::signal_protocol::returning_peer_is_admitted;
 use crate::support::program::{Program, parlor};
 use crate::support::protocol_peer::PROTOCOLS;
 use crate::support::redis::Redis;
@@ -357,4 +358,15 @@ async fn polling_clients_join_and_send_what_they_posted_with_the_join() {
     ann.close().await;
     one.finish().await;
     two.finish().await;
+}
+
+#[tokio::test]
+async fn overdue_peer_of_another_node_makes_way_in_a_full_pair_session() {
+    let redis = Redis::start();
+    let flags = ["--ws-ping-seconds=1", "--messages-per-second=0"];
+    let servers = [node(&redis, "one", &flags), node(&redis, "two", &flags)];
+    returning_peer_is_admitted(&servers[0], &servers[1]).await;
+    for server in servers {
+        server.finish().await;
+    }
 }

@@ -156,13 +156,20 @@ async fn hangup_reaches_both_and_ends_the_session() {
 #[tokio::test]
 async fn returning_peer_evicts_its_overdue_connection() {
     let server = TestServer::with(&["--ws-ping-seconds=1", "--messages-per-second=0"]);
-    let mut ann = open(&server, "/signal?sessionId=s").await;
+    returning_peer_is_admitted(&server, &server).await;
+    server.finish().await;
+}
+
+/// Checks that a peer whose former connection to `server` is overdue is admitted by another server,
+/// or the same.
+pub(crate) async fn returning_peer_is_admitted(server: &TestServer, other: &TestServer) {
+    let mut ann = open(server, "/signal?sessionId=s").await;
     // It does not read, and so answers no heartbeat.
-    let dead = open(&server, "/signal?sessionId=s").await;
+    let dead = open(server, "/signal?sessionId=s").await;
     let back = loop {
         // Ann answers heartbeats by reading.
         settled(&mut ann).await;
-        let mut back = open(&server, "/signal?sessionId=s").await;
+        let mut back = open(other, "/signal?sessionId=s").await;
         send_text(&mut back, json!({})).await;
         match next_json(&mut back).await["code"].as_str() {
             Some("ROOM_FULL") => drop(back),
@@ -174,7 +181,6 @@ async fn returning_peer_evicts_its_overdue_connection() {
     assert_eq!(next_json(&mut ann).await["sdp"], "back");
     drop(dead);
     close([ann, back]).await;
-    server.finish().await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ pub enum TrafficKind {
     Presence,
     /// Moves of sessions.
     Move,
-    /// Removals of peers by operators.
+    /// Removals of peers, by operators or in favour of others.
     Kick,
     /// Peers whose send queues are filling, or are no longer.
     Congestion,
@@ -52,7 +52,7 @@ impl TrafficKind {
             Some(
                 &(super::HOLD | super::HELD | super::CLAIM | super::REFUSED | super::HANDOVER),
             ) => Self::Move,
-            Some(&(super::KICK | super::DONE)) => Self::Kick,
+            Some(&(super::KICK | super::EVICT | super::DONE)) => Self::Kick,
             Some(&(super::CONGESTED | super::DRAINED)) => Self::Congestion,
             Some(&(super::MEDIA | super::MEDIA_ANSWER | super::MEDIA_NOTICE)) => Self::Media,
             Some(&(super::HAVE | super::GAP | super::WITHDRAWN)) => Self::Link,

@@ -297,7 +297,15 @@ impl Node {
                 let is_done = self.is_local(&room, connection) && self.host.kick(&room, connection);
                 self.push(now, from, Body::Done { id, is_done });
             }
-            Body::Done { id, is_done } => self.host.kicked(id, is_done),
+            Body::Evict { room, id } => {
+                let is_done = self.evict_here(now, &room);
+                self.push(now, from, Body::Done { id, is_done });
+            }
+            Body::Done { id, is_done } => {
+                if !self.evicted(now, from, id, is_done) {
+                    self.host.kicked(id, is_done);
+                }
+            }
             Body::Media(request) => self.serve_media(now, from, request),
             Body::MediaAnswer(answer) => self.media_answered(now, from, answer),
             Body::MediaNotice(notice) => self.media_notice(from, &notice),

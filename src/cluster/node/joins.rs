@@ -36,6 +36,8 @@ pub(super) struct Waiting {
     request: JoinRequest,
     pub(super) nonce: Nonce,
     since: Moment,
+    /// Whether silent peers were evicted for it, or looked for.
+    pub(super) has_evicted: bool,
 }
 
 impl Node {
@@ -43,7 +45,7 @@ impl Node {
     pub fn join(&mut self, now: Moment, request: JoinRequest) {
         let key = (request.room.clone(), request.connection);
         let nonce = Nonce(self.host.random());
-        let waiting = Waiting { request, nonce, since: now };
+        let waiting = Waiting { request, nonce, since: now, has_evicted: false };
         if self.is_ready() {
             let call = Call::Join(self.join_call(&waiting));
             self.call(now.instant, call);
@@ -52,7 +54,7 @@ impl Node {
     }
 
     /// Returns the member that a join is to become.
-    pub(super) fn member_of(&self, Waiting { request, nonce, since }: &Waiting) -> Member {
+    pub(super) fn member_of(&self, Waiting { request, nonce, since, .. }: &Waiting) -> Member {
         Member {
             membership: Membership { connection: request.connection, nonce: *nonce },
             holder: self.me,
@@ -111,7 +113,15 @@ impl Node {
             let Some(waiting) = self.joins.remove(&(room.clone(), connection)) else { continue };
             let JoinRequest { peer, metadata, kind, bounds, .. } = waiting.request.clone();
             let command = Command::Join { room: room.clone(), peer: Some(peer), metadata, kind };
-            match self.host.rooms().apply_bounded(now, connection, command, bounds) {
+            let again = command.clone();
+            let mut admitted = self.host.rooms().apply_bounded(now, connection, command, bounds);
+            if matches!(admitted, Err(RoomError::RoomFull { .. }))
+                && kind != RoomKind::Group
+                && self.evict_here(now, &room)
+            {
+                admitted = self.host.rooms().apply_bounded(now, connection, again, bounds);
+            }
+            match admitted {
                 Ok(applied) => self.admitted_provisionally(now, &room, &waiting, applied),
                 Err(error) => {
                     // Whatever became of the call, the next sync says that there is no such member.

@@ -96,6 +96,8 @@ impl Node {
         let rooms = self.calls.values().filter_map(|(call, _)| call.room().cloned());
         self.unsettled.extend(rooms);
         self.calls.clear();
+        // Their joins are repeated with the next connection.
+        self.evictions.clear();
         self.beat = super::Beat::default();
         self.moves.interrupt();
         self.members.connection_lost();

@@ -316,6 +316,10 @@ pub(super) fn decode_reply(reply: Value) -> Result<ScriptReply, BadReply> {
         "stale" => ScriptReply::Stale,
         "done" => ScriptReply::Done,
         "denied" => ScriptReply::Denied(parts.refusal()?),
+        "full" => {
+            let capacity = usize::try_from(parts.number()?).unwrap_or(usize::MAX);
+            ScriptReply::PairFull { capacity, nodes: parts.nodes()?.into_iter().collect() }
+        }
         "welcome" => {
             let epoch = u64::from_be_bytes(array(&parts.bytes()?)?);
             ScriptReply::Welcome { epoch, living: parts.nodes()? }

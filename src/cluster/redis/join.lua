@@ -30,6 +30,9 @@ if new.p and not record.pair and record.chosen then
 end
 local most = capacity(record, new.p)
 if #record.members - (old and 1 or 0) >= most then
+  if new.p then
+    return { 'full', most, (holders(record)) }
+  end
   return { 'denied', FULL, most }
 end
 if is_new then

@@ -252,6 +252,9 @@ impl Run<'_> {
             .position(|member| member.connection() == connection || member.peer == *peer);
         let capacity = record.capacity(join.member.is_paired);
         if record.members.len() - usize::from(old.is_some()) >= capacity {
+            if join.member.is_paired {
+                return ScriptReply::PairFull { capacity, nodes: holders(Some(record)) };
+            }
             return ScriptReply::Denied(Refusal::Full { capacity });
         }
         let before = holders(Some(record));
