@@ -337,12 +337,12 @@ impl<'a> Side<'a> {
         if skips {
             self.missing += place.2 - last - 1;
         }
-        let begins = (if place.0 == burst {
+        let begins = if place.0 == burst {
             place.1 > attempt
         } else {
             // A confirmed burst is followed by the next.
             place.0 == burst + 1 && self.confirmed.unwrap_or_default() == burst
-        });
+        };
         if begins {
             self.missing += place.2 - 1;
         }
