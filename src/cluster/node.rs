@@ -5,6 +5,7 @@
 //! - [`repair`]: a new connection to the engine, from the first call until the node is ready;
 //! - [`log`]: entries and snapshots, which change the replicas and the rooms of this node;
 //! - [`frames`]: frames to and from other nodes, of which most are signals;
+//! - [`links`]: the numbered links that carry frames;
 //! - [`moves`]: sessions that arrive from other nodes, depart to them, or move between them;
 //! - [`announcements`]: which peers of this node have been away or back, for nodes that learn of it
 //!   late;
@@ -23,6 +24,7 @@ mod evictions;
 mod frames;
 mod joins;
 mod lease;
+mod links;
 mod log;
 mod lost_signals;
 mod media;

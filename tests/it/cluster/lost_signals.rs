@@ -33,7 +33,7 @@ const OTHER: Incarnation = Incarnation(60);
 /// The connection of the sender, which is on the node of the test.
 const SENDER: u128 = 1;
 
-/// What the node has asked its engine for, and reported to its sessions.
+/// Calls to the engine, and reports to sessions.
 #[derive(Debug, Default)]
 struct Record {
     calls: Vec<(CallId, Call)>,
