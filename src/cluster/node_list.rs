@@ -127,7 +127,7 @@ impl NodeList {
         dead
     }
 
-    /// Returns whether a node has a lease that is not over, as the engine last said.
+    /// Returns whether a node has a lease that is not over, as of the last beat.
     pub fn is_beating(&self, node: Incarnation) -> bool {
         self.living.contains(&node) && !self.expired.contains_key(&node)
     }

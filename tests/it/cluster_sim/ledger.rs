@@ -81,7 +81,7 @@ pub(crate) struct Ledger {
     pub(crate) reported: u64,
     pub(crate) joins: u64,
     /// When views had more peers than the room takes, while all nodes had been ready for a second: a
-    /// node that was cut off brings its members back, whoever has joined meanwhile.
+    /// node that was cut off brings its members back, beside those that have joined meanwhile.
     pub(crate) overfull: Vec<Duration>,
 }
 
