@@ -13,7 +13,7 @@ use parlor::room::{
 use super::client::{Connection, State};
 use super::host::ToClient;
 use super::ledger::Sent;
-use super::world::{Happening, ROOMS, World, room_id};
+use super::world::{Happening, LEASE, ROOMS, World, room_id};
 
 /// How many rooms a client is in at most.
 const MAX_ROOMS: usize = 2;
@@ -236,8 +236,9 @@ impl World {
         }
         let missed = self.ledger.was_missed(connection, room_id(room), inside.joined_at);
         // An engine that has lost its data does not know any more which nodes were declared dead:
-        // one that returns only then is not fenced, and its peers are back.
-        let missed = missed.filter(|when| !self.has_lost_data || *when > self.lost_data_at);
+        // one that returns only then is not fenced, and its peers are back. And the nodes tell it of
+        // their peers one after the other.
+        let missed = missed.filter(|when| !self.has_lost_data || *when > self.lost_data_at + LEASE);
         let is_long_ago =
             missed.is_some_and(|when| self.now.saturating_sub(when) > Duration::from_secs(40));
         assert!(

@@ -39,8 +39,9 @@ impl Kicks {
 /// Observations over time.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// Since when all nodes that run are ready.
+    /// Since when all nodes that run are ready, on the same connections.
     ready_since: Option<Duration>,
+    reconnects: usize,
     /// Since when nodes still list peers whose sessions are gone, or hang.
     ghosts: BTreeMap<(usize, usize, ConnectionId), (Duration, Duration)>,
     /// Since when clients believe in transports that do not exist, or whose node hangs.
@@ -64,8 +65,20 @@ impl World {
                 .engines
                 .iter()
                 .all(|engine| !engine.is_dead && !engine.is_stopped && engine.delay.is_zero());
-        self.watch.ready_since = is_ready.then(|| self.watch.ready_since.unwrap_or(self.now));
+        // A node that has connected again must be answered for a whole lease before it removes any.
+        let reconnects = self.reconnects();
+        let before = std::mem::replace(&mut self.watch.reconnects, reconnects);
+        let since = self.watch.ready_since.filter(|_| before == reconnects);
+        self.watch.ready_since = is_ready.then(|| since.unwrap_or(self.now));
         self.ledger.note_calm(self.watch.ready_since);
+        let is_stopped = |process: &super::host::Process| process.is_stopped;
+        let hangs = self.machines.iter().flat_map(|machine| &machine.process).any(is_stopped);
+        let continued_at = self.machines.iter().map(|machine| machine.continued_at).max();
+        self.ledger.connected_since = self
+            .watch
+            .ready_since
+            .filter(|_| !hangs)
+            .max(continued_at.filter(|_| !hangs && is_ready));
         self.check_joins();
         self.check_ghosts();
         self.check_lost_transports();

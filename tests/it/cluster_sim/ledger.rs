@@ -80,8 +80,10 @@ pub(crate) struct Ledger {
     pub(crate) delivered: u64,
     pub(crate) reported: u64,
     pub(crate) joins: u64,
-    /// When views had more peers than the room takes, while all nodes had been ready for a second: a
-    /// node that was cut off brings its members back, beside those that have joined meanwhile.
+    /// Since when all nodes that run have been ready, and none of them hangs.
+    pub(crate) connected_since: Option<Duration>,
+    /// When views had more peers than the room takes, while all nodes had reached each other for a
+    /// second: a node that was cut off brings its members back, beside those that have joined meanwhile.
     pub(crate) overfull: Vec<Duration>,
 }
 
@@ -144,11 +146,7 @@ impl Ledger {
     /// A view has more peers than the room takes.
     pub(crate) fn note_overfull(&mut self) {
         let second = Duration::from_secs(1);
-        if self
-            .calm
-            .last()
-            .is_some_and(|calm| calm.end + second / 4 >= self.now && calm.start + second < self.now)
-        {
+        if self.connected_since.is_some_and(|since| since + second < self.now) {
             self.overfull.push(self.now);
         }
     }

@@ -222,6 +222,11 @@ impl World {
         }
     }
 
+    /// Returns how many connections have replaced others of the same node.
+    pub(crate) fn reconnects(&self) -> usize {
+        self.connections.iter().filter(|open| open.caller.generation > 1).count()
+    }
+
     /// Whether a call is to remove a node that runs and has been connected for a lease.
     fn is_served_well(&self, engine: usize, call: &Call) -> bool {
         let Call::Reap { dead } = call else { return false };
