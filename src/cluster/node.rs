@@ -50,6 +50,7 @@ pub use self::move_event::MoveEvent;
 use self::moves::Moves;
 use self::repair::Phase;
 pub use self::repair::ReconnectReason;
+use super::expiring_map::ExpiringMap;
 use super::frame::Body;
 use super::link::{ReceivingLink, SendingLink};
 use super::node_list::NodeList;
@@ -60,6 +61,12 @@ use super::{Engine, Host, Status};
 use crate::clock::Moment;
 use crate::id::{ConnectionId, RoomId};
 use crate::room::{Answer, Applied, Command, Event, LeaveReason, Metadata, MetadataPatch};
+
+/// How long signals may be on their way to a session that has departed.
+const MOVED_ON_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Maximum number of departed sessions to remember.
+const MAX_MOVED_ON: usize = 65_536;
 
 /// The time limits of a node.
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +138,8 @@ pub struct Node {
     /// outlive a lost connection.
     aside: VecDeque<(Incarnation, u64, Body)>,
     moves: Moves,
+    /// The members whose sessions have departed lately.
+    moved_on: ExpiringMap<(RoomId, ConnectionId), ()>,
     announcements: Announcements,
     congestion: Congestion,
     evictions: Evictions,
@@ -168,6 +177,7 @@ impl Node {
             incoming: BTreeMap::new(),
             aside: VecDeque::new(),
             moves: Moves::default(),
+            moved_on: ExpiringMap::new(MOVED_ON_LIFETIME, MAX_MOVED_ON),
             announcements: Announcements::default(),
             congestion: Congestion::default(),
             evictions: Evictions::new(),
@@ -374,6 +384,7 @@ impl Node {
         self.tend_audit(now);
         self.tend_media(now);
         self.announcements.prune(now.instant);
+        self.moved_on.prune(now.instant);
         self.prune_congestion();
         self.prune_links(now.instant);
         self.expire_evictions(now);

@@ -185,12 +185,18 @@ impl Node {
             failed.extend(here.drain(..).map(|to| (to, SignalFailure::NotDelivered)));
         }
         for to in elsewhere {
-            // A session that was handed over: where it is now, the sender does not know yet.
-            let is_moving = self.moves.has_departed(&remote.room, to.connection);
-            failed.push((
-                to,
-                if is_moving { SignalFailure::NotDelivered } else { SignalFailure::TargetNotFound },
-            ));
+            // The recipient is in the room, but its session was handed over, or has moved: the
+            // sender does not know yet where it is now.
+            let is_member = replica.is_some_and(|replica| replica.member(to).is_some());
+            let is_elsewhere = (knows_sender && is_member)
+                || self.moves.has_departed(&remote.room, to.connection)
+                || self.moved_on.get(&(remote.room.clone(), to.connection)).is_some();
+            let failure = if is_elsewhere {
+                SignalFailure::NotDelivered
+            } else {
+                SignalFailure::TargetNotFound
+            };
+            failed.push((to, failure));
         }
         if !here.is_empty() {
             let outcome = self.deliver_here(now, &remote, &here);

@@ -311,6 +311,7 @@ impl Node {
     /// Notes that the log says where a member is whose session was handed over.
     pub(super) fn settle_departed(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let Some(bounces) = self.moves.departed.remove(&(room.clone(), connection)) else { return };
+        self.moved_on.insert(now.instant, (room.clone(), connection), ());
         self.moves.events.push_back(MoveEvent::Settled { room: room.clone(), connection });
         let holder = self
             .replicas

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use parlor::clock::Moment;
 use parlor::cluster::frame::{
-    Body, Bounce, InboxMessage, LinkFrame, LogEntry, RoomChange, decode, encode_entry, encode_frame,
+    Body, Bounce, InboxMessage, LinkFrame, LogEntry, RemoteSignal, RoomChange, decode,
+    encode_entry, encode_frame,
 };
 use parlor::cluster::node::{JoinRequest, OutgoingSignal, Settings};
 use parlor::cluster::{
@@ -333,4 +334,33 @@ fn signals_to_a_living_node_are_forgotten_after_two_leases() {
     bench.beat_for(3 * LEASE, &[DYING, OTHER], &[]);
     bench.dies();
     assert_eq!(bench.failed(), [], "it was read, or returned");
+}
+
+#[test]
+fn signal_to_a_member_that_has_moved_to_a_third_node_is_returned_as_not_delivered() {
+    let mut bench = Bench::new();
+    bench.moves(2);
+    bench.confirm();
+    bench.receive(Body::Signal(RemoteSignal {
+        room: room(),
+        from: super::membership(3, 7),
+        to: vec![super::membership(2, 7), super::membership(9, 7)],
+        found_by: FoundBy::ConnectionId,
+        kind: SignalKind::Offer,
+        name: None,
+        origin: "test".into(),
+        body: "".into(),
+        content: 0..0,
+        note: 1,
+        attachments: Vec::new(),
+    }));
+    let published = std::mem::take(&mut bench.record.lock().published);
+    let bounces = published.iter().filter_map(|(_, message)| match decode(message) {
+        Ok(Some(InboxMessage::Frame(LinkFrame { body: Body::Bounce(bounce), .. }))) => {
+            Some((bounce.to.connection.to_u128(), bounce.failure))
+        }
+        _ => None,
+    });
+    let expected = [(2, SignalFailure::NotDelivered), (9, SignalFailure::TargetNotFound)];
+    assert_eq!(bounces.collect::<Vec<_>>(), expected);
 }
