@@ -161,12 +161,10 @@ async fn session_survives_several_attempts_to_resume_it_at_once() {
             };
             let attempts = tokio::join!(attempt(two), attempt(three), attempt(one), attempt(two));
             let attempts = [attempts.0, attempts.1, attempts.2, attempts.3];
-            for attempt in attempts.iter().flatten() {
-                assert!(attempt.is_resumed, "{kind:?}, round {round}");
-            }
-            // The client has the reply of one of them, or of none.
-            let known: Vec<_> =
-                attempts.iter().flatten().map(ResumingClient::resume_point).collect();
+            // A session that several nodes claim may be refused to all but one of them. The client
+            // has the reply of one of them, or of none.
+            let resumed = attempts.iter().flatten().filter(|attempt| attempt.is_resumed);
+            let known: Vec<_> = resumed.map(ResumingClient::resume_point).collect();
             let known = known.get(round % (known.len() + 1)).unwrap_or(&resume_point).clone();
             let bob = resume_again([two, three, one][round % 3], kind, &known).await;
             resume_point = bob.drop_connection().await;
