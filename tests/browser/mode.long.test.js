@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { launch, Person } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
-/** Every frame of six pages is drawn and encoded without a graphics card. */
+/** Every frame of the pages is drawn and encoded without a graphics card. */
 const SMALL = "camera=160x90@5";
 const CHANGE_MS = 2000;
 const GAP_MS = 3000;
@@ -77,15 +77,20 @@ describe("the media mode", () => {
   });
 
   test("any member may request a mesh, and the room keeps it", async (t) => {
-    await startWatching(people);
+    // Two cores cannot encode for the thirty connections of a mesh of six.
+    const five = people.slice(0, 5);
+    await people[5].hangUp();
+    await allSeeEachOther(five);
+    await startWatching(five);
     await people[3].page.keyboard.press("?");
     await people[3].page.getByLabel("Media of everyone in this room").selectOption("mesh");
     await people[3].page.keyboard.press("Escape");
     await people[3].page.getByRole("dialog").waitFor({ state: "hidden" });
-    await hasChanged(people, people, "mesh", t);
-    await people[5].hangUp();
-    await allSeeEachOther(people.slice(0, 5));
-    await Promise.all(people.slice(0, 5).map((one) => isIn(one, "mesh")));
+    await hasChanged(five, five, "mesh", t);
+    await people[1].page.reload();
+    await people[1].inCall();
+    await allSeeEachOther(five);
+    await Promise.all(five.map((one) => isIn(one, "mesh")));
   });
 
   test("a room with a Socket.IO client stays a mesh, and shows the reason; chat works both ways", async () => {
