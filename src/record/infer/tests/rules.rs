@@ -188,7 +188,7 @@ fn traces_without_a_call_of_two_are_refused() {
 }
 
 #[test]
-fn ten_thousand_events_take_less_than_two_seconds() {
+fn time_grows_with_the_number_of_events_and_not_with_its_square() {
     let joins = ["A", "B", "C"]
         .map(|name| format!("{name} +\n{name} > join [{{\"room\":\"r\",\"name\":\"{name}\"}}]"));
     let mut trace = trace(&format!(
@@ -212,7 +212,14 @@ fn ten_thousand_events_take_less_than_two_seconds() {
             what,
         }));
     }
-    let began = std::time::Instant::now();
-    infer(&trace).unwrap();
-    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    let time = |trace: &Trace| {
+        let began = std::time::Instant::now();
+        infer(trace).unwrap();
+        began.elapsed()
+    };
+    let all = time(&trace);
+    trace.entries.truncate(trace.entries.len() / 10);
+    let tenth = time(&trace);
+    // A slow machine takes longer for both; a square would be a hundred times the tenth.
+    assert!(all < std::time::Duration::from_secs(2) || all < tenth * 40, "{all:?}, {tenth:?}");
 }
