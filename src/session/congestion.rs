@@ -1,9 +1,6 @@
 //! Backpressure between the nodes of a cluster, for the sessions of this node.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-
-use tokio::time::timeout;
 
 use super::hub::Hub;
 use super::queue_depth::QueueDepth;
@@ -21,10 +18,9 @@ impl Hub {
         let (limit, cluster, stop) =
             (self.timeouts.write_stall, Arc::clone(cluster), lifecycle.clone());
         lifecycle.spawn(async move {
-            let drained = poll_fn(|context| depth.poll_below_high_water(context));
             tokio::select! {
                 // After the limit no sender waits for the queue, on this node or another.
-                _ = timeout(limit, drained) => cluster.drained(connection),
+                _ = depth.below_high_water(limit) => cluster.drained(connection),
                 () = stop.stopping() => {}
             }
         });

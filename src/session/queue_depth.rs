@@ -6,12 +6,14 @@
 //! [limit](crate::dialect::Dialect::backpressure_limit) its queue counts as stuck. Until something
 //! of a stuck queue is written, no sender waits for it, and signals that do not fit are refused.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 /// The error for a frame that does not fit the send queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +138,12 @@ impl QueueDepth {
             waiters.push(context.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// Waits until the queue is below its high-water mark, for at most `limit`. Returns whether it
+    /// is.
+    pub async fn below_high_water(&self, limit: Duration) -> bool {
+        timeout(limit, poll_fn(|context| self.poll_below_high_water(context))).await.is_ok()
     }
 
     /// Subtracts without going below zero, since the library also writes frames of its own.

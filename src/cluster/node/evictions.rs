@@ -37,12 +37,9 @@ impl Node {
         mut nodes: BTreeSet<Incarnation>,
     ) {
         let room = join.spec.room.clone();
-        let key = (room.clone(), join.member.connection());
-        let waiting = self.joins.get_mut(&key);
-        let is_first = waiting.is_some_and(|waiting| {
-            waiting.nonce == join.member.membership.nonce
-                && !std::mem::replace(&mut waiting.has_evicted, true)
-        });
+        let waiting = self.waiting_join(&join);
+        let is_first =
+            waiting.is_some_and(|waiting| !std::mem::replace(&mut waiting.has_evicted, true));
         if !is_first {
             return self.denied(now, &join, Refusal::Full { capacity });
         }
@@ -101,11 +98,8 @@ impl Node {
     }
 
     fn try_again(&mut self, now: Moment, join: Join) {
-        let key = (join.spec.room.clone(), join.member.connection());
-        let is_waiting =
-            self.joins.get(&key).is_some_and(|it| it.nonce == join.member.membership.nonce);
         // Without a connection, the next one repeats it.
-        if is_waiting && self.is_ready() {
+        if self.waiting_join(&join).is_some() && self.is_ready() {
             self.call(now.instant, Call::Join(join));
         }
     }

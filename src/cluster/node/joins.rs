@@ -86,10 +86,16 @@ impl Node {
         }
     }
 
-    pub(super) fn denied(&mut self, now: Moment, join: &Join, denial: Refusal) {
+    /// Returns a join that was called for, unless it was answered or withdrawn since.
+    pub(super) fn waiting_join(&mut self, join: &Join) -> Option<&mut Waiting> {
         let key = (join.spec.room.clone(), join.member.connection());
-        let is_current = |waiting: &Waiting| waiting.nonce == join.member.membership.nonce;
-        if self.joins.get(&key).is_some_and(is_current) {
+        let waiting = self.joins.get_mut(&key);
+        waiting.filter(|waiting| waiting.nonce == join.member.membership.nonce)
+    }
+
+    pub(super) fn denied(&mut self, now: Moment, join: &Join, denial: Refusal) {
+        if self.waiting_join(join).is_some() {
+            let key = (join.spec.room.clone(), join.member.connection());
             self.joins.remove(&key);
             self.host.joined(&key.0, key.1, Err(denial), now);
             self.drop_unused(now, &key.0);

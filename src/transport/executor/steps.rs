@@ -1,10 +1,8 @@
 //! Executes the steps of a conversation.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::timeout;
 use tracing::debug;
 
 use super::{End, Executor};
@@ -158,7 +156,7 @@ impl Executor {
 /// Completes when the send queue is below its high-water mark. After `limit`, backpressure for this
 /// queue ends.
 async fn below_high_water(depth: Arc<QueueDepth>, limit: Duration) {
-    if timeout(limit, poll_fn(|context| depth.poll_below_high_water(context))).await.is_err() {
+    if !depth.below_high_water(limit).await {
         depth.set_stuck();
     }
 }
