@@ -1,5 +1,9 @@
 -- Admits a member, unless the room is full. args: room, founding, may_create, unless_ended, member.
 
+-- From this age on, in milliseconds, a join may have been overtaken by a later one of the same peer id: it has waited for
+-- the engine. Younger ones are not compared, since the clocks of two nodes differ.
+local WAITED = 1000
+
 local refusal = refused()
 if refusal then
   return refusal
@@ -24,6 +28,9 @@ for index, member in ipairs(record.members) do
   if not old and (member.c == new.c or member.id == new.id) then
     old = index
   end
+end
+if old and record.members[old].j > new.j and now() - new.j > WAITED then
+  return { 'denied', REPLACED, 0 }
 end
 if new.p and not record.pair and record.chosen then
   return { 'denied', NOT_FOR_PAIRS, 0 }

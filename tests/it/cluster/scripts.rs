@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use parlor::cluster::frame::{InboxMessage, LogEntry, decode};
 use parlor::cluster::redis::{EngineTarget, NodeIdentity, Scripts};
-use parlor::cluster::script::{Audit, AuditedRoom, Join, Listed, Sync};
+use parlor::cluster::script::{Audit, AuditedRoom, Join, Listed, Refusal, Sync};
 use parlor::cluster::{Call, Incarnation, Member, Membership, Nonce, ScriptReply};
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{Capacity, LeaveReason, Metadata, RoomSpec};
@@ -280,4 +280,51 @@ async fn scripts_do_what_their_model_does() {
         );
     }
     assert!(removed_by_audits > 0, "audits have found members of nodes without a lease");
+}
+
+/// Two joins of one user, of a tab that was reloaded, reach the engine in the wrong order.
+#[tokio::test]
+async fn join_that_has_waited_does_not_replace_a_later_one() {
+    const GENERATION: u64 = 1;
+    let engine = Redis::start();
+    let mut nodes = connect_nodes(&engine).await;
+    for (node, scripts) in &mut nodes {
+        let hello = Call::Hello { known_epoch: None };
+        scripts.run(*node, GENERATION, &hello, EPOCH).await.unwrap();
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = u64::try_from(now.as_millis()).unwrap();
+    // The rooms, the times of the first and of the second join, and whether the second one replaces the first.
+    let cases = [
+        ("waited", now - 4_000, now - 5_000, false),
+        ("later", now - 5_000, now - 4_000, true),
+        ("clocks differ", now + 500, now, true),
+    ];
+    for (room, first, second, replaces) in cases {
+        let room = RoomId::new(room).unwrap();
+        let mut outcomes = Vec::new();
+        for (node, joined_at) in [(1, first), (2, second)] {
+            let holder = Incarnation(node);
+            let connection = ConnectionId::from_u128(u128::from(node));
+            let member = Member {
+                membership: Membership { connection, nonce: Nonce(node) },
+                holder,
+                since: 0,
+                joined_at,
+                is_paired: false,
+                peer: PeerId::new("ann").unwrap(),
+                metadata: Metadata::default(),
+            };
+            let capacity = Capacity { peers: 3, is_chosen: false };
+            let created_at = std::time::UNIX_EPOCH;
+            let spec = RoomSpec { room: room.clone(), created_at, capacity, is_pair: false };
+            let join = Join { spec, may_create: true, unless_ended: false, member };
+            let scripts = nodes.get_mut(&holder).unwrap();
+            let call = Call::Join(join);
+            outcomes.push(scripts.run(holder, GENERATION, &call, EPOCH).await.unwrap());
+        }
+        let second =
+            if replaces { ScriptReply::Done } else { ScriptReply::Denied(Refusal::Replaced) };
+        assert_eq!(outcomes, [ScriptReply::Done, second], "{room}");
+    }
 }

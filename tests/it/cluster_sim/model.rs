@@ -19,6 +19,9 @@ const AUDITED_ROOMS: usize = 100;
 /// How long a node without a subscriber to its inbox may be silent, in milliseconds.
 const GONE: u64 = 3000;
 
+/// The age from which on a join may have been overtaken by a later one, in milliseconds.
+const WAITED: u64 = 1000;
+
 /// The data of an engine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
@@ -132,7 +135,7 @@ impl Model {
             _ if !run.data.alive.contains_key(&me) => ScriptReply::Fenced,
             _ if run.data.generations.get(&me) != Some(&generation) => ScriptReply::Stale,
             Call::Beat => run.beat(clock),
-            Call::Join(join) => run.join(join),
+            Call::Join(join) => run.join(now, join),
             Call::Leave { room, connection, reason } => {
                 run.leave(room, *connection, *reason);
                 ScriptReply::Done
@@ -178,6 +181,11 @@ fn is_refused_as_pair(member: &Member, spec: &RoomSpec) -> bool {
     member.is_paired && !spec.is_pair && spec.capacity.is_chosen
 }
 
+/// Returns whether a member is one that a join replaces: the same connection, or the same peer id.
+fn is_replaced(member: &Member, join: &Join) -> bool {
+    member.connection() == join.member.connection() || member.peer == join.member.peer
+}
+
 impl Run<'_> {
     fn hello(&mut self, now: u64, generation: u64, known_epoch: Option<u64>) -> ScriptReply {
         let recorded = self.data.generations.get(&self.me).copied().unwrap_or_default();
@@ -202,7 +210,7 @@ impl Run<'_> {
         ScriptReply::Alive { living: self.data.alive.keys().copied().collect(), expired }
     }
 
-    fn join(&mut self, join: &Join) -> ScriptReply {
+    fn join(&mut self, now: u64, join: &Join) -> ScriptReply {
         let room = &join.spec.room;
         let Some(record) = self.data.rooms.get(room) else {
             if !join.may_create {
@@ -223,6 +231,17 @@ impl Run<'_> {
             .is_some_and(|member| member.membership == join.member.membership)
         {
             return ScriptReply::Done;
+        }
+        let joined_at = join.member.joined_at;
+        let has_waited = now.saturating_sub(joined_at) > WAITED;
+        if has_waited
+            && record
+                .members
+                .iter()
+                .find(|old| is_replaced(old, join))
+                .is_some_and(|old| old.joined_at > joined_at)
+        {
+            return ScriptReply::Denied(Refusal::Replaced);
         }
         self.admit(join)
     }
@@ -245,11 +264,7 @@ impl Run<'_> {
         if is_refused_as_pair(&join.member, &record.spec) {
             return ScriptReply::Denied(Refusal::NotForPairs);
         }
-        let (connection, peer) = (join.member.connection(), &join.member.peer);
-        let old = record
-            .members
-            .iter()
-            .position(|member| member.connection() == connection || member.peer == *peer);
+        let old = record.members.iter().position(|member| is_replaced(member, join));
         let capacity = record.capacity(join.member.is_paired);
         if record.members.len() - usize::from(old.is_some()) >= capacity {
             if join.member.is_paired {

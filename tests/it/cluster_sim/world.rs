@@ -352,9 +352,10 @@ impl World {
         self.start + self.now
     }
 
-    /// Returns the time in milliseconds.
+    /// Returns the system time, in milliseconds.
     pub(crate) fn millis(&self) -> u64 {
-        u64::try_from(self.now.as_millis()).unwrap()
+        let since_epoch = self.moment().time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        u64::try_from(since_epoch.as_millis()).unwrap()
     }
 
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
