@@ -1,22 +1,10 @@
-//! Bytes from the engine: log entries of rooms, and frames of other nodes with the requests to the media server that they
-//! forward.
+//! Bytes from the engine: log entries of rooms, and frames of other nodes.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use parlor::cluster::frame::{Body, InboxMessage, LinkFrame, decode, encode_entry, encode_frame};
-use parlor::dialect::forwarded_media;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(Some(message)) = decode(data) else { return };
-    if let InboxMessage::Frame(LinkFrame { body: Body::Media(request), .. }) = &message {
-        for form in 0..3 {
-            _ = forwarded_media(form, &request.text);
-        }
-    }
-    let encoded = match &message {
-        InboxMessage::Entry(entry) => encode_entry(entry).into(),
-        InboxMessage::Frame(frame) => encode_frame(frame),
-    };
-    assert_eq!(decode(&encoded), Ok(Some(message)));
-});
+#[path = "../../tests/it/support/engine_messages.rs"]
+mod engine_messages;
+
+fuzz_target!(|data: &[u8]| engine_messages::check(data));

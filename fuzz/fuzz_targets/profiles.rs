@@ -7,8 +7,4 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../tests/it/support/any_profile.rs"]
 mod any_profile;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let (rules, events) = text.split_once('\0').unwrap_or((text, ""));
-    any_profile::check(rules, &events.lines().collect::<Vec<_>>());
-});
+fuzz_target!(|data: &[u8]| any_profile::check_input(data));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::properties::Protocol;
-use crate::support::{model, packets, replay_buffer, traces};
+use crate::support::{any_profile, engine_messages, model, packets, replay_buffer, traces};
 
 /// Runs a check over every file of a target's corpus; names the file that fails.
 fn replay(target: &str, check: impl Fn(&[u8])) {
@@ -42,6 +42,16 @@ fn socketio_packets() {
 #[test]
 fn recorded_traces() {
     replay("record", traces::check);
+}
+
+#[test]
+fn event_profiles() {
+    replay("profiles", any_profile::check_input);
+}
+
+#[test]
+fn messages_of_the_engine() {
+    replay("frame", engine_messages::check);
 }
 
 #[test]

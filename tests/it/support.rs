@@ -4,6 +4,7 @@ pub(crate) mod any_profile;
 pub(crate) mod bystander;
 pub(crate) mod client;
 pub(crate) mod engine;
+pub(crate) mod engine_messages;
 pub(crate) mod frames;
 pub(crate) mod media;
 pub(crate) mod model;

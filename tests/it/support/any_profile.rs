@@ -23,6 +23,13 @@ use parlor::room::{
 /// Size of a packet apart from its event and profile: the ids and times of three peers.
 const SLACK: usize = 4096;
 
+/// Reads a profile as TOML, and after a zero byte some events, one per line.
+pub(crate) fn check_input(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (rules, events) = text.split_once('\0').unwrap_or((text, ""));
+    check(rules, &events.lines().collect::<Vec<_>>());
+}
+
 /// Reads a profile and some events, each a JSON array, and writes the events that a client of the
 /// profile receives for them.
 pub(crate) fn check(rules: &str, events: &[&str]) {
