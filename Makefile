@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run run-cluster dev vendor check test test-long test-night
 .PHONY: test-rust test-compat test-record test-protocols test-browser test-media test-restart
-.PHONY: test-attacks test-cluster test-soak test-drops test-browser-long test-media-long test-schemathesis test-fuzz test-bench test-release
+.PHONY: test-attacks test-cluster test-soak test-drops test-browser-long test-media-long test-schemathesis test-bench test-release
 .PHONY: test-call test-beside-call test-browser-beside-call
 .PHONY: soak soak-cluster drops drops-cluster call fuzz sim test-sim bench bench-quick bench-media bench-cluster bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
@@ -98,7 +98,7 @@ test-call: program client-demo/node_modules tests/browser/node_modules headless-
 
 # Suites without time bounds, during the call. With a lower priority, since each video of the call needs a frame in each second.
 test-beside-call:
-	nice -n 15 scripts/suites test-packages test-bench test-release test-fuzz test-browser-beside-call
+	nice -n 15 scripts/suites test-packages test-bench test-release test-browser-beside-call
 
 test-browser-beside-call: program client-demo/node_modules tests/browser/node_modules headless-shell $(FIREFOX) $(TURNSERVER)
 	CHROMIUM_BIN=$(CHROMIUM) FIREFOX_BIN=$(FIREFOX) TURNSERVER_BIN=$(TURNSERVER) npm run test:beside-call --prefix tests/browser
@@ -143,10 +143,6 @@ test-browser-long: program client-demo/node_modules tests/browser/node_modules h
 
 test-schemathesis: program python
 	python3 tests/protocols/run.py --long
-
-# Every fuzz target: its corpus, and new inputs for some seconds.
-test-fuzz:
-	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=10
 
 # Some seeds of the simulated cluster, always the same, so that a failure is that of a change; `make sim` has random ones. See
 # tests/it/cluster_sim.rs.
@@ -231,7 +227,8 @@ $(MATCHBOX):
 test-release: program-release
 	PARLOR_BIN=target/release/parlor node tests/run.mjs tests/release/release.test.js
 
-# A stable toolchain is enough if it may use the compiler's instrumentation.
+# New inputs; `make test` replays those that were found. A stable toolchain is enough if it may use the compiler's
+# instrumentation.
 fuzz: cargo-fuzz
 	fuzz/seeds
 	@set -e; for target in $(FUZZ_TARGETS); do \
