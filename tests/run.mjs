@@ -9,8 +9,9 @@
  * This is not `node --test`: its parent process decodes frames from the output of its children, and up to version 24 it can loop forever on
  * output that it mistakes for a frame (nodejs/node#62693). Only SIGKILL ends it then.
  *
- * A file that exceeds `--limit` is terminated together with the processes that it started, and runs once more, alone: every wait in a test
- * has a timeout, so it is a browser or a client that hung.
+ * A file that fails runs once more at the end, alone: other load on the machine can exceed a bound of time. If it passes then, it is listed
+ * as flaky. So does a file that exceeds `--limit`, which is terminated together with the processes that it started: every wait in a test
+ * has a timeout, so it is a browser or a client that hung. If more than a few files fail, the cause is not load, and none is repeated.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -46,8 +47,11 @@ const rank = (file) => (FIRST.includes(basename(file)) ? FIRST.indexOf(basename(
 const files = (positionals.length ? positionals : readdirSync(".").filter((name) => name.endsWith(".test.js")))
   .filter((file) => file.endsWith(".long.test.js") === values.long && !EXCEPT.includes(basename(file)))
   .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+/** Number of failed files up to which they run once more. */
+const MAX_REPEATED = 3;
 /** Lines to print at the end. */
 const failures = [];
+const flaky = [];
 
 /** @returns {Promise<{ outcome: "passed" | "failed" | "hung", output: string, seconds: string }>} */
 async function run(file) {
@@ -86,14 +90,13 @@ function report(file, { outcome, output, seconds }) {
   if (outcome !== "passed" || values.verbose) console.log(output.trimEnd().replaceAll(/^/gm, "  "));
 }
 
-const hung = [];
+const unsuccessful = [];
 
 async function work() {
   for (let file = files.shift(); file; file = files.shift()) {
     const result = await run(file);
     report(file, result);
-    if (result.outcome === "hung") hung.push(file);
-    if (result.outcome === "failed") failures.push(`✖ ${file}`, ...failedTests(result.output));
+    if (result.outcome !== "passed") unsuccessful.push({ file, ...result });
   }
 }
 
@@ -102,12 +105,18 @@ const count = files.length;
 // An empty selection is a mistake in the command, not a success.
 if (!count) failures.push("✖ no test files");
 await Promise.all(Array.from({ length: AT_ONCE }, work));
-for (const file of hung) {
-  console.log(`${file} took longer than ${LIMIT_MS / 1000} s, running it once more`);
-  const result = await run(file);
-  report(file, result);
-  if (result.outcome !== "passed") failures.push(`✖ ${file} ${result.outcome} twice`, ...failedTests(result.output));
+const isRepeated = unsuccessful.length <= MAX_REPEATED;
+for (const { file, ...first } of unsuccessful) {
+  let last = first;
+  if (isRepeated) {
+    console.log(`${file} runs once more, alone`);
+    last = await run(file);
+    report(file, last);
+  }
+  if (last.outcome === "passed") flaky.push(`✔ ${file} is flaky: it ${first.outcome} at first`, ...failedTests(first.output));
+  else failures.push(`✖ ${file} ${last.outcome}`, ...failedTests(last.output));
 }
 const seconds = ((Date.now() - began) / 1000).toFixed(0);
+if (flaky.length) console.log(`\npassed at the second try:\n${flaky.join("\n")}`);
 console.log(failures.length ? `\nfailed:\n${failures.join("\n")}` : `\n✔ ${count} test files passed in ${seconds} s`);
 process.exitCode = failures.length ? 1 : 0;

@@ -202,9 +202,13 @@ suite('heartbeats of Engine.IO 3', { PING_INTERVAL_MS: String(PING_INTERVAL), PI
 
   test('a polling client that sends no ping is disconnected', async () => {
     const session = await connect(endpoint())
-    // Answered when the session ends.
+    // Answered when the session ends. The server may read the next request before it has removed the session.
     await session.poll()
-    assert.equal((await session.post(encode('2'))).status, 400)
+    const until = Date.now() + 5000
+    let status
+    do status = (await session.post(encode('2'))).status
+    while (status === 200 && Date.now() < until)
+    assert.equal(status, 400)
   })
 
   test('pings of a WebSocket client are answered', async () => {
