@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { openUdpProxy } from "./support/udp-proxy.js";
-import { launch, PATIENCE_MS, Person } from "./support/people.js";
+import { launch, PATIENCE_MS, Person, TIME_FACTOR } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
 /** Three layers. The highest and the audio take about 350 kbit/s once the sender has estimated its bandwidth. */
@@ -14,10 +14,10 @@ const AT_LEAST = 280_000;
 /** Bandwidth for the middle layer, but not for the highest. The measured rate may include padding, or a keyframe. */
 const limitedRate = (rate) => Math.min(rate * 0.7, 250_000);
 const LOSSY = { dropEvery: 20 };
-const LOWER_MS = 5000;
-const BEST_AGAIN_MS = 30_000;
+const LOWER_MS = 5000 * TIME_FACTOR;
+const BEST_AGAIN_MS = 30_000 * TIME_FACTOR;
 /** Maximum freeze. Chromium waits three seconds for lost packets. */
-const FREEZE_MS = 2500;
+const FREEZE_MS = 2500 * TIME_FACTOR;
 
 describe("limited bandwidth and packet loss", () => {
   let proxy, server, senders, listeners, ann, ben, cleo;

@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startCluster } from "./support/cluster.js";
-import { launch, Person } from "./support/people.js";
+import { launch, Person, TIME_FACTOR } from "./support/people.js";
 
 const ROOM = "three-nodes-sfu";
 /** Within this time after `transport:failed`, frames of all others are decoded again. */
-const BACK_MS = 5000;
+const BACK_MS = 5000 * TIME_FACTOR;
 
 describe("a call over the media server of three nodes", () => {
   let cluster, browser, everyone;

@@ -6,11 +6,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startCluster } from "./support/cluster.js";
-import { launch, Person } from "./support/people.js";
+import { launch, Person, TIME_FACTOR } from "./support/people.js";
 
 const ROOM = "three-nodes";
 /** Maximum time without a decoded frame of a peer. Media does not pass the nodes; the bound is for a busy machine. */
-const GAP_MS = 3000;
+const GAP_MS = 3000 * TIME_FACTOR;
 
 /** Signals of each client in a call without media. */
 const SIGNALS = 40;

@@ -1,10 +1,10 @@
 /**
  * A call of four for two minutes, or `CALL_MINUTES`. The memory of each page does not grow after the first minute, and every video has a
- * decoded frame in every second.
+ * decoded frame in every second (times `PARLOR_TEST_TIME_FACTOR`).
  */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { bounded, launch, Person } from "./support/people.js";
+import { bounded, launch, Person, TIME_FACTOR } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
 const MINUTES = Number(process.env.CALL_MINUTES ?? 2);
@@ -33,7 +33,7 @@ test(`a call of four for ${MINUTES} minutes`, async (t) => {
     await devtools.send("HeapProfiler.collectGarbage");
     return (await devtools.send("Runtime.getHeapUsage")).usedSize;
   }));
-  await Promise.all(people.map(({ page }) => page.evaluate(watch)));
+  await Promise.all(people.map(({ page }) => page.evaluate(watch, TIME_FACTOR)));
 
   const began = Date.now();
   let first;
@@ -59,18 +59,18 @@ test(`a call of four for ${MINUTES} minutes`, async (t) => {
 
 const inMegabytes = (bytes) => `${(bytes / 1024 / 1024).toFixed(1)} MB`;
 
-/** Runs in the page: records once a second which videos have no new frame. */
-function watch() {
+/** Runs in the page: records once in so many seconds which videos have no new frame. */
+function watch(interval) {
   const watched = (window.watched = { seconds: 0, videos: 0, freezes: [] });
   const counts = new WeakMap();
   setInterval(() => {
     const videos = [...document.querySelectorAll(".tile:not(.tile-self) video")];
     watched.videos = videos.length;
-    watched.seconds += 1;
+    watched.seconds += interval;
     videos.forEach((video, index) => {
       const { totalVideoFrames } = video.getVideoPlaybackQuality();
       if (totalVideoFrames <= (counts.get(video) ?? -1)) watched.freezes.push(`${watched.seconds} s, video ${index}`);
       counts.set(video, totalVideoFrames);
     });
-  }, 1000);
+  }, 1000 * interval);
 }

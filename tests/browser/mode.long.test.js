@@ -4,13 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { launch, Person } from "./support/people.js";
+import { launch, Person, TIME_FACTOR } from "./support/people.js";
 import { startServer } from "./support/server.js";
 
 /** Every frame of the pages is drawn and encoded without a graphics card. */
 const SMALL = "camera=160x90@5";
-const CHANGE_MS = 2000;
-const GAP_MS = 3000;
+const CHANGE_MS = 2000 * TIME_FACTOR;
+const GAP_MS = 3000 * TIME_FACTOR;
 
 describe("the media mode", () => {
   let server, browser, people;

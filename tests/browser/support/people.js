@@ -29,6 +29,8 @@ const DEVICES = {
 
 /** Time limit of each wait, long enough for a busy machine. */
 export const PATIENCE_MS = 60_000;
+/** Factor of the bounds of time that media must keep, for machines that are slower than two idle cores. */
+export const TIME_FACTOR = Number(process.env.PARLOR_TEST_TIME_FACTOR ?? 1);
 const POLL_MS = 100;
 const DESCRIBE_MS = 2_000;
 
