@@ -144,8 +144,8 @@ test-browser-long: program client-demo/node_modules tests/browser/node_modules h
 test-schemathesis: program python
 	python3 tests/protocols/run.py --long
 
-# Some seeds of the simulated cluster, always the same, so that a failure is that of a change; `make sim` has random ones. See
-# tests/it/cluster_sim.rs.
+# Some seeds of the simulated cluster, always the same, so that a failure is that of a change, and those that have failed once; `make sim`
+# has random ones. See tests/it/cluster_sim.rs.
 test-sim:
 	PARLOR_SIM_FIRST=1 PARLOR_SIM_SEEDS=200 $(RUST_TESTS) $(SIMULATION)
 

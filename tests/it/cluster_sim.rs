@@ -6,13 +6,14 @@
 //! environment asks for:
 //!
 //! - `PARLOR_SIM_SEED=n`: this seed alone, with a log of everything that happens;
-//! - `PARLOR_SIM_SEEDS=n`: so many random seeds and those that have failed once, or with
-//!   `PARLOR_SIM_FIRST=m` only those from `m` on;
+//! - `PARLOR_SIM_SEEDS=n`: so many random seeds, or with `PARLOR_SIM_FIRST=m` those from `m` on; and
+//!   those that have failed once;
 //! - `PARLOR_SIM_SECONDS=n`: random seeds for so many seconds.
 //!
 //! `PARLOR_SIM_NODES=n` counts what so many nodes cost the engine, in place of 10 and 100.
 //!
-//! A seed that fails is run again with its log, of which the end is printed.
+//! A seed that fails does not stop the others. At the end the first of them is run again with its
+//! log, of which the end is printed, and all of them are listed.
 
 mod actions;
 mod checks;
@@ -43,24 +44,37 @@ use self::world::{CAPACITY, NODES, World};
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
 const FAILED: [u64; 6] = [3, 10, 18, 30, 48, 75];
 
-/// Runs a seed. If it fails, runs it again to print the log.
-fn run(seed: u64) -> Stats {
-    let mut world = World::new(seed, 0);
-    if catch_unwind(AssertUnwindSafe(|| world.run_with_faults())).is_ok() {
-        return world.stats;
-    }
-    print_log(seed, 4_000);
-    panic!("seed {seed} failed: run it alone with PARLOR_SIM_SEED={seed}");
+/// A seed that has failed, and why.
+#[derive(Debug)]
+struct Failure {
+    seed: u64,
+    reason: String,
 }
 
-/// Runs a seed, and prints the last lines of its log.
-fn print_log(seed: u64, lines: usize) {
+/// Runs a seed.
+fn run(seed: u64) -> Result<Stats, Failure> {
+    let mut world = World::new(seed, 0);
+    match catch_unwind(AssertUnwindSafe(|| world.run_with_faults())) {
+        Ok(()) => Ok(world.stats),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            let reason = text.unwrap_or_default();
+            println!("seed {seed} failed: {reason}");
+            Err(Failure { seed, reason })
+        }
+    }
+}
+
+/// Runs a seed, and prints the last lines of its log. Returns whether it passed.
+fn print_log(seed: u64, lines: usize) -> bool {
     let mut world = World::new(seed, lines);
     let outcome = catch_unwind(AssertUnwindSafe(|| world.run_with_faults()));
     for line in &world.log {
         println!("{line}");
     }
     println!("seed {seed}: {:?}, passed: {}", world.stats, outcome.is_ok());
+    outcome.is_ok()
 }
 
 fn number_of(variable: &str) -> Option<u64> {
@@ -74,7 +88,12 @@ fn seeds() -> Box<dyn Iterator<Item = u64> + Send> {
     let seeds = std::iter::repeat_with(move || random.next());
     let count = number_of("PARLOR_SIM_SEEDS");
     if let (Some(first), Some(count)) = (number_of("PARLOR_SIM_FIRST"), count) {
-        return Box::new(first..first + count);
+        let range = first..first + count;
+        let others = FAILED.into_iter().filter({
+            let range = range.clone();
+            move |failed| !range.contains(failed)
+        });
+        return Box::new(range.chain(others));
     }
     match (count, number_of("PARLOR_SIM_SECONDS")) {
         (Some(count), _) => {
@@ -87,34 +106,48 @@ fn seeds() -> Box<dyn Iterator<Item = u64> + Send> {
     }
 }
 
-/// Runs seeds on as many threads as there are processors.
+/// Runs seeds on as many threads as there are processors. Fails if any of them does, after all.
 fn run_all(seeds: impl Iterator<Item = u64> + Send) -> (u64, Stats) {
     let seeds = Mutex::new(seeds);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let work = || {
-        let (mut count, mut sum) = (0, Stats::default());
+        let (mut count, mut sum, mut failures) = (0, Stats::default(), Vec::new());
         loop {
-            let Some(seed) = seeds.lock().next() else { return (count, sum) };
-            sum.add(&run(seed));
+            let Some(seed) = seeds.lock().next() else { return (count, sum, failures) };
+            match run(seed) {
+                Ok(stats) => sum.add(&stats),
+                Err(failure) => failures.push(failure),
+            }
             count += 1;
         }
     };
-    let (mut count, mut sum) = (0, Stats::default());
+    let (mut count, mut sum, mut failures) = (0, Stats::default(), Vec::new());
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for thread in threads {
-            let (runs, stats) = thread.join().expect("all seeds pass");
+            let (runs, stats, failed) = thread.join().expect("failures of seeds are caught");
             count += runs;
             sum.add(&stats);
+            failures.extend(failed);
         }
     });
+    failures.sort_by_key(|failure| failure.seed);
+    if let Some(first) = failures.first() {
+        print_log(first.seed, 4_000);
+        println!("{count} seeds, without those that failed: {sum:?}");
+        for Failure { seed, reason } in &failures {
+            println!("seed {seed} failed: {reason}");
+        }
+        let list: Vec<u64> = failures.iter().map(|failure| failure.seed).collect();
+        panic!("{} of {count} seeds failed, run each with PARLOR_SIM_SEED: {list:?}", list.len());
+    }
     (count, sum)
 }
 
 #[test]
 fn cluster_heals_after_faults() {
     if let Some(seed) = number_of("PARLOR_SIM_SEED") {
-        print_log(seed, usize::MAX);
+        assert!(print_log(seed, usize::MAX), "seed {seed} failed");
         return;
     }
     let (count, sum) = run_all(seeds());
