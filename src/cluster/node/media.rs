@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ConnectionId, Incarnation, Node, PROVISIONAL, RoomId};
+use super::{ConnectionId, Incarnation, Membership, Node, PROVISIONAL, Replica, RoomId};
 use crate::clock::Moment;
 use crate::cluster::frame::{
     Body, MediaAnswered, MediaNotice, MediaOutcome, RemoteMediaAnswer, RemoteMediaNotice,
@@ -37,6 +37,8 @@ pub(super) struct MediaRequests {
 #[derive(Debug)]
 struct Waiting {
     request: PeerMediaRequest,
+    /// The membership of the peer. Its media ends with it.
+    member: Option<Membership>,
     since: Instant,
     /// The node that it was forwarded to.
     asked: Option<Incarnation>,
@@ -48,14 +50,18 @@ impl Node {
     /// Takes a request of a local peer to the media server of its room, on whichever node that is.
     pub fn request_media(&mut self, now: Moment, request: PeerMediaRequest) {
         let id = request.id;
-        let waiting = Waiting { request, since: now.instant, asked: None, refused_by: None };
+        let replica = self.replicas.get(&request.room);
+        let member = replica.and_then(|replica| replica.members.get(&request.connection));
+        let member = member.map(|member| member.membership);
+        let since = now.instant;
+        let waiting = Waiting { request, member, since, asked: None, refused_by: None };
         self.media.waiting.insert(id, waiting);
         self.advance_media(now, id);
     }
 
     /// Returns the rooms whose media is on this node.
     pub fn media_rooms(&self) -> Vec<RoomId> {
-        let has_media = |(_, replica): &(&RoomId, &super::Replica)| replica.media == Some(self.me);
+        let has_media = |(_, replica): &(&RoomId, &Replica)| replica.media == Some(self.me);
         self.replicas.iter().filter(has_media).map(|(room, _)| room.clone()).collect()
     }
 
@@ -215,6 +221,8 @@ impl Node {
         let is_it = |waiting: &&mut Waiting| waiting.asked == Some(from);
         let Some(waiting) = self.media.waiting.get_mut(&id).filter(is_it) else { return };
         match outcome {
+            // The peer has left meanwhile, and perhaps joined again: the log has ended its media.
+            _ if has_left(&self.replicas, waiting) => self.fail_media(id),
             MediaOutcome::Answered(mut answered) => {
                 let PeerMediaRequest { room, connection, .. } = waiting.request.clone();
                 self.media.waiting.remove(&id);
@@ -340,12 +348,13 @@ impl Node {
         }
     }
 
-    /// Takes the next step of requests that wait, and refuses those that have waited too long.
+    /// Takes the next step of requests that wait, and refuses those of peers that have left, and
+    /// those that have waited too long.
     pub(super) fn tend_media(&mut self, now: Moment) {
         let (is_ready, lease) = (self.is_ready(), self.settings.lease);
         let is_over = |waiting: &Waiting| {
             let limit = if is_ready && waiting.asked.is_some() { lease } else { UNPINNED_TIMEOUT };
-            now.instant.duration_since(waiting.since) >= limit
+            now.instant.duration_since(waiting.since) >= limit || has_left(&self.replicas, waiting)
         };
         let ids: Vec<(u64, bool)> =
             self.media.waiting.iter().map(|(id, waiting)| (*id, is_over(waiting))).collect();
@@ -356,4 +365,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Returns whether the peer of a request has left its room since, even if it has joined again. A peer
+/// whose session has moved has not.
+fn has_left(replicas: &BTreeMap<RoomId, Replica>, waiting: &Waiting) -> bool {
+    let member = |membership| replicas.get(&waiting.request.room)?.member(membership);
+    waiting.member.and_then(member).is_none()
 }
