@@ -1,6 +1,6 @@
 //! Signals to and from other nodes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -96,7 +96,8 @@ impl Node {
         }
     }
 
-    /// Tells the other nodes with members in a room that a peer of this node is away, or back.
+    /// Tells the other nodes with members in a room, or with its media, that a peer of this node is
+    /// away, or back. A session that arrives at the node with the media is shown what that knows.
     pub fn announce(
         &mut self,
         now: Moment,
@@ -108,13 +109,7 @@ impl Node {
         let own = replica.members.get(&connection).filter(|member| member.holder == self.me);
         let Some(from) = own.map(|member| member.membership) else { return };
         self.announcements.add(now.instant, room, connection);
-        let holders = replica
-            .members
-            .values()
-            .map(|member| member.holder)
-            .filter(|holder| *holder != self.me);
-        let holders: BTreeSet<Incarnation> = holders.collect();
-        for node in holders {
+        for node in self.nodes_in(room) {
             if self.has_capacity(now, node) {
                 self.push(now, node, Body::Presence { room: room.clone(), from, is_away });
             } else {
