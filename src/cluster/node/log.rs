@@ -353,6 +353,7 @@ impl Node {
         let admitted = new.iter().map(Member::admitted).collect();
         let applied = self.host.rooms().adopt(now, &replica.spec, &gone, admitted);
         follow_departures(replica, &applied);
+        remove_all(replica, &gone);
         for member in new {
             replica.members.insert(member.connection(), member.clone());
         }
@@ -375,6 +376,7 @@ impl Node {
         let Some(replica) = self.replicas.get_mut(room) else { return };
         let applied = self.host.rooms().adopt(now, &replica.spec, leaving, Vec::new());
         follow_departures(replica, &applied);
+        remove_all(replica, leaving);
         self.host.deliver(&applied, now);
     }
 
@@ -400,4 +402,10 @@ impl Node {
             self.host.deliver(&applied, now);
         }
     }
+}
+
+/// Removes members from a replica. Their room may lack them already: an engine that has lost some
+/// seconds may say that another node holds a member whose session is, or was, on this node, and ends.
+fn remove_all(replica: &mut Replica, leaving: &[(ConnectionId, LeaveReason)]) {
+    leaving.iter().for_each(|(connection, _)| replica.remove(*connection));
 }
