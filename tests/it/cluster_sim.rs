@@ -42,8 +42,20 @@ use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
 
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
-const FAILED: [u64; 11] =
-    [3, 10, 18, 30, 48, 75, 249, 294, 1561, 2_488_761_386_363_761_826, 7_711_790_329_758_956_082];
+const FAILED: [u64; 12] = [
+    3,
+    10,
+    18,
+    30,
+    48,
+    75,
+    249,
+    294,
+    1222,
+    1561,
+    2_488_761_386_363_761_826,
+    7_711_790_329_758_956_082,
+];
 
 /// A seed that has failed, and why.
 #[derive(Debug)]

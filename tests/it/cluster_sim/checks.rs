@@ -61,6 +61,7 @@ impl World {
         let is_ready = running()
             .flat_map(|process| process.nodes.nodes())
             .all(parlor::cluster::Node::is_ready)
+            && self.are_connected()
             && self
                 .engines
                 .iter()

@@ -9,7 +9,7 @@ use parlor::cluster::{Call, CallId, Incarnation, ScriptReply};
 
 use super::host::Request;
 use super::model::{Caller, Clock, Model};
-use super::world::{CAPACITY, Happening, LEASE, World};
+use super::world::{CAPACITY, Happening, LEASE, Machine, World};
 
 /// A message on a connection.
 #[derive(Debug, Clone)]
@@ -225,6 +225,17 @@ impl World {
     /// Returns how many connections have replaced others of the same node.
     pub(crate) fn reconnects(&self) -> usize {
         self.connections.iter().filter(|open| open.caller.generation > 1).count()
+    }
+
+    /// Returns whether the engines reach all nodes that run: a node does not notice at once that a
+    /// connection is cut, and misses what the engine publishes meanwhile.
+    pub(crate) fn are_connected(&self) -> bool {
+        let is_running = |machine: &&Machine| {
+            machine.process.as_ref().is_some_and(|process| !process.is_stopped)
+        };
+        let mut connections =
+            self.machines.iter().filter(is_running).flat_map(|machine| &machine.connection);
+        connections.all(|open| open.is_some_and(|open| self.connections[open].is_reader()))
     }
 
     /// Whether a call is to remove a node that runs and has been connected for a lease.
