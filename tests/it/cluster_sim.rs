@@ -42,7 +42,7 @@ use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
 
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
-const FAILED: [u64; 12] = [
+const FAILED: [u64; 14] = [
     3,
     10,
     18,
@@ -51,6 +51,8 @@ const FAILED: [u64; 12] = [
     75,
     249,
     294,
+    362,
+    1072,
     1222,
     1561,
     2_488_761_386_363_761_826,

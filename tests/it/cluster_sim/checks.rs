@@ -80,6 +80,7 @@ impl World {
             .ready_since
             .filter(|_| !hangs)
             .max(continued_at.filter(|_| !hangs && is_ready));
+        self.note_hanging();
         self.check_joins();
         self.check_ghosts();
         self.check_lost_transports();
@@ -102,6 +103,20 @@ impl World {
                 "transport {transport} ended {age:?} ago, which its client does not know: {:?}",
                 self.believed.lock().get(transport)
             );
+        }
+    }
+
+    /// Notes the joins whose nodes hang.
+    fn note_hanging(&mut self) {
+        for session in self.clients.iter().filter_map(|client| client.session.as_ref()) {
+            let process = self.machines[session.node].process.as_ref();
+            if process.is_some_and(|process| process.is_stopped) {
+                for state in session.rooms.values() {
+                    if let State::Inside(inside) = state {
+                        self.ledger.hang(inside.join);
+                    }
+                }
+            }
         }
     }
 

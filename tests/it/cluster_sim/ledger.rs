@@ -14,7 +14,8 @@ use super::client::{Client, State};
 const PROMPT: Duration = Duration::from_secs(8);
 
 /// How long a pair may be together, while nothing but nodes fails, with a signal that is lost: until
-/// its recipient's former node is dead, by its lease, and two lists of nodes lack it.
+/// its recipient's former node is dead, by its lease, and two lists of nodes lack it. The node of the
+/// sender, which reports the loss, does not hang meanwhile.
 const REPORTED: Duration = Duration::from_secs(22);
 
 /// A signal, as its body identifies it.
@@ -73,6 +74,9 @@ pub(crate) struct Ledger {
     ended: BTreeMap<u64, Duration>,
     /// When a join has seen a peer leave, by the announcement of the peer.
     parted: BTreeMap<(u64, u64), Duration>,
+    /// When the node of a join was seen hanging: it reports nothing then, and afterwards it has to
+    /// learn anew which nodes are dead.
+    hanging: BTreeMap<u64, Vec<Duration>>,
     /// The times in which all nodes were ready and no engine failed.
     calm: Vec<Range<Duration>>,
     /// Peers that were seen leaving: the connection, the room, and when it joined.
@@ -134,6 +138,11 @@ impl Ledger {
         self.parted.insert((join, announcement), self.now);
     }
 
+    /// Notes that the node of a join hangs.
+    pub(crate) fn hang(&mut self, join: u64) {
+        self.hanging.entry(join).or_default().push(self.now);
+    }
+
     /// Notes whether all nodes are ready now, and no engine fails.
     pub(crate) fn note_calm(&mut self, since: Option<Duration>) {
         let Some(since) = since else { return };
@@ -188,8 +197,14 @@ impl Ledger {
             let end = self.ended.get(&fate.join).copied().unwrap_or(self.now);
             let parted = self.parted.get(&(fate.join, fate.announcement)).copied();
             let end = end.min(parted.unwrap_or(self.now));
+            let hanging = self.hanging.get(&fate.join).map_or(&[][..], Vec::as_slice);
             let is_overdue = |calm: &Range<Duration>| {
-                end.min(calm.end).saturating_sub(fate.sent.max(calm.start)) >= REPORTED
+                let (start, end) = (fate.sent.max(calm.start), end.min(calm.end));
+                let interruptions = hanging.iter().filter(|at| (start..end).contains(*at));
+                let mut since = start;
+                interruptions
+                    .chain([&end])
+                    .any(|at| at.saturating_sub(std::mem::replace(&mut since, *at)) >= REPORTED)
             };
             assert!(
                 fate.announcement == 0 || !self.calm.iter().any(is_overdue),
