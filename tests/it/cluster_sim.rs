@@ -42,7 +42,7 @@ use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
 
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
-const FAILED: [u64; 14] = [
+const FAILED: [u64; 16] = [
     3,
     10,
     18,
@@ -52,8 +52,10 @@ const FAILED: [u64; 14] = [
     249,
     294,
     362,
+    509,
     1072,
     1222,
+    1369,
     1561,
     2_488_761_386_363_761_826,
     7_711_790_329_758_956_082,

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use parlor::cluster::Host;
 use parlor::cluster::node::JoinRequest;
-use parlor::id::{ConnectionId, PeerId};
+use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
     Command, Delivery, Event, JoinBounds, LeaveReason, Metadata, MetadataPatch, RoomKind, Target,
 };
 
 use super::client::{Connection, State};
 use super::host::ToClient;
-use super::ledger::Sent;
+use super::ledger::{Missed, Sent};
 use super::world::{Happening, LEASE, ROOMS, World, room_id};
 
 /// How many rooms a client is in at most.
@@ -234,16 +234,35 @@ impl World {
         if self.has_old_data {
             return;
         }
-        let missed = self.ledger.was_missed(connection, room_id(room), inside.joined_at);
-        // An engine that has lost its data does not know any more which nodes were declared dead:
-        // one that returns only then is not fenced, and its peers are back. And the nodes tell it of
-        // their peers one after the other.
-        let missed = missed.filter(|when| !self.has_lost_data || *when > self.lost_data_at + LEASE);
+        let id = room_id(room);
+        let missed = self.ledger.was_missed(connection, id.clone(), inside.joined_at);
+        let missed = missed.filter(|missed| !self.may_return(&id, connection, missed));
         let is_long_ago =
-            missed.is_some_and(|when| self.now.saturating_sub(when) > Duration::from_secs(40));
+            missed.is_some_and(|m| self.now.saturating_sub(m.when) > Duration::from_secs(40));
         assert!(
             !is_long_ago,
             "{connection} was seen leaving room {room} at {missed:?}, and is still there"
         );
+    }
+    /// Returns whether a peer that was seen leaving may be there all the same.
+    fn may_return(&self, room: &RoomId, connection: ConnectionId, missed: &Missed) -> bool {
+        let Some((membership, node)) = missed.had else { return false };
+        // A node that was declared dead renews the members of rooms that it had alone: peers that
+        // have joined meanwhile see them leave, and join anew.
+        if self.membership(room, connection).is_some_and(|(now, _)| now != membership) {
+            return true;
+        }
+        let process = self.machines.iter().find_map(|machine| machine.process.as_ref());
+        let engine = process.map(|process| process.nodes.engine_of(room));
+        let losses = engine.map_or(&[][..], |engine| &self.engines[engine].losses);
+        losses.iter().any(|loss| {
+            if missed.when >= loss.at {
+                // The nodes tell an empty engine of their peers one after the other.
+                return missed.when <= loss.at + LEASE;
+            }
+            // It does not know any more which nodes were declared dead: one that returns only then
+            // is not fenced.
+            loss.served.get(&node).is_none_or(|served| *served <= missed.when)
+        })
     }
 }

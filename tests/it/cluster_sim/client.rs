@@ -107,11 +107,10 @@ impl Inside {
                 }
             }
             Event::PeerJoined { peer, .. } => self.add(ledger, peer, Some(false)),
-            Event::PeerLeft { room, peer, .. } => {
+            Event::PeerLeft { peer, .. } => {
                 let seen = self.view.remove(&peer.connection);
                 let seen = seen
                     .unwrap_or_else(|| panic!("{} leaves, which is not there", peer.connection));
-                ledger.lost_sight(room, peer);
                 ledger.part(self.join, seen.announcement);
             }
             Event::PeerUpdated { peer, .. } => {

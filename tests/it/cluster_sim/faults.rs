@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::model::Model;
 use super::world::{Fault, Happening, World};
 
 impl World {
@@ -165,9 +164,9 @@ impl World {
         match self.random.below(3) {
             0 => {}
             1 => {
-                (self.has_lost_data, self.lost_data_at) = (true, self.now);
+                self.has_lost_data = true;
                 let epoch = self.random.next();
-                self.engines[engine].data = Model::new(epoch);
+                self.engines[engine].wipe(self.now, epoch);
             }
             _ => {
                 self.has_old_data = true;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use parlor::cluster::Membership;
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Peer, Signal, SignalKind};
 
@@ -62,6 +63,14 @@ struct Fate {
     reported: bool,
 }
 
+/// A peer was seen leaving.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Missed {
+    pub(crate) when: Duration,
+    /// Its membership and the index of its node then, if it was still there.
+    pub(crate) had: Option<(Membership, usize)>,
+}
+
 /// All signals, and what became of them.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -80,7 +89,7 @@ pub(crate) struct Ledger {
     /// The times in which all nodes were ready and no engine failed.
     calm: Vec<Range<Duration>>,
     /// Peers that were seen leaving: the connection, the room, and when it joined.
-    missed: BTreeMap<(ConnectionId, RoomId, SystemTime), Duration>,
+    missed: BTreeMap<(ConnectionId, RoomId, SystemTime), Missed>,
     pub(crate) delivered: u64,
     pub(crate) reported: u64,
     pub(crate) joins: u64,
@@ -129,8 +138,14 @@ impl Ledger {
     }
 
     /// A peer is seen leaving.
-    pub(crate) fn lost_sight(&mut self, room: &RoomId, peer: &Peer) {
-        self.missed.entry((peer.connection, room.clone(), peer.joined_at)).or_insert(self.now);
+    pub(crate) fn lost_sight(
+        &mut self,
+        room: &RoomId,
+        peer: &Peer,
+        had: Option<(Membership, usize)>,
+    ) {
+        let missed = Missed { when: self.now, had };
+        self.missed.entry((peer.connection, room.clone(), peer.joined_at)).or_insert(missed);
     }
 
     /// A join has seen a peer leave.
@@ -224,13 +239,13 @@ impl Ledger {
         }
     }
 
-    /// Returns when a peer was seen leaving that is still in the room.
+    /// Returns whether, and when, a peer was seen leaving that is still in the room.
     pub(crate) fn was_missed(
         &self,
         me: ConnectionId,
         room: RoomId,
         joined_at: SystemTime,
-    ) -> Option<Duration> {
+    ) -> Option<Missed> {
         self.missed.get(&(me, room, joined_at)).copied()
     }
 

@@ -1,6 +1,6 @@
 //! Connections between nodes and the engine, and the engine itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,12 +56,38 @@ pub(crate) struct EngineState {
     unread: VecDeque<(usize, Packet)>,
     /// The data of the last five seconds.
     history: VecDeque<Model>,
+    /// When it last ran a script for each node, by their indexes.
+    served: BTreeMap<usize, Duration>,
+    /// When it lost all of its data.
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// An engine lost all of its data.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) at: Duration,
+    /// When the engine had last run a script for each node.
+    pub(crate) served: BTreeMap<usize, Duration>,
 }
 
 impl EngineState {
     pub(crate) fn new(data: Model) -> Self {
-        let (unread, history) = (VecDeque::new(), VecDeque::new());
-        Self { data, is_dead: false, is_stopped: false, delay: Duration::ZERO, unread, history }
+        Self {
+            data,
+            is_dead: false,
+            is_stopped: false,
+            delay: Duration::ZERO,
+            unread: VecDeque::new(),
+            history: VecDeque::new(),
+            served: BTreeMap::new(),
+            losses: Vec::new(),
+        }
+    }
+
+    /// Starts again without data.
+    pub(crate) fn wipe(&mut self, now: Duration, epoch: u64) {
+        self.losses.push(Loss { at: now, served: self.served.clone() });
+        self.data = Model::new(epoch);
     }
 
     pub(crate) fn remember(&mut self) {
@@ -192,6 +218,10 @@ impl World {
                     !well || !self.engines[engine].data.is_removed(&call),
                     "a living node is removed: {call:?}"
                 );
+                if !matches!(reply, ScriptReply::Fenced | ScriptReply::Stale) {
+                    let node = self.connections[connection].node;
+                    self.engines[engine].served.insert(node, self.now);
+                }
                 self.engines[engine].data.check(&call, CAPACITY);
                 self.costs.call(&call, published.len());
                 self.note(|| format!("engine {engine}: {:?} {call:?} -> {reply:?}", caller.me));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use parlor::cluster::Host;
 use parlor::cluster::node::OutgoingSignal;
-use parlor::id::ConnectionId;
+use parlor::cluster::{Host, Membership};
+use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Event, LeaveReason};
 
 use super::client::{Connection, Inside, Session, State};
@@ -309,7 +309,11 @@ impl World {
             | Event::HungUp { room }
             | Event::Removed { room, .. } => room,
         };
-        let room = room_index(room);
+        let left = match event {
+            Event::PeerLeft { peer, .. } => Some((peer, self.membership(room, peer.connection))),
+            _ => None,
+        };
+        let (id, room) = (room, room_index(room));
         let session = self.clients[client].session.as_mut().unwrap();
         let connection = session.connection;
         // A client that has left a room ignores what is still on its way.
@@ -318,11 +322,28 @@ impl World {
             self.ledger.joins += 1;
             *state = State::Inside(Inside::new(self.ledger.number(), &snapshot.me));
         }
-        if let State::Inside(inside) = state
-            && !inside.tell(&mut self.ledger, connection, event)
-        {
-            self.out(client, room);
+        if let State::Inside(inside) = state {
+            if let Some((peer, had)) = left {
+                self.ledger.lost_sight(id, peer, had);
+            }
+            if !inside.tell(&mut self.ledger, connection, event) {
+                self.out(client, room);
+            }
         }
+    }
+
+    /// Returns the membership of a peer as its own node has it, and the index of that.
+    pub(crate) fn membership(
+        &self,
+        room: &RoomId,
+        connection: ConnectionId,
+    ) -> Option<(Membership, usize)> {
+        self.machines.iter().enumerate().find_map(|(node, machine)| {
+            let process = machine.process.as_ref()?;
+            let replica = process.nodes.node_of(room).replica(room)?;
+            let member = replica.members.get(&connection)?;
+            process.sessions.has(connection).then_some((member.membership, node))
+        })
     }
 
     /// Sends signals to peers on other nodes.

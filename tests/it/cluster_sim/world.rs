@@ -162,8 +162,6 @@ pub(crate) struct World {
     kept_bytes: usize,
     /// Whether an engine has lost all data, so that rooms may exceed their capacity.
     pub(crate) has_lost_data: bool,
-    /// When that was last.
-    pub(crate) lost_data_at: Duration,
     /// Whether an engine came back with old data, so that peers may be seen leaving that have just
     /// joined.
     pub(crate) has_old_data: bool,
@@ -245,7 +243,6 @@ impl World {
             last_message: vec![Duration::ZERO; CLIENTS],
             kept_bytes,
             has_lost_data: false,
-            lost_data_at: Duration::ZERO,
             has_old_data: false,
             has_faults: false,
             quiet: QUIET,
