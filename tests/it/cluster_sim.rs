@@ -42,7 +42,7 @@ use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
 
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
-const FAILED: [u64; 16] = [
+const FAILED: [u64; 17] = [
     3,
     10,
     18,
@@ -55,6 +55,7 @@ const FAILED: [u64; 16] = [
     509,
     1072,
     1222,
+    1250,
     1369,
     1561,
     2_488_761_386_363_761_826,

@@ -95,8 +95,13 @@ pub(crate) struct Ledger {
     pub(crate) joins: u64,
     /// Since when all nodes that run have been ready, and none of them hangs.
     pub(crate) connected_since: Option<Duration>,
+    /// Since when the client has been connected that receives an event.
+    pub(crate) open_since: Duration,
     /// When views had more peers than the room takes, while all nodes had reached each other for a
-    /// second: a node that was cut off brings its members back, beside those that have joined meanwhile.
+    /// second. A node that was cut off brings its members back beside those that have joined
+    /// meanwhile: a sync puts back members that were admitted, whatever the capacity, since the engine
+    /// may lack them because it has lost data. A client that was away learns of it only when it has
+    /// resumed.
     pub(crate) overfull: Vec<Duration>,
 }
 
@@ -170,7 +175,8 @@ impl Ledger {
     /// A view has more peers than the room takes.
     pub(crate) fn note_overfull(&mut self) {
         let second = Duration::from_secs(1);
-        if self.connected_since.is_some_and(|since| since + second < self.now) {
+        let since = self.connected_since.map(|since| since.max(self.open_since));
+        if since.is_some_and(|since| since + second < self.now) {
             self.overfull.push(self.now);
         }
     }

@@ -323,6 +323,7 @@ impl World {
             *state = State::Inside(Inside::new(self.ledger.number(), &snapshot.me));
         }
         if let State::Inside(inside) = state {
+            self.ledger.open_since = session.open_since;
             if let Some((peer, had)) = left {
                 self.ledger.lost_sight(id, peer, had);
             }
