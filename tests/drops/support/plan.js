@@ -11,6 +11,8 @@ export const SETTINGS = {
   WS_PING_SECONDS: '1',
   HANDSHAKE_TIMEOUT_SECONDS: '4',
   SFU: 'off',
+  // A client sends what it has created while it could not join all at once.
+  MESSAGE_BURST: '1000',
 }
 
 /** Settings of a node beside these: it ends when the sessions of its clients have moved, and is dead after 5 s of silence. */
