@@ -13,6 +13,8 @@ local char, floor, max, min = string.char, math.floor, math.max, math.min
 local GONE = 3000
 -- How long the end of a room is remembered, in seconds.
 local ENDED = 3600
+-- How many replaced members a room remembers.
+local MAX_REPLACED = 8
 
 local FULL, NOT_FOUND, HAS_ENDED, NOT_FOR_PAIRS, CLOSED, REPLACED, NOT_MEMBER = 0, 1, 2, 3, 4, 5, 6
 local DISCONNECTED, HUNG_UP = 1, 6
@@ -172,6 +174,18 @@ local function without(members, is_out)
     end
   end
   return rest
+end
+
+-- Remembers that a member of another node was replaced. That node may have missed it, and would put the member back.
+local function remember_replaced(record, member)
+  if member.h ~= me then
+    local replaced = record.replaced or {}
+    replaced[#replaced + 1] = member.c .. member.n
+    if #replaced > MAX_REPLACED then
+      table.remove(replaced, 1)
+    end
+    record.replaced = replaced
+  end
 end
 
 -- Removes one member, and tells the nodes.

@@ -49,7 +49,7 @@ local before, had_member = holders(record)
 local replaced = ''
 if old then
   replaced = field(5, record.members[old].c)
-  table.remove(record.members, old)
+  remember_replaced(record, table.remove(record.members, old))
 end
 record.v = record.v + 1
 new.s = record.v

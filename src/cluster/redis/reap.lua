@@ -17,9 +17,10 @@ for index = 1, min(#rooms, ROOMS) do
   if not record then
     redis.call('SREM', P .. 'of:' .. dead, room)
   else
-    local members = record.members
+    local members, gone = record.members, {}
     for _, member in ipairs(members) do
-      if member.h == dead then
+      if member.h == dead and not gone[member.c] then
+        gone[member.c] = true
         remove(room, record, member.c, DISCONNECTED)
       end
     end

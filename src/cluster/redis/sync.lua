@@ -41,6 +41,11 @@ local function put_back(member)
       return
     end
   end
+  for _, replaced in ipairs(record.replaced or {}) do
+    if replaced == member.c .. member.n then
+      return refuse(member, REPLACED)
+    end
+  end
   local function is_same(other)
     return other.id == member.id or other.c == member.c
   end
@@ -61,7 +66,13 @@ local function put_back(member)
       return refuse(member, FULL, most)
     end
   end
-  record.members = without(record.members, is_same)
+  record.members = without(record.members, function(other)
+    local is_replaced = is_same(other)
+    if is_replaced then
+      remember_replaced(record, other)
+    end
+    return is_replaced
+  end)
   if not member.admitted then
     member.s = -1
   end

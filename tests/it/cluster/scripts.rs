@@ -282,19 +282,61 @@ async fn scripts_do_what_their_model_does() {
     assert!(removed_by_audits > 0, "audits have found members of nodes without a lease");
 }
 
+/// Nodes that call scripts on a real engine.
+struct Callers(BTreeMap<Incarnation, Scripts>);
+
+impl Callers {
+    const GENERATION: u64 = 1;
+
+    async fn of(engine: &Redis) -> Self {
+        let mut callers = Self(connect_nodes(engine).await);
+        for node in 1..=NODES {
+            callers.call(node, &Call::Hello { known_epoch: None }).await;
+        }
+        callers
+    }
+
+    async fn call(&mut self, node: u64, call: &Call) -> ScriptReply {
+        let node = Incarnation(node);
+        let scripts = self.0.get_mut(&node).unwrap();
+        scripts.run(node, Self::GENERATION, call, EPOCH).await.unwrap()
+    }
+
+    async fn join(&mut self, room: &RoomId, member: &Member) -> ScriptReply {
+        let (spec, member) = (spec_of(room), member.clone());
+        let join = Join { spec, may_create: true, unless_ended: false, member };
+        self.call(join.member.holder.0, &Call::Join(join)).await
+    }
+}
+
+fn spec_of(room: &RoomId) -> RoomSpec {
+    let capacity = Capacity { peers: 3, is_chosen: false };
+    RoomSpec { room: room.clone(), created_at: std::time::UNIX_EPOCH, capacity, is_pair: false }
+}
+
+/// A member of a node, which has one connection.
+fn member_of(node: u64, peer: &str, joined_at: u64) -> Member {
+    let connection = ConnectionId::from_u128(u128::from(node));
+    Member {
+        membership: Membership { connection, nonce: Nonce(node) },
+        holder: Incarnation(node),
+        since: 0,
+        joined_at,
+        is_paired: false,
+        peer: PeerId::new(peer).unwrap(),
+        metadata: Metadata::default(),
+    }
+}
+
 /// Two joins of one user, of a tab that was reloaded, reach the engine in the wrong order.
 #[tokio::test]
 async fn join_that_has_waited_does_not_replace_a_later_one() {
-    const GENERATION: u64 = 1;
     let engine = Redis::start();
-    let mut nodes = connect_nodes(&engine).await;
-    for (node, scripts) in &mut nodes {
-        let hello = Call::Hello { known_epoch: None };
-        scripts.run(*node, GENERATION, &hello, EPOCH).await.unwrap();
-    }
+    let mut nodes = Callers::of(&engine).await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = u64::try_from(now.as_millis()).unwrap();
-    // The rooms, the times of the first and of the second join, and whether the second one replaces the first.
+    // The rooms, the times of the first and of the second join, and whether the second one replaces
+    // the first.
     let cases = [
         ("waited", now - 4_000, now - 5_000, false),
         ("later", now - 5_000, now - 4_000, true),
@@ -302,29 +344,43 @@ async fn join_that_has_waited_does_not_replace_a_later_one() {
     ];
     for (room, first, second, replaces) in cases {
         let room = RoomId::new(room).unwrap();
-        let mut outcomes = Vec::new();
-        for (node, joined_at) in [(1, first), (2, second)] {
-            let holder = Incarnation(node);
-            let connection = ConnectionId::from_u128(u128::from(node));
-            let member = Member {
-                membership: Membership { connection, nonce: Nonce(node) },
-                holder,
-                since: 0,
-                joined_at,
-                is_paired: false,
-                peer: PeerId::new("ann").unwrap(),
-                metadata: Metadata::default(),
-            };
-            let capacity = Capacity { peers: 3, is_chosen: false };
-            let created_at = std::time::UNIX_EPOCH;
-            let spec = RoomSpec { room: room.clone(), created_at, capacity, is_pair: false };
-            let join = Join { spec, may_create: true, unless_ended: false, member };
-            let scripts = nodes.get_mut(&holder).unwrap();
-            let call = Call::Join(join);
-            outcomes.push(scripts.run(holder, GENERATION, &call, EPOCH).await.unwrap());
-        }
-        let second =
+        assert_eq!(nodes.join(&room, &member_of(1, "ann", first)).await, ScriptReply::Done);
+        let expected =
             if replaces { ScriptReply::Done } else { ScriptReply::Denied(Refusal::Replaced) };
-        assert_eq!(outcomes, [ScriptReply::Done, second], "{room}");
+        assert_eq!(nodes.join(&room, &member_of(2, "ann", second)).await, expected, "{room}");
     }
+}
+
+/// A node that was cut off has missed that its member was replaced, and that the later session of the
+/// user has left again.
+#[tokio::test]
+async fn replaced_member_is_not_put_back() {
+    let engine = Redis::start();
+    let mut nodes = Callers::of(&engine).await;
+    let room = RoomId::new("room").unwrap();
+    let (former, later) = (member_of(1, "ann", 1), member_of(2, "ann", 2));
+    for member in [&former, &later, &member_of(3, "bob", 3)] {
+        assert_eq!(nodes.join(&room, member).await, ScriptReply::Done);
+    }
+    let leave = Call::Leave {
+        room: room.clone(),
+        connection: later.connection(),
+        reason: LeaveReason::Left,
+    };
+    assert_eq!(nodes.call(2, &leave).await, ScriptReply::Done);
+    let membership = former.membership;
+    let sync = Sync {
+        spec: spec_of(&room),
+        may_create: true,
+        serial: 1,
+        version: 1,
+        members: vec![Listed { member: former, is_admitted: true, is_arriving: false }],
+        media: None,
+    };
+    let ScriptReply::Synced { record, out } = nodes.call(1, &Call::Sync(sync)).await else {
+        panic!("no answer to the sync");
+    };
+    assert_eq!(out, [(membership.connection, membership.nonce, Refusal::Replaced)]);
+    let peers: Vec<_> = record.unwrap().members.into_iter().map(|member| member.peer).collect();
+    assert_eq!(peers, [PeerId::new("bob").unwrap()]);
 }

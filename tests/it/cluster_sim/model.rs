@@ -1,6 +1,6 @@
 //! The engine's scripts as a model: the same effects, replies and publications, without an engine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use parlor::cluster::frame::{LogEntry, RoomChange};
 use parlor::cluster::script::{Audit, Join, Listed, Sync};
@@ -22,6 +22,9 @@ const GONE: u64 = 3000;
 /// The age from which on a join may have been overtaken by a later one, in milliseconds.
 const WAITED: u64 = 1000;
 
+/// How many replaced members a room remembers.
+const MAX_REPLACED: usize = 8;
+
 /// The data of an engine.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
@@ -31,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) alive: BTreeMap<Incarnation, u64>,
     generations: BTreeMap<Incarnation, u64>,
     pub(crate) rooms: BTreeMap<RoomId, RoomRecord>,
+    /// Members of each room that were replaced by a member of another node.
+    replaced: BTreeMap<RoomId, VecDeque<Membership>>,
     /// Rooms that ended, and the serial that they had.
     ended: BTreeMap<RoomId, u64>,
     /// Whether the last call has added a member to a room.
@@ -112,6 +117,17 @@ impl Model {
     pub(crate) fn forget(&mut self, node: Incarnation) {
         self.alive.remove(&node);
         self.generations.remove(&node);
+    }
+
+    /// Remembers that a member of another node was replaced.
+    fn remember_replaced(&mut self, room: &RoomId, me: Incarnation, member: &Member) {
+        if member.holder != me {
+            let replaced = self.replaced.entry(room.clone()).or_default();
+            replaced.push_back(member.membership);
+            if replaced.len() > MAX_REPLACED {
+                replaced.pop_front();
+            }
+        }
     }
 
     /// Returns whether the incarnation that a call was to remove is gone.
@@ -225,11 +241,7 @@ impl Run<'_> {
             self.create(join);
             return self.admit(join);
         };
-        let connection = join.member.connection();
-        if record
-            .member(connection)
-            .is_some_and(|member| member.membership == join.member.membership)
-        {
+        if record.members.iter().any(|member| member.membership == join.member.membership) {
             return ScriptReply::Done;
         }
         let joined_at = join.member.joined_at;
@@ -274,7 +286,12 @@ impl Run<'_> {
         }
         let before = holders(Some(record));
         self.data.was_added = old.is_none();
-        let replaced = old.map(|old| record.members.remove(old).connection());
+        let replaced = old.map(|old| record.members.remove(old));
+        if let Some(member) = &replaced {
+            self.data.remember_replaced(room, self.me, member);
+        }
+        let replaced = replaced.map(|member| member.connection());
+        let record = self.data.rooms.get_mut(room).unwrap();
         record.version += 1;
         let member = Member { since: record.version, ..join.member.clone() };
         record.members.push(member.clone());
@@ -395,6 +412,7 @@ impl Run<'_> {
     fn delete_if_empty(&mut self, room: &RoomId) {
         if self.data.rooms.get(room).is_some_and(|record| record.members.is_empty()) {
             let record = self.data.rooms.remove(room).unwrap();
+            self.data.replaced.remove(room);
             if record.spec.is_pair {
                 self.data.ended.insert(room.clone(), record.serial);
             }
@@ -430,7 +448,9 @@ impl Run<'_> {
         for room in rooms.iter().take(REAPED_ROOMS) {
             let members = &self.data.rooms[room].members;
             let own = members.iter().filter(|member| member.holder == dead).map(Member::connection);
-            for connection in own.collect::<Vec<_>>() {
+            let mut gone = BTreeSet::new();
+            let own: Vec<_> = own.filter(|connection| gone.insert(*connection)).collect();
+            for connection in own {
                 self.remove(room, connection, LeaveReason::Disconnected);
             }
             if self.data.rooms.get(room).is_some_and(|record| record.media == Some(dead)) {
@@ -537,7 +557,7 @@ impl Run<'_> {
     }
 
     /// Puts a member of the calling node into a record. Returns whether that changed it.
-    fn put_back(&self, record: &mut RoomRecord, listed: &Listed) -> Result<bool, Refusal> {
+    fn put_back(&mut self, record: &mut RoomRecord, listed: &Listed) -> Result<bool, Refusal> {
         let Listed { member, is_admitted, .. } = listed;
         if let Some(known) =
             record.members.iter_mut().find(|known| known.membership == member.membership)
@@ -549,6 +569,10 @@ impl Run<'_> {
             let has_changed = (known.holder, &known.metadata) != (member.holder, &member.metadata);
             *known = Member { since, ..member.clone() };
             return Ok(has_changed);
+        }
+        let replaced = self.data.replaced.get(record.room());
+        if replaced.is_some_and(|replaced| replaced.contains(&member.membership)) {
+            return Err(Refusal::Replaced);
         }
         let is_same = |other: &&Member| {
             other.peer == member.peer || other.connection() == member.connection()
@@ -563,7 +587,10 @@ impl Run<'_> {
                 return Err(Refusal::Full { capacity });
             }
         }
-        record.members.retain(|other| !is_same(&other));
+        let room = record.room().clone();
+        for other in record.members.extract_if(.., |other| is_same(&&*other)) {
+            self.data.remember_replaced(&room, self.me, &other);
+        }
         // A new member gets the version that this change results in.
         let since = if *is_admitted { member.since } else { u64::MAX };
         record.members.push(Member { since, ..member.clone() });
