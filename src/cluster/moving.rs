@@ -299,6 +299,16 @@ impl Claim {
         self.asked.extend(nodes);
     }
 
+    /// Notes that a node is gone, and will not answer.
+    pub fn is_gone(&mut self, node: NodeAt) {
+        self.asked.remove(&node);
+    }
+
+    /// Returns whether all nodes were asked, and none has handed the session over.
+    pub fn is_searching(&self) -> bool {
+        self.has_asked_all && self.taking.is_none()
+    }
+
     /// Returns whether a node was asked that has not answered.
     pub fn has_asked(&self) -> bool {
         !self.asked.is_empty()

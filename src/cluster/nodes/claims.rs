@@ -6,12 +6,12 @@ use bytes::Bytes;
 use super::Nodes;
 use crate::clock::Moment;
 use crate::cluster::frame::{Body, MovedRoom};
-use crate::cluster::moving::{Claim, Departure, NodeAt};
+use crate::cluster::moving::{Claim, ClaimStep, Departure, NodeAt};
 use crate::id::ConnectionId;
 
 impl Nodes {
     /// Sends the claims to nodes that are listed. A session of a node that is not in a list made
-    /// since, or that does not answer, may have moved to any other before: all are asked.
+    /// since, or that does not answer, may have moved to any other before: all are asked once.
     pub(super) fn ask_listed(&mut self, now: Moment) {
         for (connection, at) in self.unlisted.clone() {
             let Some(claim) = self.claims.get_mut(&connection) else {
@@ -24,8 +24,11 @@ impl Nodes {
                 self.ask(now, connection, at);
             } else if node.has_list_since(claim.since()) {
                 self.unlisted.remove(&connection);
+                claim.is_gone(at);
                 if claim.asks_all(now.instant, true) {
                     self.ask_all(now, connection, at.engine);
+                } else if !claim.has_asked() && claim.handover().is_none() {
+                    self.refuse(now, connection);
                 }
             } else {
                 node.list_again(now);
@@ -66,6 +69,19 @@ impl Nodes {
             if self.claims.get(&connection).is_some_and(|claim| !claim.is_asked(at)) {
                 self.ask(now, connection, at);
             }
+        }
+        if let Some((searching, _)) = self.claimed.get(&connection) {
+            self.searches_too(now, connection, *searching);
+        }
+    }
+
+    /// Notes that a node that was asked for a session is looking for it, too: it does not have it. If
+    /// both waited for each other, the client of neither would be answered in time.
+    pub(super) fn searches_too(&mut self, now: Moment, connection: ConnectionId, node: NodeAt) {
+        let claim = self.claims.get_mut(&connection).filter(|claim| claim.is_searching());
+        let step = claim.map(|claim| claim.refused(now.instant, node, None));
+        if step == Some(ClaimStep::GiveUp) {
+            self.refuse(now, connection);
         }
     }
 

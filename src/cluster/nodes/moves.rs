@@ -51,6 +51,7 @@ impl Nodes {
                     if let Some((former, _)) = self.claimed.insert(connection, (to, request)) {
                         self.refuse_claim(now, connection, former, Some(to));
                     }
+                    self.searches_too(now, connection, to);
                 } else {
                     self.claimed(now, connection, to, &request);
                 }
@@ -67,7 +68,8 @@ impl Nodes {
                 let holder = holder.filter(|holder| holder.node != me);
                 let Some(claim) = self.claims.get_mut(&connection) else { return };
                 match claim.refused(now.instant, NodeAt { engine, node: from }, holder) {
-                    ClaimStep::Ask(at) => self.ask(now, connection, at),
+                    // It may be gone by now.
+                    ClaimStep::Ask(at) => _ = self.unlisted.insert(connection, at),
                     ClaimStep::Wait => {}
                     ClaimStep::GiveUp => self.refuse(now, connection),
                     ClaimStep::MovesOn => self.lose_sight(now, connection),

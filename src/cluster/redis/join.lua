@@ -2,7 +2,7 @@
 
 -- From this age on, in milliseconds, a join may have been overtaken by a later one of the same peer id: it has waited for
 -- the engine. Younger ones are not compared, since the clocks of two nodes differ.
-local WAITED = 1000
+local WAITED = 250
 
 local refusal = refused()
 if refusal then

@@ -20,7 +20,7 @@ const AUDITED_ROOMS: usize = 100;
 const GONE: u64 = 3000;
 
 /// The age from which on a join may have been overtaken by a later one, in milliseconds.
-const WAITED: u64 = 1000;
+const WAITED: u64 = 250;
 
 /// How many replaced members a room remembers.
 const MAX_REPLACED: usize = 8;
