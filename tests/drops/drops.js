@@ -27,8 +27,8 @@ const PACE_MS = 150
 const TIMEOUT_MS = 2000
 /** Time after which an accepted last signal that has not arrived is sent again. */
 const AGAIN_MS = 3000
-/** Time for the last signals to arrive. */
-const LAST_MS = 20_000
+/** Time for the last signals to arrive, without faults and with them. */
+const LAST_MS = [20_000, 60_000]
 const PROTOCOLS = ['websocket', 'websocket', 'polling', 'upgrade', 'envelope', 'envelope']
 const WAYS_TO_LEAVE = ['leave', 'close']
 
@@ -43,6 +43,7 @@ const { values: options } = parseArgs({
   },
 })
 const { seed } = options
+const lastMs = LAST_MS[Number(options.faults)]
 
 /** Runs one call from join to leave. */
 async function hold(server, laptops, number) {
@@ -78,7 +79,7 @@ async function hold(server, laptops, number) {
  * accepted has ended since.
  */
 async function exchange(sides) {
-  const until = Date.now() + LAST_MS
+  const until = Date.now() + lastMs
   while (Date.now() < until) {
     await Promise.all(sides.map(({ laptop, id }) => laptop.reported(id, 'accepted')))
     const missing = sides.filter(({ laptop, id }, index) => {
@@ -105,7 +106,7 @@ async function end(call) {
   try {
     for (const { line } of sides) line.rest()
     for (const { laptop, id } of sides) laptop.order('finish', id)
-    await within(exchange(sides), () => 'the last signals', LAST_MS)
+    await within(exchange(sides), () => 'the last signals', lastMs)
     const [first, last] = chance.shuffled(sides)
     first.laptop.order('leave', first.id, chance.pick(WAYS_TO_LEAVE))
     await Promise.all([reported(first, 'gone'), reported(last, 'other-left')])

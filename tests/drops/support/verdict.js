@@ -16,7 +16,7 @@ const isDuring = (faults, kinds, from, to) => faults.some((fault) => kinds.inclu
 
 /** Reads the log of one side. */
 function read({ me, log, line: { timeline } }) {
-  const side = { me, created: new Map(), sent: new Map(), answers: new Map(), received: [], reported: [], ups: [], joined: new Set(), wrong: [], events: [] }
+  const side = { me, created: new Map(), sent: new Map(), answers: new Map(), received: [], reported: [], ups: [], downs: new Map(), joined: new Set(), wrong: [], events: [] }
   let incarnation = 0
   let began
   /** The times at which the server held the session for certain: a request sent later was answered. */
@@ -25,6 +25,7 @@ function read({ me, log, line: { timeline } }) {
     const [first, second, third, fourth] = rest
     if (what === 'create') side.created.set(first, { at, known: second })
     else if (what === 'life') began = at
+    else if (what === 'down') side.downs.set(incarnation, at)
     else if (what === 'sent') side.sent.set(first, { at, life: second })
     else if (what === 'answer') {
       if (side.answers.has(first)) side.wrong.push([at, `two answers to ${first}`])
@@ -134,7 +135,7 @@ function refusals({ answers, sent, created, ups, events }, resumeMs, faults) {
  * Signals accepted for an incarnation of the other side reach it, unless it ended before. A restart is no reason. In a cluster
  * a signal may be reported to its sender instead, unless the sender's session ended, too.
  */
-function lost({ answers, created, reported, ups }, across, resumeMs, faults) {
+function lost({ answers, created, reported, ups, downs }, across, resumeMs, faults) {
   if (resumeMs === null) {
     const all = new Set(across.received.map(({ number }) => number))
     return [...answers].flatMap(([number, { at, outcome }]) => {
@@ -159,8 +160,10 @@ function lost({ answers, created, reported, ups }, across, resumeMs, faults) {
       reports.set(incarnation, reports.get(incarnation) - 1)
       return []
     }
+    // The report waits for a sender that is away, and ends with its session.
     const end = ends.get(incarnation)
-    if (end - at < REPORT_MS && isDuring(faults, ENDING, at, end)) return []
+    const left = Math.min(end, downs.get(incarnation) ?? end)
+    if (left - at < REPORT_MS && isDuring(faults, ENDING, at, end)) return []
     return [[at, `${number} was accepted but never arrived`]]
   })
 }
@@ -212,6 +215,8 @@ function mayLeave(across, incarnation, reason, at, resumeMs, faults) {
   if (reason === 'replaced' && !across.joined.has(incarnation)) return true
   // The cluster ends a session that does not arrive; a client that is refused joins again.
   const refused = across.ups.find((up) => up.incarnation > incarnation)
+  // A node that shuts down keeps sessions for longer, but their clients are refused.
+  if (reason === 'replaced' && refused.at - refused.alive >= resumeMs) return true
   return ['replaced', 'disconnected'].includes(reason) && mayBeRefused(refused, faults)
 }
 
