@@ -407,5 +407,7 @@ impl Node {
 /// Removes members from a replica. Their room may lack them already: an engine that has lost some
 /// seconds may say that another node holds a member whose session is, or was, on this node, and ends.
 fn remove_all(replica: &mut Replica, leaving: &[(ConnectionId, LeaveReason)]) {
-    leaving.iter().for_each(|(connection, _)| replica.remove(*connection));
+    for (connection, _) in leaving {
+        replica.remove(*connection);
+    }
 }

@@ -244,7 +244,7 @@ impl World {
             "{connection} was seen leaving room {room} at {missed:?}, and is still there"
         );
     }
-    /// Returns whether a peer that was seen leaving may be there all the same.
+    /// Returns whether a peer that was seen leaving may be there nevertheless.
     fn may_return(&self, room: &RoomId, connection: ConnectionId, missed: &Missed) -> bool {
         let Some((membership, node)) = missed.had else { return false };
         // A node that was declared dead renews the members of rooms that it had alone: peers that

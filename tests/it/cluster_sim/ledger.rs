@@ -67,7 +67,7 @@ struct Fate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Missed {
     pub(crate) when: Duration,
-    /// Its membership and the index of its node then, if it was still there.
+    /// The membership and the index of the node that the peer had then, if it was still there.
     pub(crate) had: Option<(Membership, usize)>,
 }
 
