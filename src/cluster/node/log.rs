@@ -75,13 +75,18 @@ impl Node {
     fn apply(&mut self, now: Moment, room: &RoomId, version: u64, change: RoomChange) {
         match change {
             RoomChange::Join { member, replaced } => {
+                let connection = member.connection();
+                let mut is_new = true;
                 if member.holder != self.me {
-                    self.admit(now, room, &[member.connection()], &[member]);
+                    self.admit(now, room, &[connection], &[member]);
                 } else if self.standing(room, &member) == Standing::Waiting {
                     self.complete(now, room, member);
+                } else {
+                    is_new = false;
                 }
-                // It is gone already, unless the join is one that this node does not have any more.
-                if let Some(replaced) = replaced {
+                // It is gone already, unless the join is one that this node does not have any more. A
+                // former membership of the same connection is, and must not take the new one with it.
+                if let Some(replaced) = replaced.filter(|it| !is_new || *it != connection) {
                     self.replaced(now, room, replaced);
                 }
             }
