@@ -51,7 +51,7 @@ use self::moves::Moves;
 use self::repair::Phase;
 pub use self::repair::ReconnectReason;
 use super::expiring_map::ExpiringMap;
-use super::frame::Body;
+use super::frame::{Body, LogEntry};
 use super::link::{ReceivingLink, SendingLink};
 use super::node_list::NodeList;
 use super::record::{Incarnation, Member, Membership, Nonce};
@@ -134,6 +134,8 @@ pub struct Node {
     /// Bytes of the frames that all outgoing links keep.
     kept_bytes: usize,
     incoming: BTreeMap<Incarnation, ReceivingLink>,
+    /// Log entries of rooms whose syncs are not answered yet.
+    before_sync: BTreeMap<RoomId, Vec<LogEntry>>,
     /// Frames that were received while rooms were being synced. They count as received: they
     /// outlive a lost connection.
     aside: VecDeque<(Incarnation, u64, Body)>,
@@ -175,6 +177,7 @@ impl Node {
             outgoing: BTreeMap::new(),
             kept_bytes: 0,
             incoming: BTreeMap::new(),
+            before_sync: BTreeMap::new(),
             aside: VecDeque::new(),
             moves: Moves::default(),
             moved_on: ExpiringMap::new(MOVED_ON_LIFETIME, MAX_MOVED_ON),

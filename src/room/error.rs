@@ -131,6 +131,9 @@ pub enum RoomError {
         /// Value of the limit in bytes.
         max: usize,
     },
+    /// A later connection of the same peer id has joined before this one was admitted.
+    #[error("the same user joined from a newer connection")]
+    Replaced,
     /// The connection has ended in the meantime, so there is no client to notify.
     #[error("the connection has ended")]
     ConnectionEnded,
@@ -164,6 +167,7 @@ impl RoomError {
                 Code::LimitReached
             }
             Self::MetadataTooLarge { .. } => Code::PayloadTooLarge,
+            Self::Replaced => Code::Replaced,
             Self::ConnectionEnded => Code::Internal,
         }
     }

@@ -404,6 +404,6 @@ fn error_of(refusal: Refusal) -> RoomError {
         Refusal::NotFound | Refusal::NotMember | Refusal::Closed => RoomError::RoomNotFound,
         Refusal::Ended => RoomError::SessionEnded,
         Refusal::NotForPairs => RoomError::NotForPairs,
-        Refusal::Replaced => RoomError::ConnectionEnded,
+        Refusal::Replaced => RoomError::Replaced,
     }
 }

@@ -9,11 +9,11 @@ use parlor::id::ConnectionId;
 use serde_json::json;
 
 use crate::cluster_nodes::{member, node};
-use crate::support::TestServer;
 use crate::support::protocol_peer::Received;
 use crate::support::redis::Redis;
 use crate::support::resuming_client::{CLIENT_KINDS, ClientKind, ResumePoint, ResumingClient};
 use crate::support::server::LIMIT;
+use crate::support::{Client, TestServer};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn signals_of_a_fast_sender_stay_in_order_while_their_target_moves() {
@@ -177,6 +177,40 @@ async fn session_survives_several_attempts_to_resume_it_at_once() {
         bob.expect_signals("ann", 0..1).await;
         bob.close().await;
         ann.close().await;
+    }
+    for node in nodes {
+        assert!(node.stop().await);
+    }
+}
+
+/// A user who joins twice while the engine is silent, on two nodes, has the later session,
+/// whichever join the engine reads first.
+#[tokio::test]
+async fn earlier_of_two_joins_that_wait_is_replaced() {
+    let redis = Redis::start();
+    let nodes = ["one", "two"].map(|name| node(&redis, name, &[]));
+    for order in [[0, 1], [1, 0]] {
+        let [mut former, mut latter] =
+            [Client::connect(&nodes[order[0]]).await, Client::connect(&nodes[order[1]]).await];
+        let join = json!({ "roomId": "r", "userId": "ann" });
+        redis.signal("STOP");
+        former.tell("join-room", join.clone()).await;
+        // The nodes' clocks may differ by this much.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        latter.tell("join-room", join).await;
+        // Has reached the node with the join.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        redis.signal("CONT");
+        let mut event = former.next().await;
+        if event[0] == "room-users" {
+            // It was admitted first.
+            event = former.next().await;
+        }
+        assert_eq!((&event[0], &event[1]["code"]), (&json!("error"), &json!("REPLACED")));
+        assert_eq!(latter.next_event("room-users").await, [json!([])]);
+        latter.nothing_more().await;
+        former.close().await;
+        latter.close().await;
     }
     for node in nodes {
         assert!(node.stop().await);

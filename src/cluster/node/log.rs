@@ -14,10 +14,13 @@ impl Node {
     /// Applies an entry of the log of a room.
     pub(super) fn entry(&mut self, now: Moment, entry: LogEntry) {
         let LogEntry { room, serial, version, change } = entry;
-        let is_being_synced =
-            |(call, _): &(Call, _)| matches!(call, Call::Sync(sync) if sync.spec.room == room);
-        // The answer to the sync will say what this entry says.
-        if !self.can_call() || self.calls.values().any(is_being_synced) {
+        // The sync, which is yet to be called, will say what this entry says.
+        if !self.can_call() {
+            return;
+        }
+        if self.is_being_synced(&room) {
+            let entry = LogEntry { room: room.clone(), serial, version, change };
+            self.before_sync.entry(room).or_default().push(entry);
             return;
         }
         let Some(replica) = self.replicas.get_mut(&room) else {
@@ -311,6 +314,7 @@ impl Node {
             self.leaves.remove(leave);
         }
         self.drop_unused(now, room);
+        self.apply_later_entries(now, room, record);
         self.announce_away(now, room);
         self.settle(now);
     }

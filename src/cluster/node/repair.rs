@@ -8,8 +8,8 @@ use tracing::warn;
 
 use super::{Member, Node, Waiting};
 use crate::clock::Moment;
-use crate::cluster::frame::Body;
-use crate::cluster::record::Incarnation;
+use crate::cluster::frame::{Body, RoomChange};
+use crate::cluster::record::{Incarnation, RoomRecord};
 use crate::cluster::script::{Call, Listed, Sync};
 use crate::id::RoomId;
 
@@ -96,6 +96,7 @@ impl Node {
         let rooms = self.calls.values().filter_map(|(call, _)| call.room().cloned());
         self.unsettled.extend(rooms);
         self.calls.clear();
+        self.before_sync.clear();
         // Their joins are repeated with the next connection.
         self.evictions.clear();
         self.beat = super::Beat::default();
@@ -178,6 +179,34 @@ impl Node {
             self.sync(now, room);
         }
         self.settle(now);
+    }
+
+    pub(super) fn is_being_synced(&self, room: &RoomId) -> bool {
+        let is_it = |call: &Call| matches!(call, Call::Sync(sync) if sync.spec.room == *room);
+        self.calls.values().any(|(call, _)| is_it(call))
+    }
+
+    /// Applies the entries that have arrived before the answer to the sync of their room, although the
+    /// engine wrote them after it: answers take another way than what is published.
+    pub(super) fn apply_later_entries(
+        &mut self,
+        now: Moment,
+        room: &RoomId,
+        record: Option<&RoomRecord>,
+    ) {
+        if self.is_being_synced(room) {
+            return;
+        }
+        for entry in self.before_sync.remove(room).unwrap_or_default() {
+            let is_later = match record {
+                Some(record) => (entry.serial, entry.version) > (record.serial, record.version),
+                // Peers of this node may have entered the room since.
+                None => matches!(entry.change, RoomChange::Snapshot(_)),
+            };
+            if is_later {
+                self.entry(now, entry);
+            }
+        }
     }
 
     /// Sends what this node knows of a room to the engine.

@@ -38,6 +38,7 @@ pub(crate) struct Connection {
     is_subscribed: bool,
     last_to_engine: Duration,
     last_to_node: Duration,
+    last_reply: Duration,
 }
 
 impl Connection {
@@ -140,6 +141,7 @@ impl World {
             is_subscribed: false,
             last_to_engine: self.now,
             last_to_node: self.now,
+            last_reply: self.now,
         });
         self.machines[node].connection[engine] = Some(connection);
         self.note(|| {
@@ -169,9 +171,17 @@ impl World {
 
     fn send_to_node(&mut self, connection: usize, packet: Packet) {
         let delay = self.random.micros(50, 2000);
+        let lag =
+            if self.random.percent(70) { Duration::ZERO } else { self.random.micros(50, 2000) };
         let open = &mut self.connections[connection];
         open.last_to_node = open.last_to_node.max(self.now + delay);
-        let time = open.last_to_node;
+        let time = if matches!(packet, Packet::Reply { .. } | Packet::Published { .. }) {
+            // Another task processes them, after messages that arrive later.
+            open.last_reply = open.last_reply.max(open.last_to_node + lag);
+            open.last_reply
+        } else {
+            open.last_to_node
+        };
         self.at(time, Happening::AtNode { connection, packet });
     }
 
