@@ -42,7 +42,7 @@ use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
 
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
-const FAILED: [u64; 17] = [
+const FAILED: [u64; 18] = [
     3,
     10,
     18,
@@ -53,6 +53,7 @@ const FAILED: [u64; 17] = [
     294,
     362,
     509,
+    813,
     1072,
     1222,
     1250,
