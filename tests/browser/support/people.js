@@ -27,10 +27,10 @@ const DEVICES = {
   none: ["--use-fake-ui-for-media-stream"],
 };
 
-/** Time limit of each wait, long enough for a busy machine. */
-export const PATIENCE_MS = 60_000;
-/** Factor of the bounds of time that media must keep, for machines that are slower than two idle cores. */
+/** Factor of all bounds of time, for machines that are slower than two idle cores. */
 export const TIME_FACTOR = Number(process.env.PARLOR_TEST_TIME_FACTOR ?? 1);
+/** Time limit of each wait, long enough for a busy machine. */
+export const PATIENCE_MS = 60_000 * TIME_FACTOR;
 const POLL_MS = 100;
 const DESCRIBE_MS = 2_000;
 
