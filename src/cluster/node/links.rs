@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::warn;
 
-use super::{Incarnation, Node, ReceivingLink};
+use super::{Incarnation, Node, ReceivingLink, Replica};
 use crate::clock::Moment;
 use crate::cluster::frame::{Body, LinkFrame, encode_frame};
 use crate::cluster::link::Receipt;
@@ -134,13 +134,16 @@ impl Node {
         }
     }
 
-    /// Ends the local sessions that share a room with a node.
+    /// Ends the local sessions that share a room with a node, or have their media there. So may those
+    /// whose joins wait: the other nodes may know of them already.
     fn end_sessions_with(&mut self, node: Incarnation) {
-        for replica in
-            self.replicas.values().filter(|replica| replica.held_by(node).next().is_some())
-        {
+        let is_there = |replica: &&Replica| {
+            replica.media == Some(node) || replica.held_by(node).next().is_some()
+        };
+        for replica in self.replicas.values().filter(is_there) {
             replica.held_by(self.me).for_each(|member| self.host.end(member.connection()));
         }
+        self.joins.keys().for_each(|(_, connection)| self.host.end(*connection));
     }
 
     /// Processes the frames that were put aside.

@@ -12,6 +12,7 @@ use parlor::cluster::{Host, Incarnation, MediaHost};
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::Event;
 
+use super::client::Connection;
 use super::host::{Notice, Process, Sessions};
 use super::world::{ROOMS, World, room_id};
 
@@ -231,7 +232,13 @@ impl World {
         let is_served = |connection: ConnectionId| {
             processes().any(|process| !process.is_stopped && process.sessions.has(connection))
         };
-        let believed = self.believed();
+        // A client that is not connected learns of it when it is.
+        let sessions = self.clients.iter().filter_map(|client| client.session.as_ref());
+        let connected = sessions.filter(|session| session.state == Connection::Open);
+        let connected: BTreeSet<ConnectionId> =
+            connected.map(|session| session.connection).collect();
+        let mut believed = self.believed();
+        believed.retain(|_, (_, connection)| connected.contains(connection));
         let lost = believed.into_iter().filter_map(|(transport, (room, connection))| {
             let has = |process: &&Process| {
                 process.sessions.media.lock().has(&room, connection, transport)
