@@ -111,7 +111,12 @@ impl Node {
         if self.incoming.entry(from).or_default().skip_to(first) {
             self.counters.gaps += 1;
             warn!(node = %from, "frames of another node are lost, ending the sessions that share rooms with it");
-            self.end_sessions_with(from);
+            if self.is_settled() && self.aside.is_empty() {
+                self.end_sessions_with(from);
+            } else {
+                // Which sessions share a room with it is known after the syncs.
+                self.aside.push_back((from, 0, Body::Gap { first }));
+            }
         }
     }
 
@@ -151,7 +156,10 @@ impl Node {
         while self.is_settled()
             && let Some((from, number, body)) = self.aside.pop_front()
         {
-            self.process_next(now, from, number, body);
+            match body {
+                Body::Gap { .. } => self.end_sessions_with(from),
+                body => self.process_next(now, from, number, body),
+            }
         }
     }
 

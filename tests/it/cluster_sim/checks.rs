@@ -41,7 +41,7 @@ impl Kicks {
 pub(crate) struct Watch {
     /// Since when all nodes that run are ready, on the same connections.
     ready_since: Option<Duration>,
-    reconnects: usize,
+    connects: usize,
     /// Since when nodes still list peers whose sessions are gone, or hang.
     ghosts: BTreeMap<(usize, usize, ConnectionId), (Duration, Duration)>,
     /// Since when clients believe in transports that do not exist, or whose node hangs.
@@ -66,10 +66,10 @@ impl World {
                 .engines
                 .iter()
                 .all(|engine| !engine.is_dead && !engine.is_stopped && engine.delay.is_zero());
-        // A node that has connected again must be answered for a whole lease before it removes any.
-        let reconnects = self.reconnects();
-        let before = std::mem::replace(&mut self.watch.reconnects, reconnects);
-        let since = self.watch.ready_since.filter(|_| before == reconnects);
+        // A node that has connected must be answered for a whole lease before it removes any.
+        let connects = self.connects();
+        let before = std::mem::replace(&mut self.watch.connects, connects);
+        let since = self.watch.ready_since.filter(|_| before == connects);
         self.watch.ready_since = is_ready.then(|| since.unwrap_or(self.now));
         self.ledger.note_calm(self.watch.ready_since);
         let is_stopped = |process: &super::host::Process| process.is_stopped;

@@ -262,9 +262,9 @@ impl World {
         }
     }
 
-    /// Returns how many connections have replaced others of the same node.
-    pub(crate) fn reconnects(&self) -> usize {
-        self.connections.iter().filter(|open| open.caller.generation > 1).count()
+    /// Returns how many connections nodes have made: their first ones, and those that replaced others.
+    pub(crate) fn connects(&self) -> usize {
+        self.connections.len()
     }
 
     /// Returns whether the engines reach all nodes that run: a node does not notice at once that a

@@ -297,6 +297,13 @@ impl World {
         self.forget_media(connection, Some(&room_id(room)));
     }
 
+    /// Returns whether the node of a client agrees with the engine of a room.
+    fn is_ready_for(&self, client: usize, room: &RoomId) -> bool {
+        let node = self.clients[client].session.as_ref().map(|session| session.node);
+        let process = node.and_then(|node| self.machines[node].process.as_ref());
+        process.is_some_and(|process| process.nodes.node_of(room).is_ready())
+    }
+
     fn event(&mut self, client: usize, event: &Event) {
         let room = match event {
             Event::Joined(snapshot) => &snapshot.room,
@@ -310,6 +317,13 @@ impl World {
             | Event::Removed { room, .. } => room,
         };
         let left = match event {
+            // A join that one node has admitted alone replaces a peer there only. It may be gone before
+            // the others learn of it.
+            Event::PeerLeft { reason: LeaveReason::Replaced, .. }
+                if !self.is_ready_for(client, room) =>
+            {
+                None
+            }
             Event::PeerLeft { peer, .. } => Some((peer, self.membership(room, peer.connection))),
             _ => None,
         };
