@@ -127,6 +127,8 @@ pub(crate) struct ServerSession {
     /// Number of the absence.
     pub(crate) absence: u64,
     is_departing: bool,
+    /// Whether it is about to end: nothing is sent to it any more.
+    is_ending: bool,
     /// Whether it has left the vault.
     is_taken: bool,
     next: u64,
@@ -169,6 +171,9 @@ impl Inner {
     /// Sends a message to a client, or keeps it.
     fn send(&mut self, connection: ConnectionId, message: ToClient) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
+        if session.is_ending {
+            return;
+        }
         let number = session.next;
         session.next += 1;
         session.kept.push((number, message.clone()));
@@ -234,6 +239,7 @@ impl Sessions {
             attachment: Some(attachment),
             absence: 0,
             is_departing: false,
+            is_ending: false,
             is_taken: false,
             next: 1,
             kept: Vec::new(),
@@ -394,7 +400,11 @@ impl Host for Sessions {
     }
 
     fn end(&self, connection: ConnectionId) {
-        self.inner.lock().notices.push(Notice::End { connection });
+        let mut inner = self.inner.lock();
+        if let Some(session) = inner.sessions.get_mut(&connection) {
+            session.is_ending = true;
+        }
+        inner.notices.push(Notice::End { connection });
     }
 
     fn dialect(&self, name: &str) -> Option<&'static str> {
@@ -440,9 +450,10 @@ impl Host for Sessions {
         let session = session.expect("a session that was released");
         self.rooms.connect(connection);
         let mut inner = self.inner.lock();
-        inner
-            .sessions
-            .insert(connection, ServerSession { is_departing: false, attachment: None, ..session });
+        inner.sessions.insert(
+            connection,
+            ServerSession { is_departing: false, is_ending: false, attachment: None, ..session },
+        );
         if let Some(resuming) = inner.resuming.remove(&connection) {
             inner.attach(connection, resuming);
         }

@@ -142,6 +142,11 @@ impl Ledger {
         self.delivered += 1;
     }
 
+    /// A peer is seen joining again, as after an engine has lost its data.
+    pub(crate) fn seen_again(&mut self, room: &RoomId, peer: &Peer) {
+        self.missed.remove(&(peer.connection, room.clone(), peer.joined_at));
+    }
+
     /// A peer is seen leaving.
     pub(crate) fn lost_sight(
         &mut self,

@@ -341,6 +341,12 @@ impl World {
             if let Some((peer, had)) = left {
                 self.ledger.lost_sight(id, peer, had);
             }
+            // The nodes tell an engine that has lost its data of their peers one after the other.
+            if let Event::PeerJoined { peer, .. } = event
+                && self.has_lost_data
+            {
+                self.ledger.seen_again(id, peer);
+            }
             if !inside.tell(&mut self.ledger, connection, event) {
                 self.out(client, room);
             }
