@@ -299,8 +299,8 @@ impl Claim {
         self.asked.extend(nodes);
     }
 
-    /// Notes that a node is gone, and will not answer.
-    pub fn is_gone(&mut self, node: NodeAt) {
+    /// Awaits no answer of a node, which is gone.
+    pub fn forget(&mut self, node: NodeAt) {
         self.asked.remove(&node);
     }
 

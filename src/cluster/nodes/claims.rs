@@ -24,7 +24,7 @@ impl Nodes {
                 self.ask(now, connection, at);
             } else if node.has_list_since(claim.since()) {
                 self.unlisted.remove(&connection);
-                claim.is_gone(at);
+                claim.forget(at);
                 if claim.asks_all(now.instant, true) {
                     self.ask_all(now, connection, at.engine);
                 } else if !claim.has_asked() && claim.handover().is_none() {
