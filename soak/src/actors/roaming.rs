@@ -179,7 +179,9 @@ impl<'a> Side<'a> {
     ) -> anyhow::Result<Self> {
         let mut is_finished = false;
         loop {
-            if self.sent.is_none() && Instant::now() >= self.next {
+            // The node of this client may learn of the other's join later than that of the other.
+            let is_met = !self.awaits_join || !self.resumes;
+            if is_met && self.sent.is_none() && Instant::now() >= self.next {
                 if Instant::now() < until {
                     self.send_burst().await?;
                 } else if !std::mem::replace(&mut is_finished, true) {
