@@ -183,8 +183,8 @@ async fn session_survives_several_attempts_to_resume_it_at_once() {
     }
 }
 
-/// A user who joins twice while the engine is silent, on two nodes, has the later session,
-/// whichever join the engine reads first.
+/// One user joins on two nodes while the engine is silent. The later session stays, whichever join
+/// the engine reads first.
 #[tokio::test]
 async fn earlier_of_two_joins_that_wait_is_replaced() {
     let redis = Redis::start();

@@ -37,9 +37,12 @@ impl Node {
         mut nodes: BTreeSet<Incarnation>,
     ) {
         let room = join.spec.room.clone();
-        let waiting = self.waiting_join(&join);
-        let is_first =
-            waiting.is_some_and(|waiting| !std::mem::replace(&mut waiting.has_evicted, true));
+        let key = (room.clone(), join.member.connection());
+        let is_first = self.is_waiting(&room, join.member.membership)
+            && self
+                .joins
+                .get_mut(&key)
+                .is_some_and(|it| !std::mem::replace(&mut it.has_evicted, true));
         if !is_first {
             return self.denied(now, &join, Refusal::Full { capacity });
         }
@@ -99,7 +102,7 @@ impl Node {
 
     fn try_again(&mut self, now: Moment, join: Join) {
         // Without a connection, the next one repeats it.
-        if self.waiting_join(&join).is_some() && self.is_ready() {
+        if self.is_waiting(&join.spec.room, join.member.membership) && self.is_ready() {
             self.call(now.instant, Call::Join(join));
         }
     }

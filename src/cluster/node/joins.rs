@@ -86,15 +86,14 @@ impl Node {
         }
     }
 
-    /// Returns a join that was called for, unless it was answered or withdrawn since.
-    pub(super) fn waiting_join(&mut self, join: &Join) -> Option<&mut Waiting> {
-        let key = (join.spec.room.clone(), join.member.connection());
-        let waiting = self.joins.get_mut(&key);
-        waiting.filter(|waiting| waiting.nonce == join.member.membership.nonce)
+    /// Returns whether a join waits: it was neither answered nor withdrawn.
+    pub(super) fn is_waiting(&self, room: &RoomId, membership: Membership) -> bool {
+        let waiting = self.joins.get(&(room.clone(), membership.connection));
+        waiting.is_some_and(|waiting| waiting.nonce == membership.nonce)
     }
 
     pub(super) fn denied(&mut self, now: Moment, join: &Join, denial: Refusal) {
-        if self.waiting_join(join).is_some() {
+        if self.is_waiting(&join.spec.room, join.member.membership) {
             let key = (join.spec.room.clone(), join.member.connection());
             self.joins.remove(&key);
             self.host.joined(&key.0, key.1, Err(denial), now);

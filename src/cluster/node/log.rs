@@ -79,14 +79,15 @@ impl Node {
         match change {
             RoomChange::Join { member, replaced } => {
                 let connection = member.connection();
-                let mut is_new = true;
-                if member.holder != self.me {
+                let is_new = if member.holder != self.me {
                     self.admit(now, room, &[connection], &[member]);
+                    true
                 } else if self.standing(room, &member) == Standing::Waiting {
                     self.complete(now, room, member);
+                    true
                 } else {
-                    is_new = false;
-                }
+                    false
+                };
                 // It is gone already, unless the join is one that this node does not have any more. A
                 // former membership of the same connection is, and must not take the new one with it.
                 if let Some(replaced) = replaced.filter(|it| !is_new || *it != connection) {
@@ -286,9 +287,8 @@ impl Node {
         self.counters.repairs += u64::try_from(gone).unwrap_or(u64::MAX);
         for (connection, nonce, why) in out {
             let membership = Membership { connection: *connection, nonce: *nonce };
-            let key = (room.clone(), *connection);
-            if self.joins.get(&key).is_some_and(|waiting| waiting.nonce == *nonce) {
-                self.joins.remove(&key);
+            if self.is_waiting(room, membership) {
+                self.joins.remove(&(room.clone(), *connection));
                 self.host.joined(room, *connection, Err(*why), now);
             } else if self
                 .replicas
@@ -334,9 +334,7 @@ impl Node {
         {
             return Standing::Member;
         }
-        let waiting = self.joins.get(&(room.clone(), member.connection()));
-        let is_waiting = waiting.is_some_and(|waiting| waiting.nonce == member.membership.nonce);
-        if is_waiting { Standing::Waiting } else { Standing::Gone }
+        if self.is_waiting(room, member.membership) { Standing::Waiting } else { Standing::Gone }
     }
 
     /// Answers a join: its member is in the log.
