@@ -14,16 +14,18 @@ use std::time::{Duration, SystemTime};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use hyper::rt::Executor;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection as Pooled};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::debug;
 
+use super::response_body::Guarded;
 use crate::lifecycle::Lifecycle;
 use crate::request::hop::{HOP, HopKey, Hopped};
 use crate::request::proxies::{ClientOverTls, client_address};
@@ -56,6 +58,8 @@ pub(crate) struct Hop {
     key: Arc<HopKey>,
     hub: Arc<Hub>,
     lifecycle: Lifecycle,
+    /// The requests that are not answered yet.
+    unanswered: TaskTracker,
     /// Connects to nodes by their names, and keeps the connections.
     client: Client<Nodes, Body>,
 }
@@ -73,13 +77,15 @@ impl Hop {
         // public host.
         let find = Arc::new(find);
         let nodes = Nodes { find: Arc::clone(&find), tls: tls::remote_connector(true)? };
-        let client = Client::builder(Tasks(lifecycle.clone()))
+        let unanswered = TaskTracker::new();
+        let tasks = Tasks { lifecycle: lifecycle.clone(), unanswered: unanswered.clone() };
+        let client = Client::builder(tasks)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
             .pool_max_idle_per_host(MAX_IDLE)
             .set_host(false)
             .build(nodes);
-        Ok(Self { name, find, key, hub, lifecycle, client })
+        Ok(Self { name, find, key, hub, lifecycle, unanswered, client })
     }
 
     /// Returns the name of this node.
@@ -88,7 +94,7 @@ impl Hop {
     }
 
     /// Forwards a request to a node. Returns `None` if there is no such node, or it cannot be
-    /// reached.
+    /// reached; for a poll also if this node stops. A message of the client is still forwarded then.
     pub(super) async fn forward(&self, node: &str, mut request: Request) -> Option<Response> {
         let client = Hopped {
             address: client_address(&request),
@@ -122,7 +128,13 @@ impl Hop {
         *forwarded.uri_mut() = format!("http://{}{path}", host_of(node)).parse().ok()?;
         *forwarded.version_mut() = Version::HTTP_11;
         *forwarded.headers_mut() = parts.headers;
-        let mut response = match timeout(RESPONSE_LIMIT, self.client.request(forwarded)).await {
+        let is_message = forwarded.method() == Method::POST;
+        let unanswered = self.unanswered.token();
+        let response = tokio::select! {
+            response = timeout(RESPONSE_LIMIT, self.client.request(forwarded)) => response,
+            () = self.lifecycle.stopping(), if !is_message => return None,
+        };
+        let mut response = match response {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 debug!(node, %error, "cannot forward a request to another node");
@@ -149,7 +161,7 @@ impl Hop {
         }
         response.headers_mut().remove(header::CONNECTION);
         // If the response is not read to its end, its connection is closed.
-        Some(response.map(Body::new))
+        Some(response.map(|body| Guarded::wrap(Body::new(body), Some(unanswered))))
     }
 }
 
@@ -258,17 +270,25 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Spawns the tasks of connections, which end when the server stops.
+/// Spawns the tasks of connections, which end when the server stops and all requests are answered.
 #[derive(Clone)]
-struct Tasks(Lifecycle);
+struct Tasks {
+    lifecycle: Lifecycle,
+    unanswered: TaskTracker,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let lifecycle = self.0.clone();
-        self.0.spawn(async move {
+        let Self { lifecycle, unanswered } = self.clone();
+        self.lifecycle.spawn(async move {
+            let unused = async {
+                lifecycle.stopping().await;
+                unanswered.close();
+                unanswered.wait().await;
+            };
             tokio::select! {
                 () = task => {}
-                () = lifecycle.stopping() => {}
+                () = unused => {}
             }
         });
     }

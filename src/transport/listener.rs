@@ -162,6 +162,7 @@ impl Acceptor {
         };
         let leaving = leaving(&lifecycle, &handover, Arc::clone(&pending), permit.clone());
         let (serving, is_last) = (Arc::clone(&has_served), handover.begun.clone());
+        let draining = Arc::clone(&hub);
         let service = service_fn(move |request: http::Request<Incoming>| {
             serving.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
@@ -181,10 +182,13 @@ impl Acceptor {
             }
             let response = router.clone().oneshot(request);
             let (pending, is_last) = (Arc::clone(&pending), is_last.clone());
+            let hub = Arc::clone(&draining);
             async move {
                 let mut response: Response = response.await?;
                 pending.lock().take();
-                if is_last.is_cancelled()
+                // At the end of a drain, connections are closed without waiting for requests that
+                // are on their way.
+                if (is_last.is_cancelled() || hub.is_draining())
                     && !is_http2
                     && response.status() != StatusCode::SWITCHING_PROTOCOLS
                 {

@@ -7,17 +7,15 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::session::RequestGuard;
-
 /// A response body with the guard of its request.
-pub(super) struct Guarded {
+pub(super) struct Guarded<G> {
     body: Body,
-    _guard: RequestGuard,
+    _guard: G,
 }
 
-impl Guarded {
+impl<G: Send + Unpin + 'static> Guarded<G> {
     /// Attaches the guard to a body, unless the body is already complete.
-    pub(super) fn wrap(body: Body, guard: Option<RequestGuard>) -> Body {
+    pub(super) fn wrap(body: Body, guard: Option<G>) -> Body {
         match guard {
             Some(guard) if !body.is_end_stream() => Body::new(Self { body, _guard: guard }),
             _ => body,
@@ -25,7 +23,7 @@ impl Guarded {
     }
 }
 
-impl http_body::Body for Guarded {
+impl<G: Unpin> http_body::Body for Guarded<G> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -3,19 +3,21 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parlor_testing::connection::{Connection, Joined, Route};
-use parlor_testing::transport::{Disconnect, Options};
+use parlor_testing::transport::{Disconnect, Options, Transport};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::cluster_nodes::{member, node, until_engine};
+use crate::cluster_nodes::{member, node, process, until_engine};
 use crate::support::TestServer;
 use crate::support::raw::Raw;
 use crate::support::redis::Redis;
 use crate::support::scrape::Scrape;
+use crate::support::server::LIMIT;
 use crate::support::tls::{Authority, Https, folder};
 
 /// A load balancer that sends each request to the next node: it closes connections after one
@@ -179,6 +181,53 @@ async fn forwarded_clients_count_for_their_own_address() {
     one.until("they have left", |held| held.sessions == 0).await;
     assert!(two.stop().await);
     assert!(one.stop().await);
+}
+
+#[tokio::test]
+async fn message_is_forwarded_although_its_node_stops() {
+    let redis = Redis::start();
+    let (one, two) = (process(&redis, "one"), node(&redis, "two", &[]));
+    until_engine(&two, "connected").await;
+    let health = format!("http://{}/health", one.address());
+    let connected = async {
+        loop {
+            let health: Value = reqwest::get(&health).await.unwrap().json().await.unwrap();
+            if health["cluster"]["nodes"] == 2 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, connected).await.expect("the nodes are one cluster");
+    let mut ann = member(&two, "r", "ann").await;
+    let joining = Connection::join(two.address(), Route::Polling, "r", "ben", Options::default());
+    let (ben, _) = joining.await.unwrap();
+    assert_eq!(ann.next_event("user-joined").await[0]["userId"], "ben");
+    let Transport::Polling(polling) = &ben.transport else { panic!("it polls") };
+    let offer = json!({ "roomId": "r", "targetId": "ann", "offer": { "type": "offer", "sdp": 1 } });
+    let body = format!("42{}", json!(["offer", offer]));
+    let (early, late) = body.split_at(body.len() / 2);
+    let (path, length) = (polling.path(), body.len());
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{early}");
+    let mut post = Raw::sending(one.address(), head).await;
+    post.until_read().await;
+    let stopping = one.address();
+    one.signal("TERM");
+    let refused = async {
+        while TcpStream::connect(stopping).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, refused).await.expect("it stops");
+    post.send(late).await;
+    assert_eq!(post.response().await.unwrap().text(), "ok");
+    assert_eq!(ann.next_event("offer").await[0]["offer"]["sdp"], 1);
+    let ended = tokio::task::spawn_blocking(move || one.ended()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+    ben.end(Disconnect::Leave).await;
+    ann.close().await;
+    two.finish().await;
 }
 
 #[tokio::test]
