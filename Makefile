@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run run-cluster dev vendor check test test-long test-night
 .PHONY: test-rust test-compat test-record test-protocols test-browser test-media test-restart
-.PHONY: test-attacks test-cluster test-soak test-drops test-browser-long test-media-long test-schemathesis test-bench test-release
+.PHONY: test-attacks test-cluster test-soak test-soak-cluster test-drops test-browser-long test-media-long test-schemathesis test-bench test-release
 .PHONY: test-call test-beside-call test-browser-beside-call
 .PHONY: soak soak-cluster drops drops-cluster call fuzz sim test-sim bench bench-quick bench-media bench-cluster bench-instructions bench-record bench-build
 .PHONY: dist test-dist test-packages
@@ -84,7 +84,7 @@ test: program python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) /usr/bin/c
 
 test-long: program program-release python headless-shell $(FIREFOX) $(TURNSERVER) $(REDIS) $(NGINX) $(HAPROXY) /usr/bin/certutil /usr/bin/valgrind \
 		client-demo/node_modules tests/browser/node_modules tests/drops/node_modules tests/media/node_modules
-	scripts/suites test-attacks test-media-long,test-sim,test-cluster test-soak,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
+	scripts/suites test-attacks test-media-long,test-sim,test-cluster test-soak,test-soak-cluster,test-drops test-browser-long,test-schemathesis test-call,test-beside-call
 
 test-night: program program-release client-demo/node_modules tests/browser/node_modules headless-shell $(REDIS)
 	scripts/suites soak soak-cluster drops drops-cluster sim call fuzz
@@ -152,13 +152,16 @@ test-sim:
 sim:
 	PARLOR_SIM_SECONDS=3600 $(RUST_TESTS) $(SIMULATION)
 
-test-soak: program-release $(REDIS)
+test-soak: program-release
 	target/release/parlor-soak --minutes 2
+
+# Three nodes, with a rolling restart each minute.
+test-soak-cluster: program-release $(REDIS)
+	target/release/parlor-soak --minutes 2 --cluster
 
 soak: program-release
 	target/release/parlor-soak --minutes 20
 
-# Three nodes, with a rolling restart every minute.
 soak-cluster: program-release $(REDIS)
 	target/release/parlor-soak --minutes 10 --cluster
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use parlor_testing::connection::{Connection, Joined, ResumeState, Route};
-use parlor_testing::protocol::{Event, SignalKind};
+use parlor_testing::protocol::{Event, LOST, SignalKind};
 use parlor_testing::transport::{Disconnect, Options};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -327,11 +327,15 @@ async fn run(
     loop {
         let received = tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Send(texts)) => {
-                    // The reading side reports a failed connection.
-                    connection.transport.send(texts).await.ok();
-                    continue;
-                }
+                // The connection has failed, whatever is left of it.
+                Some(Command::Send(_)) if !is_reading => continue,
+                Some(Command::Send(texts)) => match connection.transport.send(texts).await {
+                    // Like the official client, it gives the connection up: a later request may
+                    // succeed, and the signals of this one would be missing before its own.
+                    Err(_) if connection.route == Route::Polling => Err(LOST),
+                    // Otherwise the reading side reports a failed connection.
+                    _ => continue,
+                },
                 Some(Command::Stall(sender)) => {
                     is_reading = false;
                     sender.send(connection.resume.clone()).ok();

@@ -51,6 +51,9 @@ struct Arguments {
     /// Run three nodes and a Redis, with a rolling restart every minute
     #[arg(long)]
     cluster: bool,
+    /// Folder for the logs of the nodes, with a line for each message
+    #[arg(long, requires = "cluster")]
+    logs: Option<PathBuf>,
     /// The program to run [default: `parlor` in the directory of this one]
     #[arg(long)]
     server: Option<PathBuf>,
@@ -84,9 +87,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     };
     let length = Duration::try_from_secs_f64(arguments.minutes * 60.0)?;
     if arguments.cluster {
-        return cluster::run(&program, length, seed).await;
+        return cluster::run(&program, length, seed, arguments.logs).await;
     }
-    let server = Server::start(&program, ALONE)?;
+    let server = Server::start(&program, ALONE, None)?;
     println!(
         "soak: {} minutes of {} at {}, --seed {seed}",
         arguments.minutes,
@@ -108,7 +111,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     verdict::nothing_held(&world.tally, "at the end", &start, &end);
     verdict::noted(&world.tally, &end);
     let memory = Memory { start: start_memory, plateau, end: server.memory().await? };
-    verdict::memory(&world.tally, memory.plateau, memory.end);
+    verdict::memory(&world.tally, memory.plateau, memory.end, 0);
     verdict::exercised(&world.tally, &verdict::EXERCISED);
 
     let (status, errors) = server.stop()?;

@@ -1,7 +1,8 @@
 //! The server under test, a process of its own, and its resource usage.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -17,10 +18,9 @@ use crate::world::World;
 
 /// The settings of the server: short timeouts, so that the run does not wait long for abandoned
 /// connections.
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 6] = [
     "--host=127.0.0.1",
     "--node-env=test",
-    "--log-level=warn",
     "--handshake-timeout-seconds=5",
     "--ping-interval-ms=5000",
     "--ping-timeout-ms=5000",
@@ -49,10 +49,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server with some settings of its own.
+    /// Starts a server with some settings of its own. Its log is added to a file, if that is given.
     pub(crate) fn start(
         program: &Path,
         own: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        log: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let program = program
             .canonicalize()
@@ -60,6 +61,7 @@ impl Server {
         // No settings from the environment, nor from a file in the working directory.
         let mut child = Command::new(&program)
             .args(FLAGS)
+            .arg(format!("--log-level={}", if log.is_some() { "debug" } else { "warn" }))
             .args(own)
             .env_clear()
             .current_dir(std::env::temp_dir())
@@ -68,13 +70,19 @@ impl Server {
             .with_context(|| format!("{} does not start", program.display()))?;
         let mut out = BufReader::new(child.stdout.take().context("its output is piped")?);
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log: None };
-        let mut first = String::new();
-        out.read_line(&mut first)?;
-        let address =
-            first.trim_end().split_once("listening on http://").map(|(_, address)| address.parse());
-        server.address =
-            address.with_context(|| format!("the first line says the address, not {first}"))??;
-        server.log = Some(std::thread::spawn(move || errors(out)));
+        let mut options = OpenOptions::new();
+        let mut log = log.map(|log| options.create(true).append(true).open(log)).transpose()?;
+        server.address = loop {
+            let mut line = String::new();
+            ensure!(out.read_line(&mut line)? > 0, "{} ends at once", program.display());
+            if let Some(log) = &mut log {
+                log.write_all(line.as_bytes())?;
+            }
+            if let Some((_, address)) = line.trim_end().split_once("listening on http://") {
+                break address.parse()?;
+            }
+        };
+        server.log = Some(std::thread::spawn(move || errors(out, log)));
         Ok(server)
     }
 
@@ -145,10 +153,16 @@ impl Drop for Server {
 }
 
 /// Reads the log to its end, so that the server never blocks on it.
-fn errors(out: BufReader<ChildStdout>) -> Vec<String> {
+fn errors(out: BufReader<ChildStdout>, mut log: Option<File>) -> Vec<String> {
     let lines = out
         .lines()
         .map_while(Result::ok)
+        .inspect(|line| {
+            if let Some(log) = &mut log {
+                // The log is for people; the run does not depend on it.
+                writeln!(log, "{line}").ok();
+            }
+        })
         .filter(|line| line.contains("WARN") || line.contains("ERROR"));
     lines
         .inspect(|line| eprintln!("server: {line}"))

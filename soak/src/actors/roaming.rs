@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail, ensure};
 use parlor_testing::connection::Route;
@@ -326,6 +326,16 @@ impl<'a> Side<'a> {
         self.resumed().await
     }
 
+    /// Notes signals that are missing before one, which may have been reported to their sender.
+    fn miss(&mut self, count: u64, other: &str, before: Place) {
+        self.missing += count;
+        if count > 0 {
+            let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            let at = since.as_secs_f64();
+            println!("soak: at {at:.3}: {count} missing before {before:?} of {other}");
+        }
+    }
+
     /// Checks the place of a signal, and confirms its burst when that is complete.
     async fn check(&mut self, other: &str, text: &str) -> anyhow::Result<()> {
         let Label { stream, sequence } = Label::read(text)?;
@@ -337,7 +347,7 @@ impl<'a> Side<'a> {
         let follows = place == (burst, attempt, last + 1);
         let skips = (place.0, place.1) == (burst, attempt) && place.2 > last + 1;
         if skips {
-            self.missing += place.2 - last - 1;
+            self.miss(place.2 - last - 1, other, place);
         }
         let begins = if place.0 == burst {
             place.1 > attempt
@@ -346,7 +356,7 @@ impl<'a> Side<'a> {
             place.0 == burst + 1 && self.confirmed.unwrap_or_default() == burst
         };
         if begins {
-            self.missing += place.2 - 1;
+            self.miss(place.2 - 1, other, place);
         }
         let is_in_order = follows || skips || begins;
         ensure!(
