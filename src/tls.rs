@@ -6,7 +6,7 @@
 //! - [`Tls::watch`] checks the files for changes once a second; [`Tls::reload`] reads them at once
 //!   (SIGHUP);
 //! - [`local_client`] is the client side, for `parlor health`; [`remote_connector`] is that for
-//!   other servers.
+//!   other servers, [`authority_connector`] that for the engines of a cluster.
 //!
 //! Invariant: files that cannot be used change nothing. Certificate and key are replaced together
 //! or not at all. Open connections keep theirs.
@@ -34,7 +34,9 @@ use crate::lifecycle::Lifecycle;
 
 mod client;
 
-pub(crate) use client::{Connection, Connector, local_client, open, remote_connector};
+pub(crate) use client::{
+    Connection, Connector, authority_connector, local_client, open, remote_connector,
+};
 
 /// ALPN id of HTTP/2 (RFC 9113, section 3.1).
 pub(crate) const HTTP_2: &[u8] = b"h2";

@@ -8,23 +8,22 @@ mod fields;
 mod handover;
 mod kind;
 mod media;
-
-use std::ops::Range;
+mod signal;
 
 use bytes::Bytes;
 
 pub use self::entry::{LogEntry, RoomChange, encode_entry, number_of};
-use self::fields::{Fields, Writer, membership};
+use self::fields::{Fields, Writer};
 pub use self::handover::{Handover, MovedRoom};
 pub use self::kind::TrafficKind;
 pub use self::media::{
     MediaAnswered, MediaNotice, MediaOutcome, RemoteMediaAnswer, RemoteMediaNotice,
     RemoteMediaRequest,
 };
+pub use self::signal::RemoteSignal;
 use super::SignalFailure;
 use super::record::{Incarnation, Membership};
 use crate::id::{ConnectionId, RoomId};
-use crate::room::{FoundBy, Signal, SignalKind};
 
 /// Version of the messages, which each node records in the list of nodes. It grows when a version
 /// sends what earlier ones must not skip: a node sends that only if all nodes have recorded it.
@@ -157,41 +156,6 @@ pub enum Body {
     Echo,
 }
 
-/// A signal on its way to another node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteSignal {
-    /// The room.
-    pub room: RoomId,
-    /// The sender.
-    pub from: Membership,
-    /// The recipients, all of them on one node.
-    pub to: Vec<Membership>,
-    /// How the sender named the recipient.
-    pub found_by: FoundBy,
-    /// The kind of the signal.
-    pub kind: SignalKind,
-    /// Name of an application message.
-    pub name: Option<Box<str>>,
-    /// Name of the dialect in which it was sent.
-    pub origin: Box<str>,
-    /// The message of the sender.
-    pub body: Box<str>,
-    /// Range in `body`, see [`Signal::content`].
-    pub content: Range<usize>,
-    /// See [`Signal::note`].
-    pub note: u64,
-    /// Binary parts.
-    pub attachments: Vec<Bytes>,
-}
-
-impl RemoteSignal {
-    /// Returns the signal for the rooms of this node, in a dialect that it knows by the same name.
-    pub fn signal(&self, origin: &'static str) -> Signal {
-        let Self { kind, name, body, content, note, attachments, .. } = self.clone();
-        Signal { kind, name, origin, body, content, note, echo: false, attachments }
-    }
-}
-
 /// A signal that could not be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounce {
@@ -261,12 +225,9 @@ const ID: u8 = 22;
 const HOLDER: u8 = 23;
 const PROCESSED: u8 = 24;
 
-const KINDS: [SignalKind; 4] =
-    [SignalKind::Offer, SignalKind::Answer, SignalKind::Candidate, SignalKind::Message];
-
 /// Writes a frame.
 pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
-    let mut writer = Writer::message(match body {
+    let kind = match body {
         Body::Signal(_) => SIGNAL,
         Body::Bounce(_) => BOUNCE,
         Body::Withdrawn => WITHDRAWN,
@@ -287,10 +248,17 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         Body::MediaNotice(_) => MEDIA_NOTICE,
         Body::Congested { .. } => CONGESTED,
         Body::Drained { .. } => DRAINED,
-    });
+    };
+    let mut writer = Writer::message(
+        kind,
+        match body {
+            Body::Signal(signal) => signal::capacity_for(signal),
+            _ => 128,
+        },
+    );
     writer.number(SENDER, from.0).number(NUMBER, *number);
     match body {
-        Body::Signal(signal) => encode_signal(&mut writer, signal),
+        Body::Signal(signal) => signal::encode(&mut writer, signal),
         Body::Bounce(Bounce { room, from, to, failure, note, processed }) => {
             writer.text(ROOM, room.as_str()).membership(FROM, *from).membership(TO, *to);
             writer
@@ -352,7 +320,7 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
         return entry::decode_entry(kind, &fields).map(InboxMessage::Entry).map(Some);
     }
     let body = match kind {
-        SIGNAL => Body::Signal(decode_signal(&fields)?),
+        SIGNAL => Body::Signal(signal::decode(&fields)?),
         BOUNCE => {
             let failure = if fields.number(FAILURE)? == 0 {
                 SignalFailure::TargetNotFound
@@ -410,63 +378,4 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
     };
     let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);
     Ok(Some(InboxMessage::Frame(LinkFrame { from, number, body })))
-}
-
-fn encode_signal(writer: &mut Writer, signal: &RemoteSignal) {
-    let RemoteSignal {
-        room,
-        from,
-        to,
-        found_by,
-        kind,
-        name,
-        origin,
-        body,
-        content,
-        note,
-        attachments,
-    } = signal;
-    writer.text(ROOM, room.as_str()).membership(FROM, *from);
-    for to in to {
-        writer.membership(TO, *to);
-    }
-    let kind = KINDS.iter().position(|known| known == kind).unwrap_or_default();
-    writer.number(SIGNAL_KIND, u64::try_from(kind).unwrap_or_default());
-    writer.number(BY_CONNECTION, u64::from(*found_by == FoundBy::ConnectionId));
-    if let Some(name) = name {
-        writer.text(NAME, name);
-    }
-    let position = |position: usize| u64::try_from(position).unwrap_or(u64::MAX);
-    writer.text(ORIGIN, origin).text(TEXT, body).number(NOTE, *note);
-    writer
-        .number(CONTENT_START, position(content.start))
-        .number(CONTENT_END, position(content.end));
-    for attachment in attachments {
-        writer.bytes(ATTACHMENT, attachment);
-    }
-}
-
-fn decode_signal(fields: &Fields) -> Result<RemoteSignal, Malformed> {
-    let kind = usize::try_from(fields.number(SIGNAL_KIND)?)
-        .ok()
-        .and_then(|kind| KINDS.get(kind))
-        .ok_or(Malformed)?;
-    let position = |tag| usize::try_from(fields.number(tag)?).map_err(|_| Malformed);
-    let (body, content) = (fields.text(TEXT)?, position(CONTENT_START)?..position(CONTENT_END)?);
-    body.get(content.clone()).ok_or(Malformed)?;
-    let is_by_connection = fields.number(BY_CONNECTION)? != 0;
-    let to: Vec<Membership> = fields.all(TO).map(membership).collect::<Result<_, _>>()?;
-    Ok(RemoteSignal {
-        room: fields.room(ROOM)?,
-        from: fields.membership(FROM)?,
-        to,
-        found_by: if is_by_connection { FoundBy::ConnectionId } else { FoundBy::PeerId },
-        kind: *kind,
-        name: fields.find(NAME).map(|_| fields.text(NAME)).transpose()?.map(Into::into),
-        origin: fields.text(ORIGIN)?.into(),
-        body: body.into(),
-        content,
-        note: fields.number(NOTE)?,
-        attachments: fields.all(ATTACHMENT).map(Bytes::copy_from_slice).collect(),
-    })
 }

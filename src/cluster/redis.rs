@@ -2,7 +2,7 @@
 //!
 //! - [`link`]: what a [`Node`](super::Node) calls only puts requests into a queue;
 //! - [`serve`]: one connection at a time, which takes the queue in batches and reports replies and
-//!   messages to the node;
+//!   messages to the node; [`resp`]: its protocol;
 //! - [`codec`] turns calls and replies into values of the engine; [`sources`] are the scripts, in the
 //!   `.lua` files beside it;
 //! - [`connect`] opens a connection, and checks that the engine is one that can be used;
@@ -18,6 +18,7 @@ mod connect;
 mod engines;
 mod link;
 mod node_table;
+mod resp;
 mod scripts;
 mod serve;
 mod sources;
@@ -84,6 +85,16 @@ enum Problem {
 impl From<redis::RedisError> for Problem {
     fn from(error: redis::RedisError) -> Self {
         Self::Lost(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self::Lost(if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            "the engine closed the connection".to_owned()
+        } else {
+            error.to_string()
+        })
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     StreamOwned,
 };
+use rustls_native_certs::load_native_certs;
 use tokio::io::{AsyncRead, AsyncWrite};
 pub(crate) use tokio_rustls::TlsConnector as Connector;
 
@@ -87,6 +89,27 @@ pub(crate) fn remote_connector(is_insecure: bool) -> io::Result<Connector> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         builder.with_root_certificates(roots).with_no_client_auth()
     };
+    Ok(Connector::from(Arc::new(config)))
+}
+
+/// Returns a connector to servers whose certificates the authorities of a PEM file have issued, or
+/// else those that the system trusts.
+pub(crate) fn authority_connector(authorities: Option<&[u8]>) -> io::Result<Connector> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+            }
+        }
+        // Systems list some that cannot be parsed.
+        None => _ = roots.add_parsable_certificates(load_native_certs().certs),
+    }
+    let config = ClientConfig::builder_with_provider(super::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     Ok(Connector::from(Arc::new(config)))
 }
 

@@ -115,6 +115,7 @@ const EDGES: &[(&str, &[(&str, &str)])] = &[
             ("clock", "a moment"),
             ("id", "ids in messages and records"),
             ("room", "applies the log of shared rooms to the rooms of this node"),
+            ("tls", "connects to engines"),
         ],
     ),
     (

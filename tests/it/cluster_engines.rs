@@ -1,6 +1,7 @@
 //! Calls between nodes over engines of each form: with a file of its changes, with a sentinel, over
 //! TLS; and nodes without an engine.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -146,6 +147,42 @@ async fn engine_over_tls_is_trusted_by_its_authority() {
         let health = reqwest::get(format!("http://{}/health", process.address())).await.unwrap();
         let health: Value = health.json().await.unwrap();
         assert_eq!(health["cluster"]["engine"], "away", "{health}");
+    }
+}
+
+/// Returns the rules of the user that the guide recommends.
+fn documented_user() -> Vec<String> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let line = guide.lines().find_map(|line| line.strip_prefix("user parlor ")).expect("a user");
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// Returns how often the engine has executed a command.
+async fn executed(redis: &Redis, command: &str) -> u64 {
+    let mut connection = redis.connection().await;
+    let stats = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await;
+    let stats: String = stats.unwrap();
+    let line =
+        stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn documented_user_of_the_engine_suffices() {
+    for withheld in [&[][..], &["-client|reply"], &["-info", "-config|get", "-pubsub|numsub"]] {
+        let redis = Redis::start();
+        let mut user = redis::cmd("ACL");
+        user.arg("SETUSER").arg("parlor").arg(documented_user()).arg(withheld);
+        user.exec_async(&mut redis.connection().await).await.unwrap();
+        let url = redis.url().replace("://", "://parlor:PASSWORD@");
+        let servers = NODES.map(|name| node_at(&url, name, &[]));
+        let mut call = Call::between(&servers[0], &servers[1]).await;
+        call.send(200).await;
+        finish(call.heals_without_loss().await, servers).await;
+        // Each connection asks once whether it may skip replies, and then does.
+        let skipped = executed(&redis, "client|reply").await;
+        assert_eq!(skipped > 20, withheld.is_empty(), "{skipped} of 400 for {withheld:?}");
     }
 }
 

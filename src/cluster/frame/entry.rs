@@ -118,7 +118,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
         RoomChange::Close => CLOSE,
         RoomChange::Pin(_) => PIN,
     };
-    let mut writer = Writer::message(kind);
+    let mut writer = Writer::message(kind, 128);
     writer.text(ROOM, room.as_str()).number(SERIAL, *serial).number(ROOM_VERSION, *version);
     match change {
         RoomChange::Snapshot(record) => encode_contents(&mut writer, record),

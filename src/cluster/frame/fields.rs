@@ -12,9 +12,12 @@ const VERSION: u8 = 1;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// Begins a message.
-    pub(super) fn message(kind: u8) -> Self {
-        Self(vec![VERSION, kind])
+    /// Begins a message, with memory for so many bytes: frames are kept, and those of signals should
+    /// take no more memory than they need.
+    pub(super) fn message(kind: u8, capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.extend_from_slice(&[VERSION, kind]);
+        Self(bytes)
     }
 
     /// Begins the value of a field that has fields itself.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::entry::{decode_record, encode_record};
 use super::fields::{Fields, Writer, connection};
 use super::media::{decode_texts, encode_texts};
-use super::{Malformed, RemoteSignal, decode_signal, encode_signal};
+use super::{Malformed, RemoteSignal, signal};
 use crate::cluster::record::{Incarnation, RoomRecord};
 use crate::id::ConnectionId;
 
@@ -61,7 +61,7 @@ pub(super) fn encode(
     }
     for signal in unsent {
         let mut nested = Writer::nested();
-        encode_signal(&mut nested, signal);
+        signal::encode(&mut nested, signal);
         writer.bytes(UNSENT, &nested.finish());
     }
 }
@@ -83,7 +83,7 @@ pub(super) fn decode(fields: &Fields) -> Result<Handover, Malformed> {
         rooms: fields.all(ROOM).map(room).collect::<Result<_, _>>()?,
         unsent: fields
             .all(UNSENT)
-            .map(|value| decode_signal(&Fields::of(value)?))
+            .map(|value| signal::decode(&Fields::of(value)?))
             .collect::<Result<_, _>>()?,
     })
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, Value, cmd};
+use redis::{Value, cmd};
 use tokio::sync::mpsc;
 
 use super::codec::{Pack, decode_reply, decode_rooms, encode};
+use super::connect::load_scripts;
 use super::link::{Link, RedisEngine};
 use super::node_table::NodeLoad;
-use super::serve::load_scripts;
 use super::sources::Script;
 use super::{EngineTarget, NodeIdentity};
 use crate::cluster::record::{Incarnation, RoomRecord};
@@ -27,7 +27,7 @@ impl Scripts {
     /// Opens a connection.
     pub async fn open(identity: NodeIdentity, target: EngineTarget) -> Result<Self, String> {
         let (_, link) = RedisEngine::new(identity, target, mpsc::channel(1).0);
-        let opened = link.target.open(|_: PushInfo| Ok::<(), ()>(()), false).await;
+        let opened = link.target.open_simple().await;
         let mut connection = opened.map_err(|problem| problem.to_string())?;
         let loaded = load_scripts(&mut connection).await.map_err(|problem| problem.to_string())?;
         Ok(Self { link, connection, loaded })

@@ -1,25 +1,32 @@
 //! Serves the link of an engine: one connection at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{PushInfo, PushKind, Value, pipe};
-use tokio::sync::Notify;
+use redis::Value;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::Problem;
 use super::codec::decode_reply;
+use super::connect::Opened;
 use super::link::{Link, Request, Wanted};
+use super::resp::{Received, RespStream};
 use super::sources::Script;
-use crate::cluster::Cluster;
+use crate::clock::Moment;
 use crate::cluster::record::Incarnation;
 use crate::cluster::script::{CallId, ScriptReply};
+use crate::cluster::{Cluster, Nodes};
 
 /// How often a node does what is due.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How many frames are published without a reply at most, and for how long.
+const MAX_SILENT: usize = 256;
+const MAX_SILENCE: Duration = Duration::from_millis(20);
 
 /// Serves the link of one engine until `stopping` resolves.
 pub async fn run(
@@ -75,7 +82,7 @@ async fn supervise(cluster: &Arc<Cluster>, index: usize, link: &Arc<Link>) {
                 logged = Some(why);
             }
             cluster.report(|nodes, now| {
-                if link.connection.load(Ordering::SeqCst) == wanted.number {
+                if is_current(link, wanted) {
                     nodes.disconnected(now, index);
                 }
             });
@@ -91,167 +98,227 @@ async fn serve(
     wanted: Wanted,
     logged: &mut Option<String>,
 ) -> Problem {
-    let opening = open(cluster, index, link, wanted);
     let opened = tokio::select! {
-        opened = opening => opened,
+        opened = open(link, wanted) => opened,
         () = superseded(link, wanted) => return Problem::Superseded,
     };
-    let (connection, scripts, closed) = match opened {
+    let (stream, scripts, may_skip_replies) = match opened {
         Ok(opened) => opened,
         Err(problem) => return problem,
     };
     info!(engine = link.target.host(), "connected to the cluster's engine");
     *logged = None;
     link.is_connected.store(true, Ordering::Relaxed);
-    cluster.report(|nodes, now| {
-        if link.connection.load(Ordering::SeqCst) == wanted.number {
-            nodes.connected(now, index);
-        }
-    });
-    let writing = Writer { cluster, index, link, wanted, connection, scripts };
+    let connection = Connection {
+        cluster,
+        index,
+        link,
+        wanted,
+        stream,
+        keys: link.identity.keys(),
+        scripts,
+        may_skip_replies,
+        expected: VecDeque::new(),
+        silent: Vec::new(),
+        replied_to: Instant::now(),
+    };
+    connection.report(|nodes, now| nodes.connected(now, index));
     tokio::select! {
-        problem = writing.write() => problem,
+        problem = connection.run() => problem,
         () = superseded(link, wanted) => Problem::Superseded,
-        () = closed.notified() => Problem::Lost("the engine closed the connection".to_owned()),
     }
 }
 
 /// Resolves when the node wants another connection.
 async fn superseded(link: &Link, wanted: Wanted) {
-    while link.connection.load(Ordering::SeqCst) == wanted.number {
+    while is_current(link, wanted) {
         link.renewed.notified().await;
     }
 }
 
-type Opened = (MultiplexedConnection, Vec<String>, Arc<Notify>);
-
-async fn open(
-    cluster: &Arc<Cluster>,
-    index: usize,
-    link: &Arc<Link>,
-    wanted: Wanted,
-) -> Result<Opened, Problem> {
-    let closed = Arc::new(Notify::new());
-    let receive = {
-        let (cluster, link, closed) = (Arc::clone(cluster), Arc::clone(link), Arc::clone(&closed));
-        move |push: PushInfo| {
-            match push.kind {
-                PushKind::Message => {
-                    if let Some(Value::BulkString(message)) = push.data.get(1) {
-                        link.count(1, message);
-                        cluster.report(|nodes, now| {
-                            if link.connection.load(Ordering::SeqCst) == wanted.number {
-                                nodes.received(now, index, message);
-                            }
-                        });
-                    }
-                }
-                PushKind::Disconnection => closed.notify_one(),
-                _ => {}
-            }
-            Ok::<(), ()>(())
-        }
-    };
+/// Opens a connection that receives what is published to this node.
+async fn open(link: &Link, wanted: Wanted) -> Result<(RespStream, Vec<String>, bool), Problem> {
     let is_first = !link.was_welcome.load(Ordering::Relaxed);
-    let mut connection = link.target.open(receive, is_first).await?;
-    connection.subscribe(link.inbox(wanted.me)).await?;
-    let scripts = load_scripts(&mut connection).await?;
-    Ok((connection, scripts, closed))
-}
-
-/// Loads all scripts, which a restart and a failover forget, in one round trip. Returns the hash of
-/// each.
-pub(super) async fn load_scripts(
-    connection: &mut MultiplexedConnection,
-) -> Result<Vec<String>, Problem> {
-    let mut pipeline = pipe();
-    for (_, source) in Script::ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
-    }
-    Ok(pipeline.query_async(connection).await?)
+    let Opened { stream, scripts, may_skip_replies } = link.target.open(is_first).await?;
+    let stream = RespStream::subscribe(stream, &link.inbox(wanted.me)).await?;
+    Ok((stream, scripts, may_skip_replies))
 }
 
 /// A connection that is open.
-struct Writer<'a> {
+struct Connection<'a> {
     cluster: &'a Arc<Cluster>,
     index: usize,
     link: &'a Arc<Link>,
     wanted: Wanted,
-    connection: MultiplexedConnection,
+    stream: RespStream,
+    /// The prefix of all keys.
+    keys: String,
+    /// The hash of each script.
     scripts: Vec<String>,
+    may_skip_replies: bool,
+    /// The replies that are due, in order.
+    expected: VecDeque<Expected>,
+    /// Frames that were published since the last command that is replied to.
+    silent: Vec<Published>,
+    /// When that command was sent.
+    replied_to: Instant,
 }
 
-impl Writer<'_> {
-    /// Writes what waits, and reports the replies, until something goes wrong.
-    async fn write(mut self) -> Problem {
+/// A frame that was published: the node, and its number on the link.
+type Published = (Incarnation, u64);
+
+/// A reply that is due.
+struct Expected {
+    /// The command.
+    to: Question,
+    /// Frames that were published before, without a reply of their own: the engine has taken them.
+    taken: Vec<Published>,
+}
+
+enum Question {
+    Call(CallId),
+    Publish(Option<Published>),
+    Ask(oneshot::Sender<Value>),
+}
+
+impl Connection<'_> {
+    /// Sends what waits, and reports what is received, until something goes wrong.
+    async fn run(mut self) -> Problem {
         loop {
-            self.cluster.flush();
-            let batch = self.link.take(self.wanted);
-            if batch.is_empty() {
-                self.link.wake.notified().await;
-                continue;
-            }
-            if let Err(problem) = self.write_batch(batch).await {
+            if let Err(problem) = self.step().await {
                 return problem;
             }
         }
     }
 
-    async fn write_batch(&mut self, batch: Vec<Request>) -> Result<(), Problem> {
-        let mut pipeline = pipe();
-        let keys = self.link.identity.keys();
-        for request in &batch {
-            match request {
-                Request::Call { script, arguments, .. }
-                | Request::Ask { script, arguments, .. } => {
-                    let Wanted { me, generation, .. } = self.wanted;
-                    pipeline.cmd("EVALSHA").arg(&self.scripts[*script as usize]).arg(1).arg(&keys);
-                    pipeline.arg(&me.0.to_be_bytes()[..]).arg(generation).arg(&arguments[..]);
+    async fn step(&mut self) -> Result<(), Problem> {
+        if self.stream.is_sent() {
+            self.cluster.flush();
+            let batch = self.link.take(self.wanted);
+            self.send(batch);
+        }
+        tokio::select! {
+            biased;
+            outcome = self.stream.progress() => outcome?,
+            () = self.link.wake.notified(), if self.stream.is_sent() => return Ok(()),
+        }
+        loop {
+            match self.stream.next()? {
+                None => return Ok(()),
+                Some(Received::Message(message)) => {
+                    let (link, wanted, index) = (self.link, self.wanted, self.index);
+                    link.count(1, message);
+                    self.cluster.report(|nodes, now| {
+                        if is_current(link, wanted) {
+                            nodes.received(now, index, message);
+                        }
+                    });
                 }
-                Request::Publish { to, message, .. } => {
-                    self.link.count(0, message);
-                    pipeline.cmd("PUBLISH").arg(self.link.inbox(*to)).arg(&message[..]);
+                Some(Received::Reply(reply)) => self.replied(reply)?,
+            }
+        }
+    }
+
+    fn send(&mut self, batch: Vec<Request>) {
+        let Wanted { me, generation, .. } = self.wanted;
+        let is_soon = self.may_skip_replies && self.replied_to.elapsed() < MAX_SILENCE;
+        for request in batch {
+            match request {
+                Request::Call { id, script, arguments } => {
+                    self.call(script, &arguments, me, generation);
+                    self.expect(Question::Call(id));
+                }
+                Request::Ask { script, arguments, answer } => {
+                    self.call(script, &arguments, me, generation);
+                    self.expect(Question::Ask(answer));
+                }
+                Request::Publish { to, number, message } => {
+                    self.link.count(0, &message);
+                    let published = number.map(|number| (to, number));
+                    // A reply would wake this process once more for each signal. The next reply
+                    // confirms the frames before it, and must not be far: until then, they are kept.
+                    let silent = published.filter(|_| is_soon && self.silent.len() < MAX_SILENT);
+                    if silent.is_some() {
+                        self.stream.skip_next_reply();
+                    }
+                    let inbox = self.link.inbox(to);
+                    self.stream.command(&[b"PUBLISH", inbox.as_bytes(), &message]);
+                    match silent {
+                        Some(published) => self.silent.push(published),
+                        None => self.expect(Question::Publish(published)),
+                    }
                 }
             }
         }
-        let replies = self.connection.send_packed_commands(&pipeline, 0, batch.len()).await?;
-        let (cluster, index, link, wanted) = (self.cluster, self.index, self.link, self.wanted);
-        let mut reports = Vec::with_capacity(batch.len());
-        for (request, reply) in batch.into_iter().zip(replies) {
-            match request {
-                Request::Call { id, .. } => {
-                    let reply = decode_reply(reply)?;
-                    if matches!(reply, ScriptReply::Welcome { .. }) {
-                        link.was_welcome.store(true, Ordering::Relaxed);
-                    }
-                    reports.push(Report::Reply(id, reply));
+    }
+
+    fn call(&mut self, script: Script, arguments: &[u8], me: Incarnation, generation: u64) {
+        let mut digits = itoa::Buffer::new();
+        self.stream.command(&[
+            b"EVALSHA",
+            self.scripts[script as usize].as_bytes(),
+            b"1",
+            self.keys.as_bytes(),
+            &me.0.to_be_bytes(),
+            digits.format(generation).as_bytes(),
+            arguments,
+        ]);
+    }
+
+    fn expect(&mut self, to: Question) {
+        self.expected.push_back(Expected { to, taken: std::mem::take(&mut self.silent) });
+        self.replied_to = Instant::now();
+    }
+
+    fn replied(&mut self, reply: Value) -> Result<(), Problem> {
+        let Some(Expected { to, taken }) = self.expected.pop_front() else {
+            return Err(Problem::Lost("the engine has sent a reply to nothing".to_owned()));
+        };
+        let index = self.index;
+        let report = |call: Option<(CallId, ScriptReply)>, published: Option<Published>| {
+            self.report(|nodes, now| {
+                for (to, number) in taken.into_iter().chain(published) {
+                    nodes.published(now, index, to, number);
                 }
-                Request::Publish { to, number, .. } => {
-                    if let Value::ServerError(error) = reply {
-                        return Err(Problem::Lost(error.to_string()));
-                    }
-                    reports.extend(number.map(|number| Report::Published(to, number)));
+                if let Some((id, reply)) = call {
+                    nodes.replied(now, index, id, reply);
                 }
+            });
+        };
+        match to {
+            Question::Call(id) => {
+                let reply = decode_reply(reply)?;
+                if matches!(reply, ScriptReply::Welcome { .. }) {
+                    self.link.was_welcome.store(true, Ordering::Relaxed);
+                }
+                report(Some((id, reply)), None);
+            }
+            Question::Publish(published) => {
+                if let Value::ServerError(error) = reply {
+                    return Err(Problem::Lost(error.to_string()));
+                }
+                report(None, published);
+            }
+            Question::Ask(answer) => {
+                report(None, None);
                 // The caller may have given up.
-                Request::Ask { answer, .. } => _ = answer.send(reply),
+                _ = answer.send(reply);
             }
         }
-        cluster.report(|nodes, now| {
-            for report in reports {
-                if link.connection.load(Ordering::SeqCst) != wanted.number {
-                    return;
-                }
-                match report {
-                    Report::Reply(id, reply) => nodes.replied(now, index, id, reply),
-                    Report::Published(to, number) => nodes.published(now, index, to, number),
-                }
+        Ok(())
+    }
+
+    /// Reports something, unless the node wants another connection.
+    fn report(&self, report: impl FnOnce(&mut Nodes, Moment)) {
+        let (link, wanted) = (self.link, self.wanted);
+        self.cluster.report(|nodes, now| {
+            if is_current(link, wanted) {
+                report(nodes, now);
             }
         });
-        Ok(())
     }
 }
 
-enum Report {
-    Reply(CallId, ScriptReply),
-    Published(Incarnation, u64),
+fn is_current(link: &Link, wanted: Wanted) -> bool {
+    link.connection.load(Ordering::SeqCst) == wanted.number
 }
