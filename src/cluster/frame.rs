@@ -45,6 +45,8 @@ pub struct LinkFrame {
     pub from: Incarnation,
     /// Number on the link; 0 for frames that are not numbered.
     pub number: u64,
+    /// Number of the last frame of the receiver that the sender has processed; 0 if there is none.
+    pub processed: u64,
     /// Contents.
     pub body: Body,
 }
@@ -169,9 +171,6 @@ pub struct Bounce {
     pub failure: SignalFailure,
     /// The note of the signal.
     pub note: u64,
-    /// Number of the last frame of the link to the node that has returned the signal which that node
-    /// has processed. 0 if it is unknown: an older version has returned it, or it was passed on.
-    pub processed: u64,
 }
 
 /// Bytes that are no message.
@@ -226,7 +225,7 @@ const HOLDER: u8 = 23;
 const PROCESSED: u8 = 24;
 
 /// Writes a frame.
-pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
+pub fn encode_frame(LinkFrame { from, number, processed, body }: &LinkFrame) -> Bytes {
     let kind = match body {
         Body::Signal(_) => SIGNAL,
         Body::Bounce(_) => BOUNCE,
@@ -257,16 +256,16 @@ pub fn encode_frame(LinkFrame { from, number, body }: &LinkFrame) -> Bytes {
         },
     );
     writer.number(SENDER, from.0).number(NUMBER, *number);
+    if *processed > 0 {
+        writer.number(PROCESSED, *processed);
+    }
     match body {
         Body::Signal(signal) => signal::encode(&mut writer, signal),
-        Body::Bounce(Bounce { room, from, to, failure, note, processed }) => {
+        Body::Bounce(Bounce { room, from, to, failure, note }) => {
             writer.text(ROOM, room.as_str()).membership(FROM, *from).membership(TO, *to);
             writer
                 .number(FAILURE, u64::from(*failure == SignalFailure::NotDelivered))
                 .number(NOTE, *note);
-            if *processed > 0 {
-                writer.number(PROCESSED, *processed);
-            }
         }
         Body::Presence { room, from, is_away } => {
             writer
@@ -334,7 +333,6 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
                 to: fields.membership(TO)?,
                 failure,
                 note,
-                processed: fields.find(PROCESSED).map_or(Ok(0), |_| fields.number(PROCESSED))?,
             })
         }
         PRESENCE => {
@@ -377,5 +375,6 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
         _ => return Ok(None),
     };
     let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);
-    Ok(Some(InboxMessage::Frame(LinkFrame { from, number, body })))
+    let processed = fields.find(PROCESSED).map_or(Ok(0), |_| fields.number(PROCESSED))?;
+    Ok(Some(InboxMessage::Frame(LinkFrame { from, number, processed, body })))
 }

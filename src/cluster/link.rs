@@ -1,8 +1,8 @@
 //! Links: numbered frames from one node to another over a channel that loses what a reader misses.
 //!
-//! Pure: no clock and no socket. The sender keeps its frames for some time; the reader delivers
-//! each number once and in order, and requests what it misses. Numbers never restart while either
-//! end may live.
+//! Pure: no clock and no socket. The sender keeps its frames until it learns that the reader has
+//! processed them, or for some time; the reader delivers each number once and in order, and requests
+//! those that it misses. Numbers never restart while either end may live.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,8 +21,6 @@ pub struct SendingLink {
     /// Without holes: each frame has the number after that of the frame before it.
     kept: VecDeque<Kept>,
     bytes: usize,
-    /// Number of the last frame that the reader is known to have processed.
-    processed: u64,
 }
 
 /// A frame that the sender keeps.
@@ -47,7 +45,7 @@ pub struct Resent {
 
 impl Default for SendingLink {
     fn default() -> Self {
-        Self { next: 1, unpublished: 1, kept: VecDeque::new(), bytes: 0, processed: 0 }
+        Self { next: 1, unpublished: 1, kept: VecDeque::new(), bytes: 0 }
     }
 }
 
@@ -123,16 +121,20 @@ impl SendingLink {
         length
     }
 
-    /// Notes that the reader has processed the frames up to this one.
-    pub fn processed(&mut self, number: u64) {
-        self.processed = self.processed.max(number);
+    /// Forgets the frames up to this one, which the reader has processed. Returns their length.
+    pub fn processed(&mut self, number: u64) -> usize {
+        let (before, unpublished) = (self.bytes, self.unpublished);
+        let is_processed = |kept: &mut Kept| kept.number <= number && kept.number < unpublished;
+        while let Some(kept) = self.kept.pop_front_if(is_processed) {
+            self.bytes -= kept.frame.len();
+        }
+        before - self.bytes
     }
 
     /// Forgets all frames: the reader is dead. Numbers go on. Returns the frames that it is not known
     /// to have processed.
     pub fn forget(&mut self) -> Vec<Bytes> {
-        let start = self.index(self.processed.saturating_add(1));
-        let frames = self.kept.drain(..).skip(start).map(|kept| kept.frame).collect();
+        let frames = self.kept.drain(..).map(|kept| kept.frame).collect();
         self.bytes = 0;
         self.unpublished = self.next;
         frames

@@ -27,7 +27,8 @@ impl LaterNode {
     /// Returns the next frame, before it is changed.
     fn frame(&mut self, body: Body) -> Vec<u8> {
         self.sent += 1;
-        encode_frame(&LinkFrame { from: Incarnation(1), number: self.sent, body }).to_vec()
+        encode_frame(&LinkFrame { from: Incarnation(1), number: self.sent, processed: 0, body })
+            .to_vec()
     }
 
     /// Sends a message to all nodes.

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn kind_of_an_encoded_message_is_that_of_its_contents() {
-        let frame = |body| encode_frame(&LinkFrame { from: Incarnation(1), number: 2, body });
+        let frame =
+            |body| encode_frame(&LinkFrame { from: Incarnation(1), number: 2, processed: 0, body });
         let connection = ConnectionId::from_u128(3);
         let room = RoomId::new("r").unwrap();
         let change = RoomChange::Close;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{ConnectionId, Incarnation, Member, Membership, Node, ReceivingLink, RoomId};
+use super::{ConnectionId, Incarnation, Member, Membership, Node, RoomId};
 use crate::clock::Moment;
 use crate::cluster::frame::{Body, Bounce, InboxMessage, RemoteSignal, decode};
 use crate::cluster::{SignalFailure, Undelivered};
@@ -204,14 +204,13 @@ impl Node {
                 None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
             }
         }
-        let processed = self.incoming.get(&node).map_or(0, ReceivingLink::processed);
         for (to, failure) in failed {
             match failure {
                 SignalFailure::TargetNotFound => self.counters.not_found += 1,
                 SignalFailure::NotDelivered => self.counters.not_delivered += 1,
             }
             let RemoteSignal { from, note, .. } = remote;
-            let bounce = Bounce { room: remote.room.clone(), from, to, failure, note, processed };
+            let bounce = Bounce { room: remote.room.clone(), from, to, failure, note };
             self.push(now, node, Body::Bounce(bounce));
         }
     }
@@ -257,11 +256,7 @@ impl Node {
     }
 
     /// Tells the sender of a signal that it was not delivered.
-    pub(super) fn bounced(&mut self, now: Moment, node: Incarnation, mut bounce: Bounce) {
-        let processed = std::mem::take(&mut bounce.processed);
-        if let Some(link) = self.outgoing.get_mut(&node) {
-            link.processed(processed);
-        }
+    pub(super) fn bounced(&mut self, now: Moment, node: Incarnation, bounce: Bounce) {
         let Some(bounce) = self.moves.put_aside_bounce(node, bounce) else { return };
         let sender =
             self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));

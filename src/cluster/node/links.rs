@@ -32,9 +32,10 @@ impl Node {
     /// Adds a frame to the link to a node, and publishes it if the connection is ready.
     pub(in crate::cluster) fn push(&mut self, now: Moment, node: Incarnation, body: Body) {
         let from = self.me;
+        let processed = self.incoming.get(&node).map_or(0, ReceivingLink::processed);
         let link = self.outgoing.entry(node).or_default();
         let before = link.bytes();
-        link.push(now.instant, |number| encode_frame(&LinkFrame { from, number, body }));
+        link.push(now.instant, |number| encode_frame(&LinkFrame { from, number, processed, body }));
         self.kept_bytes += link.bytes() - before;
         while self.kept_bytes > self.settings.kept_bytes && self.evict_frame() {}
         self.publish_frames(node);
@@ -72,7 +73,7 @@ impl Node {
 
     /// Publishes a frame that is not numbered.
     pub(super) fn publish_unnumbered(&mut self, node: Incarnation, body: Body) {
-        let frame = encode_frame(&LinkFrame { from: self.me, number: 0, body });
+        let frame = encode_frame(&LinkFrame { from: self.me, number: 0, processed: 0, body });
         self.engine.publish(node, None, frame);
     }
 
@@ -84,7 +85,11 @@ impl Node {
     }
 
     /// Takes a frame of a link.
-    pub(super) fn frame(&mut self, now: Moment, LinkFrame { from, number, body }: LinkFrame) {
+    pub(super) fn frame(&mut self, now: Moment, frame: LinkFrame) {
+        let LinkFrame { from, number, processed, body } = frame;
+        if let Some(link) = self.outgoing.get_mut(&from) {
+            self.kept_bytes -= link.processed(processed);
+        }
         match body {
             Body::Echo if from == self.me => self.echoed(now),
             Body::Have { next, sent } => {

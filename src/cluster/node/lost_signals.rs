@@ -15,8 +15,8 @@ use crate::cluster::SignalFailure;
 use crate::cluster::frame::{Body, Bounce, InboxMessage, LinkFrame, decode};
 
 impl Node {
-    /// Drops the frames for a dead node. Reports those signals as failed that it has not read, and
-    /// whose recipients live elsewhere. All others were for peers that have left with it.
+    /// Drops the frames for a dead node. Reports those signals as failed that it has not read, as far
+    /// as this node knows, and whose recipients live elsewhere. All others were for peers that have left with it.
     pub(super) fn forget_link(&mut self, now: Moment, dead: Incarnation) {
         let Some(frames) = self.outgoing.get_mut(&dead).map(super::SendingLink::forget) else {
             return;
@@ -48,7 +48,7 @@ impl Node {
                             let (room, from, note) =
                                 (signal.room.clone(), signal.from, signal.note);
                             let failure = SignalFailure::NotDelivered;
-                            unread.push(Bounce { room, from, to, failure, note, processed: 0 });
+                            unread.push(Bounce { room, from, to, failure, note });
                         }
                     }
                 }

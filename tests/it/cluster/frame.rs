@@ -48,7 +48,6 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
         to: membership(2, 12),
         failure: SignalFailure::NotDelivered,
         note: 5,
-        processed: 300,
     };
     let handover = Handover {
         connection,
@@ -119,8 +118,9 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
     let entries = changes.map(|change| {
         encode_entry(&LogEntry { room: room(), serial: 1, version: 3, change }).into()
     });
-    let frames = bodies
-        .map(|body| encode_frame(&LinkFrame { from: Incarnation(u64::MAX), number: 77, body }));
+    let frames = bodies.map(|body| {
+        encode_frame(&LinkFrame { from: Incarnation(u64::MAX), number: 77, processed: 300, body })
+    });
     entries.into_iter().chain(frames).collect()
 });
 
@@ -169,7 +169,12 @@ fn unknown_field_and_unknown_kind_are_skipped() {
 fn frame_of_an_unknown_kind_counts_as_received() {
     let mut bytes = MESSAGES.last().unwrap().to_vec();
     bytes[1] = b'z';
-    let frame = LinkFrame { from: Incarnation(u64::MAX), number: 77, body: Body::Withdrawn };
+    let frame = LinkFrame {
+        from: Incarnation(u64::MAX),
+        number: 77,
+        processed: 300,
+        body: Body::Withdrawn,
+    };
     assert_eq!(decode(&bytes), Ok(Some(InboxMessage::Frame(frame))));
 }
 
@@ -196,7 +201,12 @@ fn range_outside_the_body_of_a_signal_is_malformed() {
     };
     let frame = |content| {
         let signal = RemoteSignal { content, ..signal.clone() };
-        encode_frame(&LinkFrame { from: Incarnation(1), number: 1, body: Body::Signal(signal) })
+        encode_frame(&LinkFrame {
+            from: Incarnation(1),
+            number: 1,
+            processed: 0,
+            body: Body::Signal(signal),
+        })
     };
     assert!(decode(&frame(0..14)).is_err(), "beyond the end");
     assert!(decode(&frame(10..11)).is_err(), "within a character");

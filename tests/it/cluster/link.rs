@@ -67,6 +67,23 @@ fn request_for_a_forgotten_frame_is_answered_with_the_gap() {
 }
 
 #[test]
+fn processed_frames_are_forgotten() {
+    let (mut link, now) = (SendingLink::default(), Instant::now());
+    (0..2).for_each(|_| push(&mut link, now));
+    link.publish();
+    push(&mut link, now);
+    assert_eq!(link.processed(1), 1, "one byte");
+    assert_eq!(link.processed(1), 0);
+    assert_eq!(link.processed(9), 1, "the third is not published yet");
+    assert_eq!(link.resend(3), Resent { gap: None, frames: Vec::new() });
+    assert_eq!(numbers(&link.publish()), [3]);
+    link.connection_lost();
+    assert_eq!(numbers(&link.publish()), [3], "the engine has not confirmed it");
+    assert_eq!(link.processed(3), 1);
+    assert_eq!((link.bytes(), link.forget()), (0, Vec::new()));
+}
+
+#[test]
 fn frame_that_has_waited_long_is_kept_after_it_was_published() {
     let (mut link, start) = (SendingLink::default(), Instant::now());
     let (age, later) = (Duration::from_secs(20), start + Duration::from_mins(1));
@@ -124,12 +141,14 @@ enum Step {
     LoseConnection,
     /// The reader requests what it misses; one frame is repeated.
     Request,
+    /// The sender learns which frame the reader has processed last.
+    Learn,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let publish =
         (0..4_usize, 0..4_usize).prop_map(|(lost, confirmed)| Step::Publish { lost, confirmed });
-    let step = prop_oneof![4 => Just(Step::Send), 3 => publish, 1 => Just(Step::LoseConnection), 2 => Just(Step::Request)];
+    let step = prop_oneof![4 => Just(Step::Send), 3 => publish, 1 => Just(Step::LoseConnection), 2 => Just(Step::Request), 2 => Just(Step::Learn)];
     prop::collection::vec(step, 0..80)
 }
 
@@ -143,11 +162,12 @@ proptest! {
         let mut receive = |reader: &mut ReceivingLink, frames: &[(u64, Bytes)]| {
             for (number, frame) in frames {
                 if reader.receive(*number) == Receipt::Deliver {
+                    reader.process(*number);
                     delivered.push(frame.clone());
                 }
             }
         };
-        for step in steps.into_iter().chain([Step::LoseConnection, Step::Publish { lost: 0, confirmed: 0 }, Step::Request]) {
+        for step in steps.into_iter().chain([Step::LoseConnection, Step::Publish { lost: 0, confirmed: 0 }, Step::Request, Step::Learn]) {
             match step {
                 Step::Send => {
                     push(&mut sender, now);
@@ -161,9 +181,10 @@ proptest! {
                     receive(&mut reader, &frames[lost.min(frames.len())..]);
                 }
                 Step::LoseConnection => sender.connection_lost(),
+                Step::Learn => _ = sender.processed(reader.processed()),
                 Step::Request => {
                     let resent = sender.resend(reader.next());
-                    prop_assert_eq!(resent.gap, None, "nothing is forgotten");
+                    prop_assert_eq!(resent.gap, None, "nothing that it misses is forgotten");
                     let again: Vec<_> = resent.frames.iter().take(1).cloned().chain(resent.frames.clone()).collect();
                     receive(&mut reader, &again);
                 }
@@ -171,5 +192,6 @@ proptest! {
         }
         let expected: Vec<Bytes> = (1..=sent).map(|number: u64| Bytes::from(number.to_string())).collect();
         prop_assert_eq!(delivered, expected);
+        prop_assert_eq!(sender.bytes(), 0);
     }
 }

@@ -194,8 +194,13 @@ impl Bench {
 
     /// The dying node sends a frame.
     fn receive(&mut self, body: Body) {
+        self.receive_after(0, body);
+    }
+
+    /// The dying node sends a frame after it has processed some.
+    fn receive_after(&mut self, processed: u64, body: Body) {
         self.sent += 1;
-        let frame = LinkFrame { from: DYING, number: self.sent, body };
+        let frame = LinkFrame { from: DYING, number: self.sent, processed, body };
         self.node.received(self.now, &encode_frame(&frame));
     }
 
@@ -207,7 +212,8 @@ impl Bench {
     fn bounce(&mut self, note: u64, to: u128, processed: u64) {
         let (from, to) = (self.sender, super::membership(to, 7));
         let failure = SignalFailure::NotDelivered;
-        self.receive(Body::Bounce(Bounce { room: room(), from, to, failure, note, processed }));
+        let bounce = Bounce { room: room(), from, to, failure, note };
+        self.receive_after(processed, Body::Bounce(bounce));
     }
 
     /// The peer of this node sends a signal.
