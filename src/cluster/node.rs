@@ -254,7 +254,8 @@ impl Node {
         }
     }
 
-    /// Tells the cluster that all peers of this node have left.
+    /// Tells the cluster that all peers of this node have left, but for those whose sessions were
+    /// handed over: the nodes that claim these take them over, or they leave in time.
     pub fn leave_all(&mut self, now: Moment, reason: LeaveReason) {
         let me = self.me;
         let own = self.replicas.iter().flat_map(|(room, replica)| {
@@ -263,7 +264,9 @@ impl Node {
                 .map(|member| (room.clone(), member.connection()))
                 .collect::<Vec<_>>()
         });
-        for (room, connection) in own.collect::<Vec<_>>() {
+        let mut own: Vec<_> = own.collect();
+        own.retain(|(room, connection)| !self.moves.has_departed(room, *connection));
+        for (room, connection) in own {
             self.left(now, &room, connection, reason);
         }
         for room in self.media_rooms() {

@@ -192,7 +192,7 @@ impl Nodes {
 
     /// Returns whether no call and no join is unanswered.
     pub fn is_idle(&self) -> bool {
-        self.on_engines.iter().all(Node::is_idle)
+        self.departures.is_empty() && self.on_engines.iter().all(Node::is_idle)
     }
 
     /// Calls [`Node::drained`] on all engines.

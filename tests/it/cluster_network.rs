@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parlor::id::RoomId;
 
 use crate::cluster_faults::{Call, finish, is_long};
-use crate::cluster_nodes::{node_at, until_engine};
+use crate::cluster_nodes::{node_at, process_at, until_engine};
 use crate::cluster_sim::random::Random;
 use crate::support::TestServer;
 use crate::support::protocol_peer::Received;
@@ -92,6 +92,34 @@ async fn connections_that_are_cut_at_random_lose_nothing() {
     let ends = call.heals_without_loss().await;
     assert!(cuts.iter().all(|count| *count > 2), "{cuts:?}");
     finish(ends, servers).await;
+}
+
+#[tokio::test]
+async fn session_moves_to_a_slow_node_although_its_own_ends() {
+    let (_redis, proxy) = engine_behind_proxy().await;
+    let one = process_at(&proxy.url("one"), "one", &[]);
+    let two = node_at(&proxy.url("two"), "two", &["--resume-seconds=30"]);
+    let mut ann = ResumingClient::joined(&two, ClientKind::WebSocket, "ann").await;
+    let bob = ResumingClient::joined(one.address(), ClientKind::Envelope, "bob").await;
+    ann.expect_event(Received::Joined("bob".to_owned())).await;
+    // Longer than the drain of one session: the session is handed over, and not taken over yet, when
+    // its node has none.
+    proxy.set("two", Network { delay: Duration::from_millis(400), ..Network::default() });
+    one.signal("TERM");
+    let resume_point = bob.resume_point();
+    bob.ended().await;
+    let mut bob = ResumingClient::resume(&two, ClientKind::Envelope, &resume_point).await;
+    assert!(bob.is_resumed);
+    for received in [Received::Away("bob".to_owned()), Received::Back("bob".to_owned())] {
+        ann.expect_event(received).await;
+    }
+    ann.send_numbers("bob", 0..3).await;
+    bob.expect_signals("ann", 0..3).await;
+    let ended = tokio::task::spawn_blocking(move || one.ended()).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+    ann.close().await;
+    bob.close().await;
+    assert!(two.stop().await);
 }
 
 /// Runs a call while one direction of the connection of a node is held, until the node gives the
