@@ -359,7 +359,7 @@ impl Cluster {
                 Some(Outgoing::Updated { room, connection, metadata }) => {
                     nodes.updated(now, &room, connection, metadata);
                 }
-                Some(Outgoing::Signal(signal)) => nodes.send(now, &signal),
+                Some(Outgoing::Signal(signal)) => nodes.send(now, signal),
                 Some(Outgoing::Presence { room, connection, is_away }) => {
                     nodes.announce_in(now, &room, connection, is_away);
                 }

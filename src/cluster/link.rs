@@ -65,11 +65,10 @@ impl SendingLink {
     }
 
     /// Takes the frames that wait, to publish them in order.
-    pub fn publish(&mut self) -> Vec<(u64, Bytes)> {
-        let waiting = self.kept.range(self.index(self.unpublished)..);
-        let waiting = waiting.map(|kept| (kept.number, kept.frame.clone())).collect();
+    pub fn publish(&mut self) -> impl Iterator<Item = (u64, Bytes)> {
+        let start = self.index(self.unpublished);
         self.unpublished = self.next;
-        waiting
+        self.kept.range(start..).map(|kept| (kept.number, kept.frame.clone()))
     }
 
     /// Notes that the engine has taken a frame. Its reader may still miss it, however long the frame

@@ -159,7 +159,7 @@ impl Nodes {
     }
 
     /// Calls [`Node::send`] on the engine of the room.
-    pub fn send(&mut self, now: Moment, outgoing: &OutgoingSignal) {
+    pub fn send(&mut self, now: Moment, outgoing: OutgoingSignal) {
         let engine = self.engine_of(&outgoing.room);
         self.on_engines[engine].send(now, outgoing);
     }

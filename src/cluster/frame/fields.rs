@@ -91,7 +91,8 @@ impl<'a> Fields<'a> {
 
     /// Reads the value of a field that has fields itself.
     pub(super) fn of(mut bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut fields = Vec::new();
+        // As many as a signal has.
+        let mut fields = Vec::with_capacity(16);
         while let Some((tag, rest)) = bytes.split_first() {
             let (length, rest) = varint(rest)?;
             let length = usize::try_from(length).map_err(|_| Malformed)?;

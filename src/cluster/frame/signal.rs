@@ -44,18 +44,18 @@ pub struct RemoteSignal {
 }
 
 impl RemoteSignal {
-    /// Returns the signal for the rooms of this node, in a dialect that it knows by the same name.
-    pub fn signal(&self, origin: &'static str) -> Signal {
-        let Self { kind, name, body, content, note, attachments, .. } = self;
+    /// Takes out the signal for the rooms of this node, in a dialect that it knows by the same name.
+    /// The message, its name and its attachments are empty afterwards.
+    pub fn take(&mut self, origin: &'static str) -> Signal {
         Signal {
-            kind: *kind,
-            name: name.clone(),
+            kind: self.kind,
+            name: self.name.take(),
             origin,
-            body: body.clone(),
-            content: content.clone(),
-            note: *note,
+            body: std::mem::take(&mut self.body),
+            content: std::mem::take(&mut self.content),
+            note: self.note,
             echo: false,
-            attachments: attachments.clone(),
+            attachments: std::mem::take(&mut self.attachments),
         }
     }
 }

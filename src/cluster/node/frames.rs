@@ -1,6 +1,5 @@
 //! Signals to and from other nodes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::warn;
@@ -29,46 +28,52 @@ pub struct OutgoingSignal {
 impl Node {
     /// Sends a signal to other nodes. Recipients that it cannot be sent to are reported by
     /// [`Host::undelivered`](crate::cluster::Host::undelivered).
-    pub fn send(&mut self, now: Moment, outgoing: &OutgoingSignal) {
+    pub fn send(&mut self, now: Moment, outgoing: OutgoingSignal) {
         let OutgoingSignal { room, from, to, found_by, signal } = outgoing;
-        let member = |connection: &ConnectionId| self.replicas.get(room)?.members.get(connection);
-        let Some(sender) = member(from).map(|member| member.membership) else { return };
-        let mut nodes: BTreeMap<Incarnation, Vec<Membership>> = BTreeMap::new();
+        let member = |connection: &ConnectionId| self.replicas.get(&room)?.members.get(connection);
+        let Some(sender) = member(&from).map(|member| member.membership) else { return };
+        let mut nodes: Vec<(Incarnation, Vec<Membership>)> = Vec::new();
         let mut failed = Vec::new();
         let (mut held, mut here) = (Vec::new(), Vec::new());
         for connection in to {
-            match member(connection) {
-                Some(Member { membership, .. }) if self.moves.is_holding(*connection) => {
+            match member(&connection) {
+                Some(Member { membership, .. }) if self.moves.is_holding(connection) => {
                     held.push(*membership);
                 }
                 // This node does not know yet on which node the session is.
-                Some(_) if self.moves.has_departed(room, *connection) => {
-                    failed.push((*connection, SignalFailure::NotDelivered));
+                Some(_) if self.moves.has_departed(&room, connection) => {
+                    failed.push((connection, SignalFailure::NotDelivered));
                 }
                 // Its session has arrived in this moment, or is just ending here.
                 Some(Member { holder, membership, .. }) if *holder == self.me => {
                     here.push(*membership);
                 }
                 Some(Member { holder, membership, .. }) if self.has_capacity(now, *holder) => {
-                    nodes.entry(*holder).or_default().push(*membership);
+                    match nodes.iter_mut().find(|(node, _)| node == holder) {
+                        Some((_, to)) => to.push(*membership),
+                        None => nodes.push((*holder, vec![*membership])),
+                    }
                 }
-                Some(_) => failed.push((*connection, SignalFailure::NotDelivered)),
-                None => failed.push((*connection, SignalFailure::TargetNotFound)),
+                Some(_) => failed.push((connection, SignalFailure::NotDelivered)),
+                None => failed.push((connection, SignalFailure::TargetNotFound)),
             }
         }
-        let remote = |to| RemoteSignal {
-            room: room.clone(),
+        let Signal { kind, name, origin, body, content, note, attachments, .. } =
+            Arc::unwrap_or_clone(signal);
+        let whole = RemoteSignal {
+            room,
             from: sender,
-            to,
-            found_by: *found_by,
-            kind: signal.kind,
-            name: signal.name.clone(),
-            origin: signal.origin.into(),
-            body: signal.body.clone(),
-            content: signal.content.clone(),
-            note: signal.note,
-            attachments: signal.attachments.clone(),
+            to: Vec::new(),
+            found_by,
+            kind,
+            name,
+            origin: origin.into(),
+            body,
+            content,
+            note,
+            attachments,
         };
+        let remote = |to| RemoteSignal { to, ..whole.clone() };
         for membership in held {
             if !self.moves.hold(remote(vec![membership])) {
                 failed.push((membership.connection, SignalFailure::NotDelivered));
@@ -76,23 +81,22 @@ impl Node {
         }
         for membership in here {
             if let Some(Err(failure)) =
-                self.deliver_here(now, &remote(vec![membership]), &[membership])
+                self.deliver_here(now, &mut remote(vec![membership]), &[membership])
             {
                 failed.push((membership.connection, failure));
             }
         }
         for (connection, failure) in failed {
-            let (room, note) = (room.clone(), signal.note);
-            self.host.undelivered(&Undelivered {
-                room,
-                from: *from,
-                to: connection,
-                failure,
-                note,
-            });
+            let room = whole.room.clone();
+            self.host.undelivered(&Undelivered { room, from, to: connection, failure, note });
         }
+        // Mostly to one node: the signal is not copied.
+        let last = nodes.pop();
         for (node, to) in nodes {
             self.push(now, node, Body::Signal(remote(to)));
+        }
+        if let Some((node, to)) = last {
+            self.push(now, node, Body::Signal(RemoteSignal { to, ..whole }));
         }
     }
 
@@ -194,7 +198,7 @@ impl Node {
             failed.push((to, failure));
         }
         if !here.is_empty() {
-            let outcome = self.deliver_here(now, &remote, &here);
+            let outcome = self.deliver_here(now, &mut remote, &here);
             self.notify_of_congestion(now, node, &remote.room, &here);
             match outcome {
                 // One report for all recipients: it is about the signal, not about each of them.
@@ -215,24 +219,20 @@ impl Node {
         }
     }
 
-    /// Delivers a signal to peers of this node. Returns `None` if it could not be, else why some of
-    /// them did not get it.
+    /// Delivers a signal, which is taken out, to peers of this node. Returns `None` if it could not be,
+    /// else why some of them did not get it.
     pub(super) fn deliver_here(
         &self,
         now: Moment,
-        remote: &RemoteSignal,
+        remote: &mut RemoteSignal,
         to: &[Membership],
     ) -> Option<Result<(), SignalFailure>> {
         let origin = self.host.dialect(&remote.origin)?;
         let to: Vec<ConnectionId> = to.iter().map(|membership| membership.connection).collect();
-        let (room, from) = (&remote.room, remote.from.connection);
-        let applied = self.host.rooms().deliver_signal(
-            room,
-            from,
-            &to,
-            remote.found_by,
-            remote.signal(origin),
-        )?;
+        let signal = remote.take(origin);
+        let RemoteSignal { room, from, found_by, .. } = remote;
+        let applied =
+            self.host.rooms().deliver_signal(room, from.connection, &to, *found_by, signal)?;
         Some(self.host.deliver(&applied, now).map_or(Ok(()), Err))
     }
 

@@ -106,6 +106,9 @@ impl Moves {
         remote: &mut RemoteSignal,
     ) -> Vec<Membership> {
         let mut refused = Vec::new();
+        if self.early.is_empty() {
+            return refused;
+        }
         for to in remote.to.clone() {
             let Some(early) = self.early.get_mut(&to.connection) else { continue };
             remote.to.retain(|other| *other != to);
@@ -359,7 +362,7 @@ impl Node {
 
     /// Sends a signal of a local peer that was held. If its recipient is moving again, it is held
     /// again.
-    pub(in crate::cluster) fn forward(&mut self, now: Moment, signal: RemoteSignal) {
+    pub(in crate::cluster) fn forward(&mut self, now: Moment, mut signal: RemoteSignal) {
         let Some(to) = signal.to.first().copied() else { return };
         let replica = self.replicas.get(&signal.room);
         let has_sender = replica.is_some_and(|replica| replica.member(signal.from).is_some());
@@ -379,7 +382,7 @@ impl Node {
             Some(holder) if holder == self.me => {
                 let delivered = self
                     .is_local(&room, to.connection)
-                    .then(|| self.deliver_here(now, &signal, &[to]));
+                    .then(|| self.deliver_here(now, &mut signal, &[to]));
                 match delivered.flatten() {
                     Some(Ok(())) => return,
                     Some(Err(failure)) => failure,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
+use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -118,6 +119,7 @@ async fn serve(
         keys: link.identity.keys(),
         scripts,
         may_skip_replies,
+        inboxes: FxHashMap::default(),
         expected: VecDeque::new(),
         silent: Vec::new(),
         replied_to: Instant::now(),
@@ -156,6 +158,8 @@ struct Connection<'a> {
     /// The hash of each script.
     scripts: Vec<String>,
     may_skip_replies: bool,
+    /// The channels of the nodes to which something was published.
+    inboxes: FxHashMap<Incarnation, String>,
     /// The replies that are due, in order.
     expected: VecDeque<Expected>,
     /// Frames that were published since the last command that is replied to.
@@ -241,7 +245,7 @@ impl Connection<'_> {
                     if silent.is_some() {
                         self.stream.skip_next_reply();
                     }
-                    let inbox = self.link.inbox(to);
+                    let inbox = self.inboxes.entry(to).or_insert_with(|| self.link.inbox(to));
                     self.stream.command(&[b"PUBLISH", inbox.as_bytes(), &message]);
                     match silent {
                         Some(published) => self.silent.push(published),

@@ -235,7 +235,7 @@ impl Bench {
             found_by: FoundBy::ConnectionId,
             signal: Arc::new(signal),
         };
-        self.node.send(self.now, &outgoing);
+        self.node.send(self.now, outgoing);
         self.confirm();
     }
 
