@@ -64,14 +64,23 @@ pub trait Engine: Send {
     /// Runs a script. Reported by [`Node::replied`], unless the connection is lost.
     fn call(&mut self, id: CallId, call: &Call);
 
-    /// Publishes a message to an inbox. With a number, [`Node::published`] reports how many
-    /// connections received it.
+    /// Publishes a message to an inbox. With a number, [`Node::published`] reports that the engine has
+    /// taken it, perhaps some time later.
     fn publish(&mut self, to: Incarnation, number: Option<u64>, message: Bytes);
 
     /// Returns the bytes that wait to be written.
     fn queued_bytes(&self) -> usize {
         0
     }
+}
+
+/// The outcome of deliveries to local peers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// Why a signal among them was not delivered to all its recipients here.
+    pub failure: Option<SignalFailure>,
+    /// Whether the send queue of a recipient is above its high-water mark.
+    pub is_congested: bool,
 }
 
 /// The sessions of a node, as the cluster needs them. Implementations must not call the [`Node`]
@@ -84,9 +93,8 @@ pub trait Host: MediaHost + Send + Sync {
     fn random(&self) -> u64;
 
     /// Queues the deliveries of a change that another node made. Recipients on other nodes get
-    /// nothing from it. Returns why a signal among them was not delivered to all its recipients
-    /// here.
-    fn deliver(&self, applied: &Applied, now: Moment) -> Option<SignalFailure>;
+    /// nothing from it.
+    fn deliver(&self, applied: &Applied, now: Moment) -> Queued;
 
     /// Answers a join: with the room, whose deliveries are to be queued, or with the reason of its
     /// refusal.

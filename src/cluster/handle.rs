@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::smallvec;
 
 use super::Nodes;
 use super::frame::{MediaNotice, RemoteMediaNotice};
@@ -120,12 +121,26 @@ impl Cluster {
 
     /// Reports something to the nodes.
     pub fn report<T>(&self, report: impl FnOnce(&mut Nodes, Moment) -> T) -> Option<T> {
+        self.report_at(self.now(), report)
+    }
+
+    /// Returns the current time.
+    pub fn now(&self) -> Moment {
+        (self.clock)()
+    }
+
+    /// Reports something that was received at a time, which is shared by all that was received
+    /// together.
+    pub fn report_at<T>(
+        &self,
+        now: Moment,
+        report: impl FnOnce(&mut Nodes, Moment) -> T,
+    ) -> Option<T> {
         let mut nodes = self.nodes.lock();
         let Some(nodes) = nodes.as_mut() else {
             self.outgoing.lock().clear();
             return None;
         };
-        let now = (self.clock)();
         self.empty(nodes, now);
         let reported = report(nodes, now);
         // A report may deliver queued signals to peers of other nodes, and a session may have sent
@@ -247,7 +262,7 @@ impl Cluster {
             outgoing.push_back(Outgoing::Signal(OutgoingSignal {
                 room,
                 from,
-                to: vec![to],
+                to: smallvec![to],
                 found_by,
                 signal,
             }));

@@ -21,7 +21,7 @@ use super::state::SessionState;
 use crate::clock::Moment;
 use crate::cluster::node::JoinRequest;
 use crate::cluster::{
-    Cluster, Host, Incarnation, Refusal, Released, Resumed, SignalFailure, Undelivered,
+    Cluster, Host, Incarnation, Queued, Refusal, Released, Resumed, SignalFailure, Undelivered,
 };
 use crate::dialect::{self, Failure, Frame, RequestError, WelcomeLater};
 use crate::id::{ConnectionId, PeerId, RoomId};
@@ -229,12 +229,13 @@ impl Host for Hub {
         getrandom::u64().unwrap_or_else(|_| u64::from_ne_bytes(half(ConnectionId::random())))
     }
 
-    fn deliver(&self, applied: &Applied, now: Moment) -> Option<SignalFailure> {
-        let failure = self.deliver_as(applied, None, now.time, true).failure()?;
-        Some(match failure.code() {
+    fn deliver(&self, applied: &Applied, now: Moment) -> Queued {
+        let delivered = self.deliver_as(applied, None, now.time, true);
+        let failure = delivered.failure().map(|failure| match failure.code() {
             Code::DeliveryFailed => SignalFailure::NotDelivered,
             _ => SignalFailure::TargetNotFound,
-        })
+        });
+        Queued { failure, is_congested: delivered.congested.is_some() }
     }
 
     fn joined(

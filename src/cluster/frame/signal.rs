@@ -1,8 +1,10 @@
 //! Signals on their way to another node.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::fields::{Fields, Writer, membership};
 use super::{
@@ -24,7 +26,7 @@ pub struct RemoteSignal {
     /// The sender.
     pub from: Membership,
     /// The recipients, all of them on one node.
-    pub to: Vec<Membership>,
+    pub to: SmallVec<[Membership; 1]>,
     /// How the sender named the recipient.
     pub found_by: FoundBy,
     /// The kind of the signal.
@@ -32,7 +34,7 @@ pub struct RemoteSignal {
     /// Name of an application message.
     pub name: Option<Box<str>>,
     /// Name of the dialect in which it was sent.
-    pub origin: Box<str>,
+    pub origin: Cow<'static, str>,
     /// The message of the sender.
     pub body: Box<str>,
     /// Range in `body`, see [`Signal::content`].
@@ -120,7 +122,7 @@ pub(super) fn decode(fields: &Fields) -> Result<RemoteSignal, Malformed> {
     let (body, content) = (fields.text(TEXT)?, position(CONTENT_START)?..position(CONTENT_END)?);
     body.get(content.clone()).ok_or(Malformed)?;
     let is_by_connection = fields.number(BY_CONNECTION)? != 0;
-    let to: Vec<Membership> = fields.all(TO).map(membership).collect::<Result<_, _>>()?;
+    let to: SmallVec<_> = fields.all(TO).map(membership).collect::<Result<_, _>>()?;
     Ok(RemoteSignal {
         room: fields.room(ROOM)?,
         from: fields.membership(FROM)?,
@@ -128,7 +130,7 @@ pub(super) fn decode(fields: &Fields) -> Result<RemoteSignal, Malformed> {
         found_by: if is_by_connection { FoundBy::ConnectionId } else { FoundBy::PeerId },
         kind: *kind,
         name: fields.find(NAME).map(|_| fields.text(NAME)).transpose()?.map(Into::into),
-        origin: fields.text(ORIGIN)?.into(),
+        origin: fields.text(ORIGIN)?.to_owned().into(),
         body: body.into(),
         content,
         note: fields.number(NOTE)?,

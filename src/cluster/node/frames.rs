@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use tracing::warn;
 
 use super::{ConnectionId, Incarnation, Member, Membership, Node, RoomId};
 use crate::clock::Moment;
 use crate::cluster::frame::{Body, Bounce, InboxMessage, RemoteSignal, decode};
-use crate::cluster::{SignalFailure, Undelivered};
+use crate::cluster::{Queued, SignalFailure, Undelivered};
 use crate::room::{FoundBy, Signal};
 
 /// A signal of a local peer to peers on other nodes.
@@ -18,7 +19,7 @@ pub struct OutgoingSignal {
     /// The sender.
     pub from: ConnectionId,
     /// The recipients.
-    pub to: Vec<ConnectionId>,
+    pub to: SmallVec<[ConnectionId; 1]>,
     /// How the sender named the recipient.
     pub found_by: FoundBy,
     /// The signal.
@@ -32,7 +33,7 @@ impl Node {
         let OutgoingSignal { room, from, to, found_by, signal } = outgoing;
         let member = |connection: &ConnectionId| self.replicas.get(&room)?.members.get(connection);
         let Some(sender) = member(&from).map(|member| member.membership) else { return };
-        let mut nodes: Vec<(Incarnation, Vec<Membership>)> = Vec::new();
+        let mut nodes: SmallVec<[(Incarnation, SmallVec<[Membership; 1]>); 1]> = SmallVec::new();
         let mut failed = Vec::new();
         let (mut held, mut here) = (Vec::new(), Vec::new());
         for connection in to {
@@ -51,7 +52,7 @@ impl Node {
                 Some(Member { holder, membership, .. }) if self.has_capacity(now, *holder) => {
                     match nodes.iter_mut().find(|(node, _)| node == holder) {
                         Some((_, to)) => to.push(*membership),
-                        None => nodes.push((*holder, vec![*membership])),
+                        None => nodes.push((*holder, smallvec![*membership])),
                     }
                 }
                 Some(_) => failed.push((connection, SignalFailure::NotDelivered)),
@@ -63,7 +64,7 @@ impl Node {
         let whole = RemoteSignal {
             room,
             from: sender,
-            to: Vec::new(),
+            to: SmallVec::new(),
             found_by,
             kind,
             name,
@@ -75,14 +76,13 @@ impl Node {
         };
         let remote = |to| RemoteSignal { to, ..whole.clone() };
         for membership in held {
-            if !self.moves.hold(remote(vec![membership])) {
+            if !self.moves.hold(remote(smallvec![membership])) {
                 failed.push((membership.connection, SignalFailure::NotDelivered));
             }
         }
         for membership in here {
-            if let Some(Err(failure)) =
-                self.deliver_here(now, &mut remote(vec![membership]), &[membership])
-            {
+            let queued = self.deliver_here(now, &mut remote(smallvec![membership]), &[membership]);
+            if let Some(failure) = queued.and_then(|queued| queued.failure) {
                 failed.push((membership.connection, failure));
             }
         }
@@ -175,8 +175,8 @@ impl Node {
             let is_member = replica.is_some_and(|replica| replica.member(*to).is_some());
             knows_sender && is_member && self.is_local(&remote.room, to.connection)
         };
-        let (mut here, elsewhere): (Vec<Membership>, Vec<Membership>) =
-            remote.to.iter().partition(|to| is_here(to));
+        let (mut here, elsewhere): (SmallVec<[Membership; 1]>, SmallVec<[Membership; 1]>) =
+            remote.to.iter().copied().partition(|to| is_here(to));
         let mut failed: Vec<_> =
             refused.into_iter().map(|to| (to, SignalFailure::NotDelivered)).collect();
         if is_late {
@@ -198,12 +198,13 @@ impl Node {
             failed.push((to, failure));
         }
         if !here.is_empty() {
-            let outcome = self.deliver_here(now, &mut remote, &here);
-            self.notify_of_congestion(now, node, &remote.room, &here);
-            match outcome {
-                // One report for all recipients: it is about the signal, not about each of them.
-                Some(outcome) => {
-                    failed.extend(here.first().and_then(|to| Some((*to, outcome.err()?))));
+            match self.deliver_here(now, &mut remote, &here) {
+                Some(Queued { failure, is_congested }) => {
+                    if is_congested {
+                        self.notify_of_congestion(now, node, &remote.room, &here);
+                    }
+                    // One report for all recipients: it is about the signal, not about each of them.
+                    failed.extend(here.first().and_then(|to| Some((*to, failure?))));
                 }
                 None => failed.extend(here.into_iter().map(|to| (to, SignalFailure::NotDelivered))),
             }
@@ -219,21 +220,22 @@ impl Node {
         }
     }
 
-    /// Delivers a signal, which is taken out, to peers of this node. Returns `None` if it could not be,
-    /// else why some of them did not get it.
+    /// Delivers a signal, which is taken out, to peers of this node. Returns `None` if it could not
+    /// be.
     pub(super) fn deliver_here(
         &self,
         now: Moment,
         remote: &mut RemoteSignal,
         to: &[Membership],
-    ) -> Option<Result<(), SignalFailure>> {
+    ) -> Option<Queued> {
         let origin = self.host.dialect(&remote.origin)?;
-        let to: Vec<ConnectionId> = to.iter().map(|membership| membership.connection).collect();
+        let to: SmallVec<[ConnectionId; 1]> =
+            to.iter().map(|membership| membership.connection).collect();
         let signal = remote.take(origin);
         let RemoteSignal { room, from, found_by, .. } = remote;
         let applied =
             self.host.rooms().deliver_signal(room, from.connection, &to, *found_by, signal)?;
-        Some(self.host.deliver(&applied, now).map_or(Ok(()), Err))
+        Some(self.host.deliver(&applied, now))
     }
 
     /// Shows the local peers of a room that a peer is away, or back, if its node says so.

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use smallvec::smallvec;
+
 use super::move_event::MoveEvent;
 use super::{ConnectionId, Incarnation, LeaveReason, Member, Membership, Node, Replica, RoomId};
 use crate::clock::Moment;
@@ -113,7 +115,7 @@ impl Moves {
             let Some(early) = self.early.get_mut(&to.connection) else { continue };
             remote.to.retain(|other| *other != to);
             if early.len() < MAX_HELD {
-                let signal = RemoteSignal { to: vec![to], ..remote.clone() };
+                let signal = RemoteSignal { to: smallvec![to], ..remote.clone() };
                 early.push((from, Body::Signal(signal)));
             } else {
                 refused.push(to);
@@ -383,9 +385,9 @@ impl Node {
                 let delivered = self
                     .is_local(&room, to.connection)
                     .then(|| self.deliver_here(now, &mut signal, &[to]));
-                match delivered.flatten() {
-                    Some(Ok(())) => return,
-                    Some(Err(failure)) => failure,
+                match delivered.flatten().map(|queued| queued.failure) {
+                    Some(None) => return,
+                    Some(Some(failure)) => failure,
                     None => SignalFailure::NotDelivered,
                 }
             }

@@ -39,7 +39,9 @@ pub(super) enum Received<'a> {
 /// An open connection.
 pub(super) struct RespStream<S = Box<dyn Connection>> {
     stream: S,
-    unsent: BytesMut,
+    commands: Vec<u8>,
+    /// Bytes of `commands` that were sent.
+    sent: usize,
     is_flushed: bool,
     received: BytesMut,
     /// Bytes of `received` that were returned.
@@ -54,7 +56,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RespStream<S> {
         let length = inbox.len();
         let mut connection = Self {
             stream,
-            unsent: BytesMut::new(),
+            commands: Vec::new(),
+            sent: 0,
             is_flushed: true,
             received: BytesMut::new(),
             consumed: 0,
@@ -77,22 +80,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RespStream<S> {
         self.length(b'*', parts.len());
         for part in parts {
             self.length(b'$', part.len());
-            self.unsent.extend_from_slice(part);
-            self.unsent.extend_from_slice(LINE_END);
+            self.commands.extend_from_slice(part);
+            self.commands.extend_from_slice(LINE_END);
         }
         self.is_flushed = false;
     }
 
     /// Has the engine not reply to the next command.
     pub(super) fn skip_next_reply(&mut self) {
-        self.unsent.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n");
+        self.commands.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n");
     }
 
     fn length(&mut self, kind: u8, length: usize) {
         let mut digits = itoa::Buffer::new();
-        self.unsent.extend_from_slice(&[kind]);
-        self.unsent.extend_from_slice(digits.format(length).as_bytes());
-        self.unsent.extend_from_slice(LINE_END);
+        self.commands.push(kind);
+        self.commands.extend_from_slice(digits.format(length).as_bytes());
+        self.commands.extend_from_slice(LINE_END);
     }
 
     /// Returns whether the connection has taken all commands.
@@ -109,18 +112,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RespStream<S> {
         self.received.reserve(READ);
         poll_fn(|context| {
             let is_sending = !self.is_flushed;
-            while !self.unsent.is_empty() {
-                match Pin::new(&mut self.stream).poll_write(context, &self.unsent)? {
+            while self.sent < self.commands.len() {
+                let unsent = &self.commands[self.sent..];
+                match Pin::new(&mut self.stream).poll_write(context, unsent)? {
                     Poll::Ready(0) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
-                    Poll::Ready(written) => self.unsent.advance(written),
+                    Poll::Ready(written) => self.sent += written,
                     Poll::Pending => break,
                 }
             }
-            if is_sending && self.unsent.is_empty() {
+            if is_sending && self.sent == self.commands.len() {
                 self.is_flushed = Pin::new(&mut self.stream).poll_flush(context)?.is_ready();
-                if self.unsent.capacity() > KEPT {
-                    self.unsent = BytesMut::new();
-                }
+                self.commands.clear();
+                self.commands.shrink_to(KEPT);
+                self.sent = 0;
             }
             // Also while sending: the engine may read no more until what it sends is read.
             match pin!(self.stream.read_buf(&mut self.received)).poll(context)? {

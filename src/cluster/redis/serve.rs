@@ -206,13 +206,14 @@ impl Connection<'_> {
             outcome = self.stream.progress() => outcome?,
             () = self.link.wake.notified(), if self.stream.is_sent() => return Ok(()),
         }
+        let now = self.cluster.now();
         loop {
             match self.stream.next()? {
                 None => return Ok(()),
                 Some(Received::Message(message)) => {
                     let (link, wanted, index) = (self.link, self.wanted, self.index);
                     link.count(1, message);
-                    self.cluster.report(|nodes, now| {
+                    self.cluster.report_at(now, |nodes, now| {
                         if is_current(link, wanted) {
                             nodes.received(now, index, message);
                         }

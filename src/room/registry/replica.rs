@@ -100,10 +100,16 @@ impl Rooms {
     ) -> Option<Applied> {
         let kept = self.lock(room)?;
         let from = kept.room.peer(from)?.clone();
-        let to = to.iter().copied().filter(|to| kept.room.contains(*to)).collect();
+        let to = match *to {
+            [one] if kept.room.contains(one) => Recipients::One(one),
+            _ => {
+                let present = to.iter().copied().filter(|to| kept.room.contains(*to));
+                Recipients::Many(present.collect())
+            }
+        };
         let event =
             Event::SignalRelayed { room: room.clone(), from, found_by, signal: signal.into() };
-        let deliveries = vec![Delivery { to: Recipients::Many(to), event }];
+        let deliveries = vec![Delivery { to, event }];
         Some(Applied { deliveries, answer: Answer::Relayed, room: kept })
     }
 

@@ -32,7 +32,7 @@ static MESSAGES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
     let signal = RemoteSignal {
         room: room(),
         from: membership(1, 11),
-        to: vec![membership(2, 12), membership(3, 13)],
+        to: vec![membership(2, 12), membership(3, 13)].into(),
         found_by: FoundBy::ConnectionId,
         kind: SignalKind::Message,
         name: Some("chat".into()),

@@ -13,8 +13,8 @@ use parlor::cluster::frame::{
 };
 use parlor::cluster::node::{JoinRequest, OutgoingSignal, Settings};
 use parlor::cluster::{
-    Call, CallId, Engine, Host, Incarnation, MediaHost, Member, Membership, Node, Nonce, Refusal,
-    ScriptReply, SignalFailure, Undelivered,
+    Call, CallId, Engine, Host, Incarnation, MediaHost, Member, Membership, Node, Nonce, Queued,
+    Refusal, ScriptReply, SignalFailure, Undelivered,
 };
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
@@ -77,8 +77,8 @@ impl Host for Sessions {
         record.random
     }
 
-    fn deliver(&self, _: &Applied, _: Moment) -> Option<SignalFailure> {
-        None
+    fn deliver(&self, _: &Applied, _: Moment) -> Queued {
+        Queued::default()
     }
 
     fn joined(&self, _: &RoomId, _: ConnectionId, outcome: Result<Applied, Refusal>, _: Moment) {
@@ -350,7 +350,7 @@ fn signal_to_a_member_that_has_moved_to_a_third_node_is_returned_as_not_delivere
     bench.receive(Body::Signal(RemoteSignal {
         room: room(),
         from: super::membership(3, 7),
-        to: vec![super::membership(2, 7), super::membership(9, 7)],
+        to: vec![super::membership(2, 7), super::membership(9, 7)].into(),
         found_by: FoundBy::ConnectionId,
         kind: SignalKind::Offer,
         name: None,

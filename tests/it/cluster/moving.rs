@@ -24,7 +24,7 @@ fn signal(from: u128, to: u128, body: &str) -> RemoteSignal {
     RemoteSignal {
         room: room(),
         from: membership(from, 1),
-        to: vec![membership(to, 1)],
+        to: vec![membership(to, 1)].into(),
         found_by: FoundBy::PeerId,
         kind: SignalKind::Offer,
         name: None,

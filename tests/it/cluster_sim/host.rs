@@ -11,8 +11,7 @@ use parlor::cluster::frame::RemoteMediaNotice;
 use parlor::cluster::media::ServedMedia;
 use parlor::cluster::node::Settings;
 use parlor::cluster::{
-    Call, CallId, Engine, Host, Incarnation, Nodes, Refusal, Released, Resumed, SignalFailure,
-    Undelivered,
+    Call, CallId, Engine, Host, Incarnation, Nodes, Queued, Refusal, Released, Resumed, Undelivered,
 };
 use parlor::id::{ConnectionId, RoomId};
 use parlor::room::{Applied, Delivery, Event, LeaveReason, RoomLimits, Rooms};
@@ -368,9 +367,9 @@ impl Host for Sessions {
         self.random.lock().next()
     }
 
-    fn deliver(&self, applied: &Applied, _: Moment) -> Option<SignalFailure> {
+    fn deliver(&self, applied: &Applied, _: Moment) -> Queued {
         self.queue(&applied.deliveries);
-        None
+        Queued::default()
     }
 
     fn joined(
