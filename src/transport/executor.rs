@@ -217,14 +217,30 @@ impl Executor {
     /// Ends all sessions of the connection; those of a lost connection may be resumed.
     pub(super) fn finish(&mut self, end: &End) {
         let is_lost = end.is_lost && !self.has_left && !self.queue.is_closing();
+        let reason = match end.reason {
+            LeaveReason::Disconnected if !is_lost => self.reason_of_client(),
+            reason => reason,
+        };
         for open in self.sessions.drain(..).flatten() {
             if is_lost {
-                open.session.lose(end.reason);
+                open.session.lose(reason);
             } else {
-                open.session.end(end.reason);
+                open.session.end(reason);
             }
         }
         self.queue.depth().close();
+    }
+
+    /// Returns why a session ends that its client ends. While the server drains, a session that ends
+    /// otherwise than by leaving is one whose client is about to resume it, but only a client that
+    /// was asked to disconnect is.
+    fn reason_of_client(&self) -> LeaveReason {
+        let is_asked = self.queue.is_closing();
+        if self.hub.is_draining() && !is_asked {
+            LeaveReason::Left
+        } else {
+            LeaveReason::Disconnected
+        }
     }
 
     /// Ends all sessions while the last frames are being written, so that no further frame is

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cluster_nodes::{node, process};
 use crate::support::TestServer;
 use crate::support::protocol_peer::Received;
+use crate::support::raw::Raw;
 use crate::support::redis::Redis;
 use crate::support::resuming_client::{CLIENT_KINDS, ClientKind, Loss, ResumingClient};
 use crate::support::server::LIMIT;
@@ -293,6 +294,37 @@ async fn session_moves_from_a_node_that_drains() {
         bob.expect_nothing().await;
         finish([bob, ann], [one]).await;
     }
+}
+
+#[tokio::test]
+async fn client_that_leaves_a_draining_node_by_itself_is_not_away() {
+    let redis = Redis::start();
+    let one = node(&redis, "one", &[RESUME]);
+    for kind in [ClientKind::WebSocket, ClientKind::Envelope] {
+        // The order in which the server asks its clients to disconnect is random.
+        let mut has_left = false;
+        for _ in 0..5 {
+            let two = process(&redis, "two");
+            let (mut ann, bob) = pair((&one, ClientKind::WebSocket), (&two, kind)).await;
+            // The drain takes a second.
+            let mut others = Vec::new();
+            for number in 0..50 {
+                others.push(Raw::websocket(two.address(), &format!("/ws/other-{number}")).await);
+            }
+            two.signal("TERM");
+            two.until_printed("shutting down");
+            bob.close().await;
+            let (event, text) = ann.next_event().await;
+            has_left = event == Received::Left("bob".to_owned());
+            assert!(has_left || event == away("bob"), "{text}");
+            ann.close().await;
+            if has_left {
+                break;
+            }
+        }
+        assert!(has_left, "{kind:?}");
+    }
+    assert!(one.stop().await);
 }
 
 #[tokio::test]

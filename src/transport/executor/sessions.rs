@@ -178,9 +178,9 @@ impl Executor {
     }
 
     pub(super) fn disconnect(&mut self) {
-        let channel = self.conversation.channel();
+        let (channel, reason) = (self.conversation.channel(), self.reason_of_client());
         if let Some(open) = self.sessions.get_mut(channel).and_then(Option::take) {
-            open.session.end(LeaveReason::Disconnected);
+            open.session.end(reason);
         }
     }
 

@@ -375,7 +375,8 @@ impl World {
     ) {
         for (event, to) in elsewhere {
             let Event::SignalRelayed { room, from, found_by, signal } = event else { continue };
-            let outgoing = OutgoingSignal { room, from: from.connection, to: to.into(), found_by, signal };
+            let outgoing =
+                OutgoingSignal { room, from: from.connection, to: to.into(), found_by, signal };
             self.with_node(node, |process, now| process.nodes.send(now, outgoing));
         }
     }
