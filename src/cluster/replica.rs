@@ -35,6 +35,8 @@ pub struct Replica {
     pub provisional: BTreeSet<Membership>,
     /// The nodes that have had the sessions of members that have moved.
     former: BTreeMap<ConnectionId, FormerHolders>,
+    /// Members of which their present node has sent a signal.
+    heard: BTreeSet<ConnectionId>,
     /// The node with the media of the room.
     pub media: Option<Incarnation>,
     /// The transports that members of this node have there.
@@ -110,6 +112,7 @@ impl Replica {
             members: IndexMap::new(),
             provisional: BTreeSet::new(),
             former: BTreeMap::new(),
+            heard: BTreeSet::new(),
             media: None,
             transports: BTreeMap::new(),
             without_media: ExpiringMap::new(WITHOUT_MEDIA_LIFETIME, MAX_WITHOUT_MEDIA),
@@ -159,15 +162,20 @@ impl Replica {
     }
 
     /// Notes that a node has sent a signal of a member. Returns `false` if that must not be
-    /// delivered any more, because a node that has had the session later has sent one before.
+    /// delivered any more, because a node that has had the session later has sent one before. Of a
+    /// member that an engine without its data has forgotten meanwhile, only its present node is known.
     pub fn hear(&mut self, connection: ConnectionId, node: Incarnation) -> bool {
+        let holder = self.members.get(&connection).map(|member| member.holder);
         let Some(FormerHolders { last, overtaken }) = self.former.get_mut(&connection) else {
-            return true;
+            if holder == Some(node) {
+                self.heard.insert(connection);
+                return true;
+            }
+            return !self.heard.contains(&connection);
         };
         if overtaken.contains(&node) {
             return false;
         }
-        let holder = self.members.get(&connection).map(|member| member.holder);
         let earlier = match last.iter().position(|former| *former == node) {
             Some(index) => index,
             None if holder == Some(node) => last.len(),
@@ -182,6 +190,7 @@ impl Replica {
         self.members.shift_remove(&connection);
         self.transports.remove(&connection);
         self.former.remove(&connection);
+        self.heard.remove(&connection);
         self.provisional.retain(|membership| membership.connection != connection);
     }
 

@@ -42,7 +42,7 @@ use self::stats::Stats;
 use self::world::{CAPACITY, NODES, World};
 
 /// Seeds that have failed once. What happens in them has changed with the simulation since.
-const FAILED: [u64; 18] = [
+const FAILED: [u64; 19] = [
     3,
     10,
     18,
@@ -50,6 +50,7 @@ const FAILED: [u64; 18] = [
     48,
     75,
     249,
+    271,
     294,
     362,
     509,

@@ -126,3 +126,16 @@ fn signal_of_a_former_holder_is_not_delivered_after_one_of_a_later_one() {
     replica.remove(connection);
     assert!(replica.hear(connection, one), "it is another member");
 }
+
+#[test]
+fn signal_of_an_unknown_former_holder_is_not_delivered_after_one_of_the_holder() {
+    let [one, two] = [1, 2].map(Incarnation);
+    let mut replica = Replica::new(spec());
+    let ann = member(7, 1, 2, 1);
+    let connection = ann.connection();
+    replica.members.insert(connection, ann);
+    assert!(replica.hear(connection, one), "nothing of the holder was heard");
+    assert!(replica.hear(connection, two) && !replica.hear(connection, one));
+    replica.remove(connection);
+    assert!(replica.hear(connection, one), "it is another member");
+}
