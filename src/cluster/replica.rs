@@ -36,7 +36,7 @@ pub struct Replica {
     /// The nodes that have had the sessions of members that have moved.
     former: BTreeMap<ConnectionId, FormerHolders>,
     /// Members of which their present node has sent a signal.
-    heard: BTreeSet<ConnectionId>,
+    signaled: BTreeSet<ConnectionId>,
     /// The node with the media of the room.
     pub media: Option<Incarnation>,
     /// The transports that members of this node have there.
@@ -112,7 +112,7 @@ impl Replica {
             members: IndexMap::new(),
             provisional: BTreeSet::new(),
             former: BTreeMap::new(),
-            heard: BTreeSet::new(),
+            signaled: BTreeSet::new(),
             media: None,
             transports: BTreeMap::new(),
             without_media: ExpiringMap::new(WITHOUT_MEDIA_LIFETIME, MAX_WITHOUT_MEDIA),
@@ -168,10 +168,10 @@ impl Replica {
         let holder = self.members.get(&connection).map(|member| member.holder);
         let Some(FormerHolders { last, overtaken }) = self.former.get_mut(&connection) else {
             if holder == Some(node) {
-                self.heard.insert(connection);
+                self.signaled.insert(connection);
                 return true;
             }
-            return !self.heard.contains(&connection);
+            return !self.signaled.contains(&connection);
         };
         if overtaken.contains(&node) {
             return false;
@@ -190,7 +190,7 @@ impl Replica {
         self.members.shift_remove(&connection);
         self.transports.remove(&connection);
         self.former.remove(&connection);
-        self.heard.remove(&connection);
+        self.signaled.remove(&connection);
         self.provisional.retain(|membership| membership.connection != connection);
     }
 

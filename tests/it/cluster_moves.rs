@@ -321,6 +321,9 @@ async fn client_that_leaves_a_draining_node_by_itself_is_not_away() {
             if has_left {
                 break;
             }
+            // Its name is in use until then.
+            let ended = tokio::task::spawn_blocking(move || two.ended()).await.unwrap();
+            assert_eq!(ended.code(), Some(0));
         }
         assert!(has_left, "{kind:?}");
     }

@@ -104,7 +104,7 @@ async fn session_moves_to_a_slow_node_although_its_own_ends() {
     ann.expect_event(Received::Joined("bob".to_owned())).await;
     // Longer than the drain of one session: the session is handed over, and not taken over yet, when
     // its node has none.
-    proxy.set("two", Network { delay: Duration::from_millis(400), ..Network::default() });
+    proxy.set("two", Network { delay: Duration::from_millis(250), ..Network::default() });
     one.signal("TERM");
     let resume_point = bob.resume_point();
     bob.ended().await;

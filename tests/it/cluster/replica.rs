@@ -134,7 +134,7 @@ fn signal_of_an_unknown_former_holder_is_not_delivered_after_one_of_the_holder()
     let ann = member(7, 1, 2, 1);
     let connection = ann.connection();
     replica.members.insert(connection, ann);
-    assert!(replica.hear(connection, one), "nothing of the holder was heard");
+    assert!(replica.hear(connection, one), "the holder has sent nothing");
     assert!(replica.hear(connection, two) && !replica.hear(connection, one));
     replica.remove(connection);
     assert!(replica.hear(connection, one), "it is another member");
