@@ -5,7 +5,8 @@
 //!   messages to the node; [`resp`]: its protocol;
 //! - [`codec`] turns calls and replies into values of the engine; [`sources`] are the scripts, in the
 //!   `.lua` files beside it;
-//! - [`connect`] opens a connection, and checks that the engine is one that can be used;
+//! - [`target`] finds the engine; [`connect`] opens a connection, and checks that the engine is one
+//!   that can be used; [`lent`]: the connection while the library authenticates on it;
 //! - [`node_table`]: the living nodes with their names, addresses and loads;
 //! - [`engines`]: all engines together, for requests that concern no session.
 //!
@@ -16,23 +17,25 @@
 mod codec;
 mod connect;
 mod engines;
+mod lent;
 mod link;
 mod node_table;
 mod resp;
 mod scripts;
 mod serve;
 mod sources;
+mod target;
 
 use std::fmt;
 use std::time::Duration;
 
 use self::codec::BadReply;
-pub use self::connect::{BadUrl, EngineTarget};
 pub use self::engines::Engines;
 pub use self::link::{AskError, Link, RedisEngine, Traffic};
 pub use self::node_table::{ListedNode, NodeLoad, NodeTable};
 pub use self::scripts::Scripts;
 pub use self::serve::run;
+pub use self::target::{EngineTarget, TargetError};
 use super::frame;
 
 /// Schema of the keys.

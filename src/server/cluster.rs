@@ -1,18 +1,21 @@
 //! Makes this server a node of a cluster.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tracing::{info, warn};
 
 use crate::clock::Moment;
 use crate::cluster::node::Settings;
-use crate::cluster::redis::{self, EngineTarget, Engines, NodeIdentity, NodeLoad, RedisEngine};
+use crate::cluster::redis::{
+    self, EngineTarget, Engines, NodeIdentity, NodeLoad, RedisEngine, TargetError,
+};
 use crate::cluster::{Cluster, Engine, Host, Nodes};
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
@@ -25,6 +28,9 @@ use crate::transport::socketio::SocketIoEndpoint;
 
 /// Maximum size of all frames that a node keeps to send them again.
 const KEPT_BYTES: usize = 16 << 20;
+
+/// How often a node does what is due.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How often rooms are removed that wait for their first peer for too long.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -39,11 +45,11 @@ const FIRST_LIST: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// `CLUSTER_URL` names no engine.
-    #[error("CLUSTER_URL: {0}")]
-    Url(#[from] redis::BadUrl),
-    /// The file of `CLUSTER_CA` cannot be read.
+    #[error("CLUSTER_URL: not a URL of an engine: {0}")]
+    Url(String),
+    /// The file of `CLUSTER_CA` cannot be read, or holds no certificates.
     #[error("CLUSTER_CA: {0}")]
-    Authority(std::io::Error),
+    Authority(io::Error),
 }
 
 /// A cluster of which this server is a part.
@@ -59,7 +65,11 @@ pub(super) fn targets(config: &Config) -> Result<Option<Vec<EngineTarget>>, Clus
     let authority =
         settings.cluster_ca.as_ref().map(fs::read).transpose().map_err(ClusterError::Authority)?;
     let targets = engines.urls().iter().map(|url| EngineTarget::new(url, authority.clone()));
-    Ok(Some(targets.collect::<Result<_, _>>()?))
+    let targets = targets.collect::<Result<_, _>>().map_err(|error| match error {
+        TargetError::Url(why) => ClusterError::Url(why),
+        TargetError::Authority(error) => ClusterError::Authority(error),
+    })?;
+    Ok(Some(targets))
 }
 
 /// Joins the cluster of these engines.
@@ -113,6 +123,7 @@ pub(super) fn start(
         });
         lifecycle.spawn_lasting(serving);
     }
+    lifecycle.spawn_lasting(tick(Arc::clone(&cluster), lifecycle.clone()));
     for link in &links {
         let hub = Arc::downgrade(hub);
         link.set_load(move || hub.upgrade().map(|hub| load(&hub)).unwrap_or_default());
@@ -151,11 +162,23 @@ async fn watch_nodes(engines: Arc<Engines>, proxies: Arc<Proxies>, lifecycle: Li
     }
 }
 
-async fn sweep(engines: Arc<Engines>, lifecycle: Lifecycle) {
-    let mut interval = interval(SWEEP);
+/// Has the node do what is due.
+async fn tick(cluster: Arc<Cluster>, lifecycle: Lifecycle) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interval.tick() => engines.sweep().await,
+            _ = ticks.tick() => cluster.tick(),
+            () = lifecycle.stopping() => return,
+        }
+    }
+}
+
+async fn sweep(engines: Arc<Engines>, lifecycle: Lifecycle) {
+    let mut ticks = interval(SWEEP);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => engines.sweep().await,
             () = lifecycle.stopping() => return,
         }
     }

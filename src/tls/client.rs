@@ -101,6 +101,9 @@ pub(crate) fn authority_connector(authorities: Option<&[u8]>) -> io::Result<Conn
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
             }
+            if roots.is_empty() {
+                return Err(io::Error::other("the file holds no certificate in PEM form"));
+            }
         }
         // Systems list some that cannot be parsed.
         None => _ = roots.add_parsable_certificates(load_native_certs().certs),

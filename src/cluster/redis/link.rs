@@ -1,7 +1,7 @@
 //! The queue of requests between a node and the task of its connection.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -58,7 +58,6 @@ struct Queue {
     /// Whether the supervisor has yet to open the connection.
     is_new: bool,
     requests: VecDeque<Request>,
-    bytes: usize,
 }
 
 /// The queue of requests, and the state of the connection.
@@ -66,6 +65,8 @@ pub struct Link {
     pub(super) identity: NodeIdentity,
     pub(super) target: EngineTarget,
     queue: Mutex<Queue>,
+    /// Length of the requests in the queue. Changes only while it is locked.
+    queued_bytes: AtomicUsize,
     /// Requests wait.
     pub(super) wake: Notify,
     /// The node wants another connection.
@@ -110,6 +111,7 @@ impl RedisEngine {
             identity,
             target,
             queue: Mutex::default(),
+            queued_bytes: AtomicUsize::new(0),
             wake: Notify::new(),
             renewed: Notify::new(),
             connection: AtomicU64::new(0),
@@ -129,8 +131,8 @@ impl Engine for RedisEngine {
         let number = self.0.connection.fetch_add(1, Ordering::SeqCst) + 1;
         let former = {
             let mut queue = self.0.queue.lock();
-            (queue.wanted, queue.is_new, queue.bytes) =
-                (Some(Wanted { me, generation, number }), true, 0);
+            (queue.wanted, queue.is_new) = (Some(Wanted { me, generation, number }), true);
+            self.0.queued_bytes.store(0, Ordering::Relaxed);
             std::mem::take(&mut queue.requests)
         };
         // Dropping the requests notifies their callers of the failure.
@@ -149,7 +151,7 @@ impl Engine for RedisEngine {
     }
 
     fn queued_bytes(&self) -> usize {
-        self.0.queue.lock().bytes
+        self.0.queued_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -171,12 +173,22 @@ pub enum AskError {
 
 impl Link {
     fn push(&self, request: Request) {
-        {
+        let is_first = {
             let mut queue = self.queue.lock();
-            queue.bytes += request.length();
+            self.note_queued(|bytes| bytes + request.length());
             queue.requests.push_back(request);
+            queue.requests.len() == 1
+        };
+        // The task takes requests until none is left.
+        if is_first {
+            self.wake.notify_one();
         }
-        self.wake.notify_one();
+    }
+
+    /// Changes the length of all requests. The queue is locked.
+    fn note_queued(&self, change: impl FnOnce(usize) -> usize) {
+        let bytes = self.queued_bytes.load(Ordering::Relaxed);
+        self.queued_bytes.store(change(bytes), Ordering::Relaxed);
     }
 
     /// Sets how to find out what this node carries, which it tells with each beat.
@@ -215,12 +227,13 @@ impl Link {
         Traffic { sent, received, sent_bytes, received_bytes }
     }
 
-    /// Counts a message that is published (0) or was received (1).
+    /// Counts a message that is published (0) or was received (1). Called by one task only.
     pub(super) fn count(&self, direction: usize, message: &[u8]) {
-        let kind = TrafficKind::of(message) as usize;
-        self.messages[direction][kind].fetch_add(1, Ordering::Relaxed);
-        let bytes = u64::try_from(message.len()).unwrap_or(u64::MAX);
-        self.bytes[direction].fetch_add(bytes, Ordering::Relaxed);
+        let add = |count: &AtomicU64, more: u64| {
+            count.store(count.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        add(&self.messages[direction][TrafficKind::of(message) as usize], 1);
+        add(&self.bytes[direction], u64::try_from(message.len()).unwrap_or(u64::MAX));
     }
 
     async fn ask(&self, script: Script, arguments: Vec<u8>) -> Result<Value, AskError> {
@@ -302,7 +315,7 @@ impl Link {
         }
         let count = queue.requests.len().min(BATCH);
         let batch: Vec<Request> = queue.requests.drain(..count).collect();
-        queue.bytes -= batch.iter().map(Request::length).sum::<usize>();
+        self.note_queued(|bytes| bytes - batch.iter().map(Request::length).sum::<usize>());
         batch
     }
 

@@ -79,10 +79,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RespStream<S> {
     pub(super) fn command(&mut self, parts: &[&[u8]]) {
         self.length(b'*', parts.len());
         for part in parts {
-            self.length(b'$', part.len());
-            self.commands.extend_from_slice(part);
-            self.commands.extend_from_slice(LINE_END);
+            self.part(part);
         }
+    }
+
+    /// Adds a command that publishes a message to a channel, of which `head` is the
+    /// [`publish_head`].
+    pub(super) fn publish(&mut self, head: &[u8], message: &[u8]) {
+        self.commands.extend_from_slice(head);
+        self.part(message);
+    }
+
+    fn part(&mut self, part: &[u8]) {
+        self.length(b'$', part.len());
+        self.commands.extend_from_slice(part);
+        self.commands.extend_from_slice(LINE_END);
         self.is_flushed = false;
     }
 
@@ -168,6 +179,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RespStream<S> {
         self.consumed += length;
         Ok(Some(value))
     }
+}
+
+/// Returns the beginning of commands that publish to a channel, which is the same for all of them.
+pub(super) fn publish_head(channel: &str) -> Vec<u8> {
+    format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n", channel.len()).into_bytes()
 }
 
 /// Returns the end of a string, if it and the end of its line were received.
@@ -301,7 +317,7 @@ mod tests {
         let (mut connection, mut engine) = subscribed().await;
         assert!(connection.is_sent());
         connection.skip_next_reply();
-        connection.command(&[b"PUBLISH", b"out", b"\r\n"]);
+        connection.publish(&publish_head("out"), b"\r\n");
         connection.command(&[b"PING"]);
         assert!(!connection.is_sent());
         connection.progress().await.unwrap();

@@ -8,22 +8,19 @@ use std::time::Duration;
 use redis::Value;
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Problem;
 use super::codec::decode_reply;
-use super::connect::Opened;
+use super::connect::{self, Opened};
 use super::link::{Link, Request, Wanted};
-use super::resp::{Received, RespStream};
+use super::resp::{Received, RespStream, publish_head};
 use super::sources::Script;
 use crate::clock::Moment;
 use crate::cluster::record::Incarnation;
 use crate::cluster::script::{CallId, ScriptReply};
 use crate::cluster::{Cluster, Nodes};
-
-/// How often a node does what is due.
-const TICK: Duration = Duration::from_millis(50);
 
 /// How many frames are published without a reply at most, and for how long.
 const MAX_SILENT: usize = 256;
@@ -36,17 +33,8 @@ pub async fn run(
     link: Arc<Link>,
     stopping: impl Future<Output = ()>,
 ) {
-    let ticking = async {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            cluster.tick();
-        }
-    };
     tokio::select! {
         () = stopping => {}
-        () = ticking => {}
         () = supervise(&cluster, index, &link) => {}
     }
 }
@@ -99,11 +87,13 @@ async fn serve(
     wanted: Wanted,
     logged: &mut Option<String>,
 ) -> Problem {
+    let is_first = !link.was_welcome.load(Ordering::Relaxed);
+    let inbox = link.inbox(wanted.me);
     let opened = tokio::select! {
-        opened = open(link, wanted) => opened,
+        opened = connect::open(&link.target, &inbox, is_first) => opened,
         () = superseded(link, wanted) => return Problem::Superseded,
     };
-    let (stream, scripts, may_skip_replies) = match opened {
+    let Opened { stream, scripts, may_skip_replies } = match opened {
         Ok(opened) => opened,
         Err(problem) => return problem,
     };
@@ -119,7 +109,7 @@ async fn serve(
         keys: link.identity.keys(),
         scripts,
         may_skip_replies,
-        inboxes: FxHashMap::default(),
+        publish_heads: FxHashMap::default(),
         expected: VecDeque::new(),
         silent: Vec::new(),
         replied_to: Instant::now(),
@@ -138,14 +128,6 @@ async fn superseded(link: &Link, wanted: Wanted) {
     }
 }
 
-/// Opens a connection that receives what is published to this node.
-async fn open(link: &Link, wanted: Wanted) -> Result<(RespStream, Vec<String>, bool), Problem> {
-    let is_first = !link.was_welcome.load(Ordering::Relaxed);
-    let Opened { stream, scripts, may_skip_replies } = link.target.open(is_first).await?;
-    let stream = RespStream::subscribe(stream, &link.inbox(wanted.me)).await?;
-    Ok((stream, scripts, may_skip_replies))
-}
-
 /// A connection that is open.
 struct Connection<'a> {
     cluster: &'a Arc<Cluster>,
@@ -158,8 +140,8 @@ struct Connection<'a> {
     /// The hash of each script.
     scripts: Vec<String>,
     may_skip_replies: bool,
-    /// The channels of the nodes to which something was published.
-    inboxes: FxHashMap<Incarnation, String>,
+    /// The beginnings of the commands that publish to a node.
+    publish_heads: FxHashMap<Incarnation, Vec<u8>>,
     /// The replies that are due, in order.
     expected: VecDeque<Expected>,
     /// Frames that were published since the last command that is replied to.
@@ -246,8 +228,9 @@ impl Connection<'_> {
                     if silent.is_some() {
                         self.stream.skip_next_reply();
                     }
-                    let inbox = self.inboxes.entry(to).or_insert_with(|| self.link.inbox(to));
-                    self.stream.command(&[b"PUBLISH", inbox.as_bytes(), &message]);
+                    let head = || publish_head(&self.link.inbox(to));
+                    let head = self.publish_heads.entry(to).or_insert_with(head);
+                    self.stream.publish(head, &message);
                     match silent {
                         Some(published) => self.silent.push(published),
                         None => self.expect(Question::Publish(published)),
