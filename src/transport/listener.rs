@@ -162,7 +162,7 @@ impl Acceptor {
         };
         let leaving = leaving(&lifecycle, &handover, Arc::clone(&pending), permit.clone());
         let (serving, is_last) = (Arc::clone(&has_served), handover.begun.clone());
-        let draining = Arc::clone(&hub);
+        let service_hub = Arc::clone(&hub);
         let service = service_fn(move |request: http::Request<Incoming>| {
             serving.store(true, Ordering::Relaxed);
             let mut request = request.map(Body::new);
@@ -182,7 +182,7 @@ impl Acceptor {
             }
             let response = router.clone().oneshot(request);
             let (pending, is_last) = (Arc::clone(&pending), is_last.clone());
-            let hub = Arc::clone(&draining);
+            let hub = Arc::clone(&service_hub);
             async move {
                 let mut response: Response = response.await?;
                 pending.lock().take();
