@@ -31,6 +31,9 @@ pub enum IdError {
 
 /// Trims and validates the text of an id.
 fn checked(text: &str) -> Result<Arc<str>, IdError> {
+    if is_plain(text) {
+        return Ok(text.into());
+    }
     let text = text.trim();
     if text.is_empty() {
         return Err(IdError::Empty);
@@ -44,6 +47,17 @@ fn checked(text: &str) -> Result<Arc<str>, IdError> {
         return Err(IdError::ControlCharacter);
     }
     Ok(text.into())
+}
+
+/// Returns whether a text is valid, and has only printable ASCII characters, as most ids do. Without
+/// branches in the loop, it takes a fraction of the time of the full check.
+fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_trimmed = |end: Option<&u8>| end.is_some_and(|byte| *byte != b' ');
+    bytes.len() <= MAX_ID_CHARS
+        && is_trimmed(bytes.first())
+        && is_trimmed(bytes.last())
+        && bytes.iter().fold(true, |is_plain, byte| is_plain & (b' '..=b'~').contains(byte))
 }
 
 macro_rules! text_id {
@@ -112,7 +126,7 @@ impl From<ConnectionId> for PeerId {
 /// Identifies a session to its peers; Socket.IO clients of version 3 or 4 read it as `socket.id`.
 ///
 /// It is random (122 bits) but not a secret, since it authorizes nothing. Its text has 32
-/// lower-case hexadecimal digits.
+/// lower-case hexadecimal digits. Maps by it need no keyed hash, since no client chooses it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(Uuid);
 

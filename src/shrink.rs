@@ -1,6 +1,6 @@
 //! Shrinks maps after a connection spike, since they keep their capacity otherwise.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 
 use dashmap::DashMap;
 
@@ -8,7 +8,7 @@ use dashmap::DashMap;
 const MIN_CAPACITY: usize = 1024;
 
 /// Shrinks a map that is less than one eighth full. Locks one shard at a time.
-pub(crate) fn shrink_map<K: Eq + Hash, V>(map: &DashMap<K, V>) {
+pub(crate) fn shrink_map<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S>) {
     let capacity = map.capacity();
     if capacity > MIN_CAPACITY && map.len() < capacity / 8 {
         map.shrink_to_fit();

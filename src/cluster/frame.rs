@@ -13,7 +13,7 @@ mod signal;
 use bytes::Bytes;
 
 pub use self::entry::{LogEntry, RoomChange, encode_entry, number_of};
-use self::fields::{Fields, Writer};
+use self::fields::{COMMON_LENGTH, Fields, Writer};
 pub use self::handover::{Handover, MovedRoom};
 pub use self::kind::TrafficKind;
 pub use self::media::{
@@ -248,13 +248,11 @@ pub fn encode_frame(LinkFrame { from, number, processed, body }: &LinkFrame) -> 
         Body::Congested { .. } => CONGESTED,
         Body::Drained { .. } => DRAINED,
     };
-    let mut writer = Writer::message(
-        kind,
-        match body {
-            Body::Signal(signal) => signal::capacity_for(signal),
-            _ => 128,
-        },
-    );
+    let capacity = match body {
+        Body::Signal(signal) => signal::capacity_for(signal),
+        _ => COMMON_LENGTH,
+    };
+    let mut writer = Writer::message(kind, capacity);
     writer.number(SENDER, from.0).number(NUMBER, *number);
     if *processed > 0 {
         writer.number(PROCESSED, *processed);
@@ -314,12 +312,15 @@ pub fn encode_frame(LinkFrame { from, number, processed, body }: &LinkFrame) -> 
 /// frame of such a kind is read as [`Body::Withdrawn`]: it has a number on its link, and the frames
 /// after it are not processed without it.
 pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
-    let (kind, fields) = Fields::of_message(message)?;
+    let (kind, fields) = fields::kind(message)?;
+    if kind == SIGNAL {
+        return decode_signal(fields).map(InboxMessage::Frame).map(Some);
+    }
+    let fields = Fields::of(fields)?;
     if entry::KINDS.contains(&kind) {
         return entry::decode_entry(kind, &fields).map(InboxMessage::Entry).map(Some);
     }
     let body = match kind {
-        SIGNAL => Body::Signal(signal::decode(&fields)?),
         BOUNCE => {
             let failure = if fields.number(FAILURE)? == 0 {
                 SignalFailure::TargetNotFound
@@ -377,4 +378,20 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
     let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);
     let processed = fields.find(PROCESSED).map_or(Ok(0), |_| fields.number(PROCESSED))?;
     Ok(Some(InboxMessage::Frame(LinkFrame { from, number, processed, body })))
+}
+
+fn decode_signal(fields: &[u8]) -> Result<LinkFrame, Malformed> {
+    let (mut sender, mut number, mut processed) = (None, None, None);
+    let signal = signal::decode(fields, |tag, value| match tag {
+        SENDER => sender = Some(value),
+        NUMBER => number = Some(value),
+        PROCESSED => processed = Some(value),
+        _ => {}
+    })?;
+    Ok(LinkFrame {
+        from: Incarnation(fields::number(sender.ok_or(Malformed)?)?),
+        number: fields::number(number.ok_or(Malformed)?)?,
+        processed: processed.map_or(Ok(0), fields::number)?,
+        body: Body::Signal(signal),
+    })
 }

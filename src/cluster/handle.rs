@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::smallvec;
 
 use super::Nodes;
@@ -50,6 +50,27 @@ enum Outgoing {
     },
 }
 
+impl Outgoing {
+    fn carry_out(self, nodes: &mut Nodes, now: Moment) {
+        match self {
+            Self::Join(request) => nodes.join(now, request),
+            Self::Left { room, connection, reason } => nodes.left(now, &room, connection, reason),
+            // Its peer was one of another node.
+            Self::HungUp { .. } => {}
+            Self::Updated { room, connection, metadata } => {
+                nodes.updated(now, &room, connection, metadata);
+            }
+            Self::Signal(signal) => nodes.send(now, signal),
+            Self::Presence { room, connection, is_away } => {
+                nodes.announce_in(now, &room, connection, is_away);
+            }
+            Self::Served(served) => nodes.served(now, served),
+            Self::Notice(notice) => nodes.send_notice(now, &notice),
+            Self::MediaEnded { room } => nodes.settle_media(now, &room),
+        }
+    }
+}
+
 /// This process as a part of the cluster: a node on each engine. Rooms are spread over the engines
 /// by their ids.
 ///
@@ -59,6 +80,9 @@ enum Outgoing {
 pub struct Cluster {
     nodes: Mutex<Option<Nodes>>,
     outgoing: Mutex<VecDeque<Outgoing>>,
+    /// Whether `outgoing` has more than the notes of [`Cluster::hung_up`], and the task of an engine
+    /// was woken for it. Changes only while `outgoing` is locked.
+    is_pending: AtomicBool,
     /// Have the task of each engine empty `outgoing` soon.
     wakes: Vec<Box<dyn Fn() + Send + Sync>>,
     /// The incarnation of the node on each engine.
@@ -97,6 +121,7 @@ impl Cluster {
         Arc::new(Self {
             nodes: Mutex::new(Some(nodes)),
             outgoing: Mutex::default(),
+            is_pending: AtomicBool::new(false),
             wakes,
             incarnations,
             clock,
@@ -138,7 +163,7 @@ impl Cluster {
     ) -> Option<T> {
         let mut nodes = self.nodes.lock();
         let Some(nodes) = nodes.as_mut() else {
-            self.outgoing.lock().clear();
+            self.clear();
             return None;
         };
         self.empty(nodes, now);
@@ -160,7 +185,7 @@ impl Cluster {
 
     /// Sends what waits in `outgoing`.
     pub fn flush(&self) {
-        if !self.outgoing.lock().is_empty() {
+        if self.is_pending.load(Ordering::Acquire) {
             self.report(|_, _| {});
         }
     }
@@ -170,9 +195,31 @@ impl Cluster {
         self.report(Nodes::tick);
     }
 
-    fn add(&self, room: &RoomId, outgoing: Outgoing) {
-        self.outgoing.lock().push_back(outgoing);
-        (self.wakes[self.engine_of(room)])();
+    fn add(&self, room: &RoomId, added: Outgoing) {
+        self.push(room, self.outgoing.lock(), added);
+    }
+
+    /// Adds to the queue, and has it emptied soon.
+    fn push(
+        &self,
+        room: &RoomId,
+        mut outgoing: MutexGuard<'_, VecDeque<Outgoing>>,
+        added: Outgoing,
+    ) {
+        outgoing.push_back(added);
+        let was_pending = self.is_pending.load(Ordering::Relaxed);
+        self.is_pending.store(true, Ordering::Release);
+        drop(outgoing);
+        // The task that was woken may be without a connection, if it is not the only one.
+        if !was_pending || self.engines() > 1 {
+            (self.wakes[self.engine_of(room)])();
+        }
+    }
+
+    fn clear(&self) {
+        let mut outgoing = self.outgoing.lock();
+        outgoing.clear();
+        self.is_pending.store(false, Ordering::Release);
     }
 
     /// Asks for a place in a room; see [`Nodes::join`].
@@ -209,17 +256,13 @@ impl Cluster {
     /// Tells that a peer has left a room, which the rooms of this node know already. Peers of other
     /// nodes are ignored.
     pub fn left(&self, room: &RoomId, connection: ConnectionId, mut reason: LeaveReason) {
-        {
-            let mut outgoing = self.outgoing.lock();
-            if outgoing
-                .pop_back_if(|last| matches!(last, Outgoing::HungUp { room: last } if last == room))
-                .is_some()
-            {
-                reason = LeaveReason::HungUp;
-            }
-            outgoing.push_back(Outgoing::Left { room: room.clone(), connection, reason });
+        let mut outgoing = self.outgoing.lock();
+        let has_hung_up =
+            |last: &mut Outgoing| matches!(last, Outgoing::HungUp { room: last } if last == room);
+        if outgoing.pop_back_if(has_hung_up).is_some() {
+            reason = LeaveReason::HungUp;
         }
-        (self.wakes[self.engine_of(room)])();
+        self.push(room, outgoing, Outgoing::Left { room: room.clone(), connection, reason });
     }
 
     /// Tells that the peer that leaves a room next has hung up. The room is locked.
@@ -246,28 +289,20 @@ impl Cluster {
         signal: &Arc<Signal>,
         find: impl FnOnce() -> Option<T>,
     ) -> Option<T> {
-        {
-            let mut outgoing = self.outgoing.lock();
-            let found = find();
-            if found.is_some() {
-                return found;
-            }
-            if let Some(Outgoing::Signal(last)) = outgoing.back_mut()
-                && Arc::ptr_eq(&last.signal, signal)
-            {
-                last.to.push(to);
-                return None;
-            }
-            let (room, signal) = (room.clone(), Arc::clone(signal));
-            outgoing.push_back(Outgoing::Signal(OutgoingSignal {
-                room,
-                from,
-                to: smallvec![to],
-                found_by,
-                signal,
-            }));
+        let mut outgoing = self.outgoing.lock();
+        let found = find();
+        if found.is_some() {
+            return found;
         }
-        (self.wakes[self.engine_of(room)])();
+        if let Some(Outgoing::Signal(last)) = outgoing.back_mut()
+            && Arc::ptr_eq(&last.signal, signal)
+        {
+            last.to.push(to);
+            return None;
+        }
+        let (to, signal) = (smallvec![to], Arc::clone(signal));
+        let sent = OutgoingSignal { room: room.clone(), from, to, found_by, signal };
+        self.push(room, outgoing, Outgoing::Signal(sent));
         None
     }
 
@@ -290,18 +325,15 @@ impl Cluster {
     /// Sends a notice of the media server of this node to a peer of another one. The room may be
     /// locked.
     pub fn notify(&self, room: &RoomId, to: ConnectionId, notice: &Arc<MediaNotice>) {
+        let mut outgoing = self.outgoing.lock();
+        if let Some(Outgoing::Notice(last)) = outgoing.back_mut()
+            && Arc::ptr_eq(&last.notice, notice)
         {
-            let mut outgoing = self.outgoing.lock();
-            if let Some(Outgoing::Notice(last)) = outgoing.back_mut()
-                && Arc::ptr_eq(&last.notice, notice)
-            {
-                last.to.push(to);
-                return;
-            }
-            let (room, notice) = (room.clone(), Arc::clone(notice));
-            outgoing.push_back(Outgoing::Notice(RemoteMediaNotice { room, to: vec![to], notice }));
+            last.to.push(to);
+            return;
         }
-        (self.wakes[self.engine_of(room)])();
+        let notice = RemoteMediaNotice { room: room.clone(), to: vec![to], notice: notice.clone() };
+        self.push(room, outgoing, Outgoing::Notice(notice));
     }
 
     /// Tells that no transport of a room is left at the media server of this node.
@@ -326,14 +358,15 @@ impl Cluster {
 
     /// Returns whether nothing that this node has asked of its engines is unanswered.
     pub fn is_idle(&self) -> bool {
-        self.outgoing.lock().is_empty() && self.nodes.lock().as_ref().is_none_or(Nodes::is_idle)
+        !self.is_pending.load(Ordering::Acquire)
+            && self.nodes.lock().as_ref().is_none_or(Nodes::is_idle)
     }
 
     /// Drops the nodes: nothing is reported to them any more.
     pub fn close(&self) {
         let nodes = self.nodes.lock().take();
         drop(nodes);
-        self.outgoing.lock().clear();
+        self.clear();
     }
 
     /// Returns the state of the node of an engine.
@@ -353,36 +386,33 @@ impl Cluster {
     fn settle_arrivals(&self, nodes: &mut Nodes, now: Moment) {
         while nodes.has_arrivals() {
             self.empty(nodes, now);
-            let outgoing = self.outgoing.lock();
-            if outgoing.is_empty() {
+            let _outgoing = self.outgoing.lock();
+            if !self.is_pending.load(Ordering::Relaxed) {
                 nodes.settle_arrivals();
             }
         }
     }
 
     fn empty(&self, nodes: &mut Nodes, now: Moment) {
+        if !self.is_pending.load(Ordering::Acquire) {
+            return;
+        }
+        let mut batch = VecDeque::new();
         loop {
-            // In a statement of its own: the nodes lock rooms, under which others add to the queue.
-            let next = self.outgoing.lock().pop_front();
-            match next {
-                Some(Outgoing::Join(request)) => nodes.join(now, request),
-                Some(Outgoing::Left { room, connection, reason }) => {
-                    nodes.left(now, &room, connection, reason);
+            {
+                let mut outgoing = self.outgoing.lock();
+                if !self.is_pending.load(Ordering::Relaxed) {
+                    if outgoing.is_empty() {
+                        // Keeps its capacity.
+                        *outgoing = batch;
+                    }
+                    return;
                 }
-                // Its peer was one of another node.
-                Some(Outgoing::HungUp { .. }) => {}
-                Some(Outgoing::Updated { room, connection, metadata }) => {
-                    nodes.updated(now, &room, connection, metadata);
-                }
-                Some(Outgoing::Signal(signal)) => nodes.send(now, signal),
-                Some(Outgoing::Presence { room, connection, is_away }) => {
-                    nodes.announce_in(now, &room, connection, is_away);
-                }
-                Some(Outgoing::Served(served)) => nodes.served(now, served),
-                Some(Outgoing::Notice(notice)) => nodes.send_notice(now, &notice),
-                Some(Outgoing::MediaEnded { room }) => nodes.settle_media(now, &room),
-                None => return,
+                self.is_pending.store(false, Ordering::Release);
+                std::mem::swap(&mut *outgoing, &mut batch);
             }
+            // Not locked: the nodes lock rooms, under which others add to the queue.
+            batch.drain(..).for_each(|next| next.carry_out(nodes, now));
         }
     }
 }

@@ -290,8 +290,11 @@ impl Nodes {
 
 /// Chooses one of some engines by a hash (FNV-1a), the same on all nodes and in all versions.
 pub(super) fn choose(bytes: &[u8], count: usize) -> usize {
+    if count < 2 {
+        return 0;
+    }
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    usize::try_from(hash % u64::try_from(count.max(1)).unwrap_or(1)).unwrap_or_default()
+    usize::try_from(hash % u64::try_from(count).unwrap_or(1)).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use super::expiring_map::ExpiringMap;
 use super::record::{Incarnation, Member, Membership, RoomRecord};
@@ -30,13 +31,11 @@ pub struct Replica {
     /// Version of the room.
     pub version: u64,
     /// The members, in the order in which this node learned of them.
-    pub members: IndexMap<ConnectionId, Member>,
+    pub members: IndexMap<ConnectionId, Member, FxBuildHasher>,
     /// Members of this node that it admitted alone.
     pub provisional: BTreeSet<Membership>,
-    /// The nodes that have had the sessions of members that have moved.
-    former: BTreeMap<ConnectionId, FormerHolders>,
-    /// Members of which their present node has sent a signal.
-    signaled: BTreeSet<ConnectionId>,
+    /// The order of the signals of members that have moved, or have sent some.
+    signal_orders: FxHashMap<ConnectionId, SignalOrder>,
     /// The node with the media of the room.
     pub media: Option<Incarnation>,
     /// The transports that members of this node have there.
@@ -49,13 +48,16 @@ pub struct Replica {
     pub is_synced: bool,
 }
 
-/// The nodes that have had a session before the present one.
+/// The nodes that have had a session before the present one, by whether a signal from them would
+/// still be in order.
 #[derive(Debug, Default)]
-struct FormerHolders {
+struct SignalOrder {
     /// Those from which signals may still arrive, the last one last.
-    last: Vec<Incarnation>,
+    former: Vec<Incarnation>,
     /// Those from which a signal would be delivered after later ones.
     overtaken: BTreeSet<Incarnation>,
+    /// Whether the present node, or a former one, has sent a signal.
+    has_signaled: bool,
 }
 
 /// How an entry relates to a replica.
@@ -109,10 +111,9 @@ impl Replica {
             spec,
             serial: 0,
             version: 0,
-            members: IndexMap::new(),
+            members: IndexMap::default(),
             provisional: BTreeSet::new(),
-            former: BTreeMap::new(),
-            signaled: BTreeSet::new(),
+            signal_orders: FxHashMap::default(),
             media: None,
             transports: BTreeMap::new(),
             without_media: ExpiringMap::new(WITHOUT_MEDIA_LIFETIME, MAX_WITHOUT_MEDIA),
@@ -155,33 +156,34 @@ impl Replica {
         if from == to {
             return;
         }
-        let former = self.former.entry(connection).or_default();
-        former.overtaken.remove(&to);
-        former.last.retain(|node| ![from, to].contains(node));
-        former.last.push(from);
+        let order = self.signal_orders.entry(connection).or_default();
+        order.overtaken.remove(&to);
+        order.former.retain(|node| ![from, to].contains(node));
+        order.former.push(from);
     }
 
     /// Notes that a node has sent a signal of a member. Returns `false` if that must not be
-    /// delivered any more, because a node that has had the session later has sent one before. Of a
-    /// member that an engine without its data has forgotten meanwhile, only its present node is known.
-    pub fn hear(&mut self, connection: ConnectionId, node: Incarnation) -> bool {
-        let holder = self.members.get(&connection).map(|member| member.holder);
-        let Some(FormerHolders { last, overtaken }) = self.former.get_mut(&connection) else {
-            if holder == Some(node) {
-                self.signaled.insert(connection);
-                return true;
+    /// delivered any more, because a node that has had the session later has sent one before.
+    pub fn accept_signal(&mut self, connection: ConnectionId, node: Incarnation) -> bool {
+        let is_holder = self.members.get(&connection).is_some_and(|member| member.holder == node);
+        let Some(order) = self.signal_orders.get_mut(&connection) else {
+            if is_holder {
+                let order = SignalOrder { has_signaled: true, ..SignalOrder::default() };
+                self.signal_orders.insert(connection, order);
             }
-            return !self.signaled.contains(&connection);
+            return true;
         };
-        if overtaken.contains(&node) {
+        if order.overtaken.contains(&node) {
             return false;
         }
-        let earlier = match last.iter().position(|former| *former == node) {
+        let earlier = match order.former.iter().position(|former| *former == node) {
             Some(index) => index,
-            None if holder == Some(node) => last.len(),
-            None => 0,
+            None if is_holder => order.former.len(),
+            // It has had the session, but an engine without its data has forgotten when.
+            None => return !order.has_signaled,
         };
-        overtaken.extend(last.drain(..earlier));
+        order.overtaken.extend(order.former.drain(..earlier));
+        order.has_signaled = true;
         true
     }
 
@@ -189,8 +191,7 @@ impl Replica {
     pub fn remove(&mut self, connection: ConnectionId) {
         self.members.shift_remove(&connection);
         self.transports.remove(&connection);
-        self.former.remove(&connection);
-        self.signaled.remove(&connection);
+        self.signal_orders.remove(&connection);
         self.provisional.retain(|membership| membership.connection != connection);
     }
 

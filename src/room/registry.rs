@@ -17,6 +17,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 use indexmap::IndexSet;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex};
+use rustc_hash::FxBuildHasher;
 
 pub use self::joining::JoinBounds;
 use self::joining::Joiner;
@@ -38,7 +39,7 @@ pub struct Rooms {
     order: Mutex<Order>,
     /// The rooms of each open connection. An entry exists from [`Rooms::connect`] to
     /// [`Rooms::disconnect`], and only changes while the room in question is locked.
-    memberships: DashMap<ConnectionId, Vec<RoomId>>,
+    memberships: DashMap<ConnectionId, Vec<RoomId>, FxBuildHasher>,
     room_count: AtomicUsize,
     /// Peers of all nodes, in the rooms of this one.
     peer_count: AtomicUsize,
@@ -117,7 +118,7 @@ impl Rooms {
             limits,
             by_id: DashMap::new(),
             order: Mutex::default(),
-            memberships: DashMap::new(),
+            memberships: DashMap::default(),
             room_count: AtomicUsize::new(0),
             peer_count: AtomicUsize::new(0),
             remote_count: AtomicUsize::new(0),

@@ -1,10 +1,11 @@
 //! The rules of a single room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::command::{Metadata, MetadataPatch, RoomKind, Signal, Target};
 use super::error::RoomError;
@@ -23,14 +24,14 @@ pub struct Room {
     created_at: SystemTime,
     capacity: Capacity,
     is_pair: bool,
-    peers: IndexMap<ConnectionId, Arc<Peer>>,
+    peers: IndexMap<ConnectionId, Arc<Peer>, FxBuildHasher>,
     connections: HashMap<PeerId, ConnectionId>,
     /// Peers that joined over `/signal`.
     paired: Vec<ConnectionId>,
     /// The peers of other nodes.
-    remote: HashSet<ConnectionId>,
+    remote: FxHashSet<ConnectionId>,
     /// Whether peers are away, of those that the others were notified about.
-    presence: HashMap<ConnectionId, bool>,
+    presence: FxHashMap<ConnectionId, bool>,
     /// Untargeted signals that wait for the other peer while there is none.
     waiting: Option<Box<Waiting>>,
 }
@@ -73,8 +74,8 @@ pub enum Change {
 impl Room {
     /// Creates an empty room: a pair session or a group.
     pub fn new(id: RoomId, created_at: SystemTime, capacity: Capacity, is_pair: bool) -> Self {
-        let (peers, connections, paired) = (IndexMap::new(), HashMap::new(), Vec::new());
-        let (remote, presence) = (HashSet::new(), HashMap::new());
+        let (peers, connections, paired) = (IndexMap::default(), HashMap::new(), Vec::new());
+        let (remote, presence) = (FxHashSet::default(), FxHashMap::default());
         Self {
             id,
             created_at,

@@ -191,8 +191,10 @@ impl Hub {
                 if is_remote || !is_by_cluster =>
             {
                 // A signal of another node is for peers of this one.
-                self.directory.get(from.connection)?;
                 let from = from.connection;
+                if is_by_cluster && !self.directory.contains(from) {
+                    return None;
+                }
                 cluster.send(room, from, to, *found_by, signal, || self.directory.settled(to))
             }
             // An arriving session is notified of it once it is in the room.

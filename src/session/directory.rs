@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
+use rustc_hash::FxBuildHasher;
 use tokio::sync::Notify;
 
 use super::mailbox::Mailbox;
@@ -21,10 +22,10 @@ pub(super) struct Entry {
 /// All sessions of this node, including away ones, and the number of those with a connection.
 #[derive(Default)]
 pub(super) struct Directory {
-    entries: DashMap<ConnectionId, Entry>,
+    entries: DashMap<ConnectionId, Entry, FxBuildHasher>,
     /// Sessions that arrive from another node. Signals of local peers still go to them by way of the
     /// cluster, after those that it holds for them.
-    arriving: DashMap<ConnectionId, Entry>,
+    arriving: DashMap<ConnectionId, Entry, FxBuildHasher>,
     open: AtomicUsize,
     closed: Notify,
 }
@@ -54,6 +55,11 @@ impl Directory {
     /// Returns the session of a connection, also one that is arriving.
     pub(super) fn get(&self, id: ConnectionId) -> Option<Entry> {
         self.settled(id).or_else(|| self.arriving.get(&id).map(|entry| entry.clone()))
+    }
+
+    /// Returns whether a connection has a session here, also one that is arriving.
+    pub(super) fn contains(&self, id: ConnectionId) -> bool {
+        self.entries.contains_key(&id) || self.arriving.contains_key(&id)
     }
 
     /// Returns the session of a connection, but not one that is arriving.

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
+use rustc_hash::FxBuildHasher;
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -67,11 +68,11 @@ pub struct Hub {
     /// Joins that the cluster has not answered.
     pub(super) joins: DashMap<(RoomId, ConnectionId), PendingJoin>,
     /// Sessions of other nodes that clients of this one wait for.
-    pub(super) claims: DashMap<ConnectionId, PendingClaim>,
+    pub(super) claims: DashMap<ConnectionId, PendingClaim, FxBuildHasher>,
     /// Media requests that the cluster has not answered.
     pub(super) media_requests: DashMap<u64, PendingMedia>,
     /// Peers of other nodes whose send queues are above their high-water marks.
-    pub(super) congested_elsewhere: DashMap<ConnectionId, Arc<QueueDepth>>,
+    pub(super) congested_elsewhere: DashMap<ConnectionId, Arc<QueueDepth>, FxBuildHasher>,
     /// Removals of peers that other nodes are asked for.
     pub(super) kicks: DashMap<u64, oneshot::Sender<bool>>,
 }
@@ -118,9 +119,9 @@ impl Hub {
             cluster: OnceLock::new(),
             lifecycle: OnceLock::new(),
             joins: DashMap::new(),
-            claims: DashMap::new(),
+            claims: DashMap::default(),
             media_requests: DashMap::new(),
-            congested_elsewhere: DashMap::new(),
+            congested_elsewhere: DashMap::default(),
             kicks: DashMap::new(),
         }
     }

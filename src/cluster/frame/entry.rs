@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::Malformed;
-use super::fields::{Fields, Writer};
+use super::fields::{COMMON_LENGTH, Fields, Writer};
 use crate::cluster::record::{Incarnation, Member, Membership, RoomRecord, milliseconds, time};
 use crate::id::{ConnectionId, PeerId, RoomId};
 use crate::room::{Capacity, LeaveReason, Metadata, RoomSpec};
@@ -118,7 +118,7 @@ pub fn encode_entry(LogEntry { room, serial, version, change }: &LogEntry) -> Ve
         RoomChange::Close => CLOSE,
         RoomChange::Pin(_) => PIN,
     };
-    let mut writer = Writer::message(kind, 128);
+    let mut writer = Writer::message(kind, COMMON_LENGTH);
     writer.text(ROOM, room.as_str()).number(SERIAL, *serial).number(ROOM_VERSION, *version);
     match change {
         RoomChange::Snapshot(record) => encode_contents(&mut writer, record),

@@ -8,6 +8,9 @@ use crate::id::{ConnectionId, RoomId};
 /// Version of the form.
 const VERSION: u8 = 1;
 
+/// Memory for a message of common length, in bytes.
+pub(super) const COMMON_LENGTH: usize = 128;
+
 /// Writes one message.
 pub(super) struct Writer(Vec<u8>);
 
@@ -81,25 +84,13 @@ impl Writer {
 pub(super) struct Fields<'a>(Vec<(u8, &'a [u8])>);
 
 impl<'a> Fields<'a> {
-    /// Reads a message; its kind is the first of the pair.
-    pub(super) fn of_message(message: &'a [u8]) -> Result<(u8, Self), Malformed> {
-        match message {
-            [VERSION, kind, fields @ ..] => Ok((*kind, Self::of(fields)?)),
-            _ => Err(Malformed),
-        }
-    }
-
     /// Reads the value of a field that has fields itself.
-    pub(super) fn of(mut bytes: &'a [u8]) -> Result<Self, Malformed> {
-        // As many as a signal has.
-        let mut fields = Vec::with_capacity(16);
-        while let Some((tag, rest)) = bytes.split_first() {
-            let (length, rest) = varint(rest)?;
-            let length = usize::try_from(length).map_err(|_| Malformed)?;
-            let (value, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
-            fields.push((*tag, value));
-            bytes = rest;
-        }
+    pub(super) fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut fields = Vec::new();
+        each(bytes, |tag, value| {
+            fields.push((tag, value));
+            Ok(())
+        })?;
         Ok(Self(fields))
     }
 
@@ -125,7 +116,7 @@ impl<'a> Fields<'a> {
 
     /// Returns a text.
     pub(super) fn text(&self, tag: u8) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes(tag)?).map_err(|_| Malformed)
+        text(self.bytes(tag)?)
     }
 
     /// Returns the id of a room.
@@ -149,7 +140,36 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn number(value: &[u8]) -> Result<u64, Malformed> {
+/// Returns the kind of a message, and its fields.
+pub(super) fn kind(message: &[u8]) -> Result<(u8, &[u8]), Malformed> {
+    match message {
+        [VERSION, kind, fields @ ..] => Ok((*kind, fields)),
+        _ => Err(Malformed),
+    }
+}
+
+/// Reads fields, and calls `take` with the tag and the value of each.
+pub(super) fn each<'a>(
+    mut bytes: &'a [u8],
+    mut take: impl FnMut(u8, &'a [u8]) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    while let Some((tag, rest)) = bytes.split_first() {
+        let (length, rest) = varint(rest)?;
+        let length = usize::try_from(length).map_err(|_| Malformed)?;
+        let (value, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
+        take(*tag, value)?;
+        bytes = rest;
+    }
+    Ok(())
+}
+
+/// Reads a text.
+pub(super) fn text(value: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(value).map_err(|_| Malformed)
+}
+
+/// Reads a number.
+pub(super) fn number(value: &[u8]) -> Result<u64, Malformed> {
     let start = 8_usize.checked_sub(value.len()).ok_or(Malformed)?;
     let mut bytes = [0; 8];
     bytes[start..].copy_from_slice(value);
@@ -158,8 +178,7 @@ fn number(value: &[u8]) -> Result<u64, Malformed> {
 
 /// Reads the id of a room.
 pub(super) fn room(value: &[u8]) -> Result<RoomId, Malformed> {
-    let text = std::str::from_utf8(value).map_err(|_| Malformed)?;
-    RoomId::exact(text).map_err(|_| Malformed)
+    RoomId::exact(text(value)?).map_err(|_| Malformed)
 }
 
 /// Reads the id of a connection.

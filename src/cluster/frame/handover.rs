@@ -83,7 +83,7 @@ pub(super) fn decode(fields: &Fields) -> Result<Handover, Malformed> {
         rooms: fields.all(ROOM).map(room).collect::<Result<_, _>>()?,
         unsent: fields
             .all(UNSENT)
-            .map(|value| signal::decode(&Fields::of(value)?))
+            .map(|value| signal::decode(value, |_, _| {}))
             .collect::<Result<_, _>>()?,
     })
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::fields::{Fields, Writer, membership};
+use super::fields::{self, Writer, each, membership, number, text};
 use super::{
     ATTACHMENT, BY_CONNECTION, CONTENT_END, CONTENT_START, FROM, Malformed, NAME, NOTE, ORIGIN,
     ROOM, SIGNAL_KIND, TEXT, TO,
@@ -112,28 +112,62 @@ pub(super) fn encode(writer: &mut Writer, signal: &RemoteSignal) {
     }
 }
 
-/// Reads the fields of a signal.
-pub(super) fn decode(fields: &Fields) -> Result<RemoteSignal, Malformed> {
-    let kind = usize::try_from(fields.number(SIGNAL_KIND)?)
-        .ok()
-        .and_then(|kind| KINDS.get(kind))
-        .ok_or(Malformed)?;
-    let position = |tag| usize::try_from(fields.number(tag)?).map_err(|_| Malformed);
-    let (body, content) = (fields.text(TEXT)?, position(CONTENT_START)?..position(CONTENT_END)?);
+/// Reads the fields of a signal in one pass, since most frames are signals. The other fields are given
+/// to `other`, with their tags.
+pub(super) fn decode<'a>(
+    fields: &'a [u8],
+    mut other: impl FnMut(u8, &'a [u8]),
+) -> Result<RemoteSignal, Malformed> {
+    let (mut room, mut from, mut kind, mut by_connection, mut name) =
+        (None, None, None, None, None);
+    let (mut origin, mut body, mut start, mut end, mut note) = (None, None, None, None, None);
+    let (mut to, mut attachments) = (SmallVec::new(), Vec::new());
+    each(fields, |tag, value| {
+        let field = match tag {
+            ROOM => &mut room,
+            FROM => &mut from,
+            SIGNAL_KIND => &mut kind,
+            BY_CONNECTION => &mut by_connection,
+            NAME => &mut name,
+            ORIGIN => &mut origin,
+            TEXT => &mut body,
+            CONTENT_START => &mut start,
+            CONTENT_END => &mut end,
+            NOTE => &mut note,
+            TO => {
+                to.push(membership(value)?);
+                return Ok(());
+            }
+            ATTACHMENT => {
+                attachments.push(Bytes::copy_from_slice(value));
+                return Ok(());
+            }
+            _ => {
+                other(tag, value);
+                return Ok(());
+            }
+        };
+        *field = Some(value);
+        Ok(())
+    })?;
+    let number = |field: Option<_>| number(field.ok_or(Malformed)?);
+    let position = |field| usize::try_from(number(field)?).map_err(|_| Malformed);
+    let text = |field: Option<_>| text(field.ok_or(Malformed)?);
+    let kind = KINDS.get(position(kind)?).ok_or(Malformed)?;
+    let (body, content) = (text(body)?, position(start)?..position(end)?);
     body.get(content.clone()).ok_or(Malformed)?;
-    let is_by_connection = fields.number(BY_CONNECTION)? != 0;
-    let to: SmallVec<_> = fields.all(TO).map(membership).collect::<Result<_, _>>()?;
+    let is_by_connection = number(by_connection)? != 0;
     Ok(RemoteSignal {
-        room: fields.room(ROOM)?,
-        from: fields.membership(FROM)?,
+        room: fields::room(room.ok_or(Malformed)?)?,
+        from: membership(from.ok_or(Malformed)?)?,
         to,
         found_by: if is_by_connection { FoundBy::ConnectionId } else { FoundBy::PeerId },
         kind: *kind,
-        name: fields.find(NAME).map(|_| fields.text(NAME)).transpose()?.map(Into::into),
-        origin: fields.text(ORIGIN)?.to_owned().into(),
+        name: name.map(|name| text(Some(name))).transpose()?.map(Into::into),
+        origin: text(origin)?.to_owned().into(),
         body: body.into(),
         content,
-        note: fields.number(NOTE)?,
-        attachments: fields.all(ATTACHMENT).map(Bytes::copy_from_slice).collect(),
+        note: number(note)?,
+        attachments,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 use tracing::warn;
 
-use super::{ConnectionId, Incarnation, Member, Membership, Node, RoomId};
+use super::{ConnectionId, Incarnation, Member, Membership, Node, Replica, RoomId};
 use crate::clock::Moment;
 use crate::cluster::frame::{Body, Bounce, InboxMessage, RemoteSignal, decode};
 use crate::cluster::{Queued, SignalFailure, Undelivered};
@@ -31,7 +31,8 @@ impl Node {
     /// [`Host::undelivered`](crate::cluster::Host::undelivered).
     pub fn send(&mut self, now: Moment, outgoing: OutgoingSignal) {
         let OutgoingSignal { room, from, to, found_by, signal } = outgoing;
-        let member = |connection: &ConnectionId| self.replicas.get(&room)?.members.get(connection);
+        let Some(Replica { members, .. }) = self.replicas.get(&room) else { return };
+        let member = |connection: &ConnectionId| members.get(connection);
         let Some(sender) = member(&from).map(|member| member.membership) else { return };
         let mut nodes: SmallVec<[(Incarnation, SmallVec<[Membership; 1]>); 1]> = SmallVec::new();
         let mut failed = Vec::new();
@@ -169,11 +170,13 @@ impl Node {
         let refused = self.moves.put_aside_early(node, &mut remote);
         let mut replica = self.replicas.get_mut(&remote.room);
         let knows_sender = replica.as_ref().is_some_and(|it| it.member(remote.from).is_some());
-        let is_late = replica.as_mut().is_some_and(|it| !it.hear(remote.from.connection, node));
-        let replica = self.replicas.get(&remote.room);
+        let is_late =
+            replica.as_mut().is_some_and(|it| !it.accept_signal(remote.from.connection, node));
         let is_here = |to: &Membership| {
-            let is_member = replica.is_some_and(|replica| replica.member(*to).is_some());
-            knows_sender && is_member && self.is_local(&remote.room, to.connection)
+            let member = replica.as_ref().and_then(|replica| replica.member(*to));
+            knows_sender
+                && member.is_some_and(|member| member.holder == self.me)
+                && !self.moves.has_departed(&remote.room, to.connection)
         };
         let (mut here, elsewhere): (SmallVec<[Membership; 1]>, SmallVec<[Membership; 1]>) =
             remote.to.iter().copied().partition(|to| is_here(to));
@@ -186,7 +189,7 @@ impl Node {
         for to in elsewhere {
             // The recipient is in the room, but its session was handed over, or has moved: the
             // sender does not know yet where it is now.
-            let is_member = replica.is_some_and(|replica| replica.member(to).is_some());
+            let is_member = replica.as_ref().is_some_and(|it| it.member(to).is_some());
             let is_elsewhere = (knows_sender && is_member)
                 || self.moves.has_departed(&remote.room, to.connection)
                 || self.moved_on.get(&(remote.room.clone(), to.connection)).is_some();

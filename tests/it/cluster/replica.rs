@@ -114,17 +114,17 @@ fn signal_of_a_former_holder_is_not_delivered_after_one_of_a_later_one() {
     };
     moved(one, two);
     moved(two, three);
-    let mut accepts = |node| replica.hear(connection, node);
+    let mut accepts = |node| replica.accept_signal(connection, node);
     assert!(accepts(one) && accepts(two), "in the order in which they have had the session");
     assert!(!accepts(one) && accepts(two) && accepts(three));
     assert!(!accepts(two));
     // It returns to a former holder.
     replica.members[&connection].holder = two;
     replica.moved(connection, three, two);
-    assert!(replica.hear(connection, three) && replica.hear(connection, two));
-    assert!(!replica.hear(connection, three) && !replica.hear(connection, one));
+    assert!(replica.accept_signal(connection, three) && replica.accept_signal(connection, two));
+    assert!(!replica.accept_signal(connection, three) && !replica.accept_signal(connection, one));
     replica.remove(connection);
-    assert!(replica.hear(connection, one), "it is another member");
+    assert!(replica.accept_signal(connection, one), "it is another member");
 }
 
 #[test]
@@ -134,8 +134,8 @@ fn signal_of_an_unknown_former_holder_is_not_delivered_after_one_of_the_holder()
     let ann = member(7, 1, 2, 1);
     let connection = ann.connection();
     replica.members.insert(connection, ann);
-    assert!(replica.hear(connection, one), "the holder has sent nothing");
-    assert!(replica.hear(connection, two) && !replica.hear(connection, one));
+    assert!(replica.accept_signal(connection, one), "the holder has sent nothing");
+    assert!(replica.accept_signal(connection, two) && !replica.accept_signal(connection, one));
     replica.remove(connection);
-    assert!(replica.hear(connection, one), "it is another member");
+    assert!(replica.accept_signal(connection, one), "it is another member");
 }
