@@ -35,17 +35,21 @@ impl Writer {
 
     /// Adds a field.
     pub(super) fn bytes(&mut self, tag: u8, value: &[u8]) -> &mut Self {
-        self.0.push(tag);
-        self.varint(u64::try_from(value.len()).unwrap_or(u64::MAX));
+        match u8::try_from(value.len()) {
+            Ok(length) if length < 0x80 => self.0.extend_from_slice(&[tag, length]),
+            _ => {
+                self.0.push(tag);
+                self.varint(u64::try_from(value.len()).unwrap_or(u64::MAX));
+            }
+        }
         self.0.extend_from_slice(value);
         self
     }
 
     /// Adds a number, in as many bytes as it needs.
     pub(super) fn number(&mut self, tag: u8, value: u64) -> &mut Self {
-        let bytes = value.to_be_bytes();
-        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-        self.bytes(tag, &bytes[zeros..])
+        let zeros = usize::try_from(value.leading_zeros() / 8).unwrap_or_default();
+        self.bytes(tag, &value.to_be_bytes()[zeros..])
     }
 
     /// Adds a text.
@@ -170,10 +174,10 @@ pub(super) fn text(value: &[u8]) -> Result<&str, Malformed> {
 
 /// Reads a number.
 pub(super) fn number(value: &[u8]) -> Result<u64, Malformed> {
-    let start = 8_usize.checked_sub(value.len()).ok_or(Malformed)?;
-    let mut bytes = [0; 8];
-    bytes[start..].copy_from_slice(value);
-    Ok(u64::from_be_bytes(bytes))
+    if value.len() > 8 {
+        return Err(Malformed);
+    }
+    Ok(value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// Reads the id of a room.

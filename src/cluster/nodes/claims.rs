@@ -13,6 +13,9 @@ impl Nodes {
     /// Sends the claims to nodes that are listed. A session of a node that is not in a list made
     /// since, or that does not answer, may have moved to any other before: all are asked once.
     pub(super) fn ask_listed(&mut self, now: Moment) {
+        if self.unlisted.is_empty() {
+            return;
+        }
         for (connection, at) in self.unlisted.clone() {
             let Some(claim) = self.claims.get_mut(&connection) else {
                 self.unlisted.remove(&connection);
@@ -129,6 +132,9 @@ impl Nodes {
     /// Decides about claims of other nodes that have waited for a session to arrive here. Returns
     /// whether there was one.
     pub fn decide_claims(&mut self, now: Moment) -> bool {
+        if self.claimed.is_empty() {
+            return false;
+        }
         let is_decided = |connection: &ConnectionId| {
             !self.claims.contains_key(connection) && !self.arrivals.contains(connection)
         };

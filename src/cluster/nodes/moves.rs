@@ -36,6 +36,9 @@ impl Nodes {
     /// Carries out what is due of the departures, after everything that their sessions have sent is
     /// on its way.
     pub fn proceed_with_departures(&mut self, now: Moment) {
+        if self.departures.is_empty() {
+            return;
+        }
         for connection in self.departures.keys().copied().collect::<Vec<_>>() {
             self.step(now, connection);
         }

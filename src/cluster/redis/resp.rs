@@ -24,6 +24,9 @@ const KEPT: usize = 64 * 1024;
 /// Maximum length of a value, in bytes: that of a bulk string of the engine by default.
 const MAX_VALUE: usize = 512 << 20;
 
+/// Maximum number of digits of a length.
+const MAX_DIGITS: usize = 18;
+
 /// Ends each line.
 const LINE_END: &[u8] = b"\r\n";
 
@@ -197,8 +200,15 @@ fn complete(start: usize, length: usize, received: usize) -> Result<Option<usize
 /// Reads the rest of a line, which is a number. Returns it, and the length with the end of the line.
 fn number_line(bytes: &[u8]) -> Result<Option<(i64, usize)>, Problem> {
     let Some(end) = line_end(bytes) else { return Ok(None) };
-    let number = std::str::from_utf8(&bytes[..end]).ok().and_then(|digits| digits.parse().ok());
-    Ok(Some((number.ok_or_else(malformed)?, end + LINE_END.len())))
+    let (sign, digits) = match &bytes[..end] {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(malformed());
+    }
+    let number = digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+    Ok(Some((sign * number, end + LINE_END.len())))
 }
 
 fn line_end(bytes: &[u8]) -> Option<usize> {
