@@ -140,8 +140,8 @@ pub struct Node {
     /// outlive a lost connection.
     aside: VecDeque<(Incarnation, u64, Body)>,
     moves: Moves,
-    /// The members whose sessions have departed lately.
-    moved_on: ExpiringMap<(RoomId, ConnectionId), ()>,
+    /// The members whose sessions have departed lately, and the nodes that they have moved to.
+    moved_on: ExpiringMap<(RoomId, ConnectionId), Option<Incarnation>>,
     announcements: Announcements,
     congestion: Congestion,
     evictions: Evictions,

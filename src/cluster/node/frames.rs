@@ -265,7 +265,12 @@ impl Node {
         let Some(bounce) = self.moves.put_aside_bounce(node, bounce) else { return };
         let sender =
             self.replicas.get(&bounce.room).and_then(|replica| replica.member(bounce.from));
-        match sender.map(|sender| sender.holder) {
+        // This node may not be part of the room any more, since the sender has moved.
+        let moved_to = || {
+            let key = (bounce.room.clone(), bounce.from.connection);
+            self.moved_on.get(&key).copied().flatten().filter(|holder| *holder != self.me)
+        };
+        match sender.map_or_else(moved_to, |sender| Some(sender.holder)) {
             Some(holder) if holder == self.me => {
                 let Bounce { room, from, to, failure, note, .. } = bounce;
                 let (from, to) = (from.connection, to.connection);

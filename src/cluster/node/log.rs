@@ -175,7 +175,7 @@ impl Node {
             replica.moved(connection, former, holder);
         }
         if holder == self.me {
-            self.moves.taken(room, connection);
+            self.taken(room, connection);
         }
         self.settle_departed(now, room, connection);
         self.release_moved(now, room, connection);
@@ -252,7 +252,7 @@ impl Node {
             self.release_moved(now, room, connection);
         }
         for connection in diff.arrived.iter().map(Member::connection) {
-            self.moves.taken(room, connection);
+            self.taken(room, connection);
         }
         if let Some(why) = why_lost {
             diff.lost.into_iter().for_each(|membership| self.lose(now, room, membership, why));

@@ -140,12 +140,6 @@ impl Moves {
         }
     }
 
-    /// Notes that the log has given a member to this node.
-    pub(super) fn taken(&mut self, room: &RoomId, connection: ConnectionId) {
-        self.arriving.remove(&(room.clone(), connection));
-        self.events.push_back(MoveEvent::Taken { room: room.clone(), connection });
-    }
-
     /// Notes that the connection to the engine is lost.
     pub(super) fn interrupt(&mut self) {
         self.events.push_back(MoveEvent::Interrupted);
@@ -228,7 +222,7 @@ impl Node {
     /// Notes that a session is handed over, with a room. Returns the room as its client knows it,
     /// and the signals of the client that are held for others. The member stays this node's until
     /// the log says otherwise.
-    pub(in crate::cluster) fn depart(
+    pub fn depart(
         &mut self,
         now: Moment,
         ShownRoom { room, peers: shown, away }: &ShownRoom,
@@ -313,16 +307,21 @@ impl Node {
         }
     }
 
+    /// Notes that the log has given a member to this node.
+    pub(super) fn taken(&mut self, room: &RoomId, connection: ConnectionId) {
+        let key = (room.clone(), connection);
+        self.moves.arriving.remove(&key);
+        self.moved_on.remove(&key);
+        self.moves.events.push_back(MoveEvent::Taken { room: room.clone(), connection });
+    }
+
     /// Notes that the log says where a member is whose session was handed over.
     pub(super) fn settle_departed(&mut self, now: Moment, room: &RoomId, connection: ConnectionId) {
         let Some(bounces) = self.moves.departed.remove(&(room.clone(), connection)) else { return };
-        self.moved_on.insert(now.instant, (room.clone(), connection), ());
         self.moves.events.push_back(MoveEvent::Settled { room: room.clone(), connection });
-        let holder = self
-            .replicas
-            .get(room)
-            .and_then(|replica| replica.members.get(&connection))
-            .map(|m| m.holder);
+        let member = self.replicas.get(room).and_then(|replica| replica.members.get(&connection));
+        let holder = member.map(|member| member.holder);
+        self.moved_on.insert(now.instant, (room.clone(), connection), holder);
         if let Some(holder) = holder {
             for bounce in bounces {
                 self.push(now, holder, Body::Bounce(bounce));

@@ -18,8 +18,8 @@ use parlor::cluster::{
 };
 use parlor::id::{ConnectionId, PeerId, RoomId};
 use parlor::room::{
-    Applied, FoundBy, JoinBounds, LeaveReason, Metadata, RoomKind, RoomLimits, Rooms, Signal,
-    SignalKind,
+    Applied, FoundBy, JoinBounds, LeaveReason, Metadata, RoomKind, RoomLimits, Rooms, ShownRoom,
+    Signal, SignalKind,
 };
 
 use super::{member, record, room};
@@ -255,6 +255,19 @@ impl Bench {
         last
     }
 
+    /// Returns the reports to other nodes: the node, the recipient of the signal, and why it was not
+    /// delivered.
+    fn bounces(&mut self) -> Vec<(Incarnation, u128, SignalFailure)> {
+        let published = std::mem::take(&mut self.record.lock().published);
+        let bounces = published.iter().filter_map(|(node, message)| match decode(message) {
+            Ok(Some(InboxMessage::Frame(LinkFrame { body: Body::Bounce(bounce), .. }))) => {
+                Some((*node, bounce.to.connection.to_u128(), bounce.failure))
+            }
+            _ => None,
+        });
+        bounces.collect()
+    }
+
     /// Beats for a time, in which the engine lists these nodes beside this one.
     fn beat_for(&mut self, time: Duration, others: &[Incarnation], expired: &[Incarnation]) {
         for _ in 0..time.as_secs() / BEAT.as_secs() {
@@ -360,13 +373,21 @@ fn signal_to_a_member_that_has_moved_to_a_third_node_is_returned_as_not_delivere
         note: 1,
         attachments: Vec::new(),
     }));
-    let published = std::mem::take(&mut bench.record.lock().published);
-    let bounces = published.iter().filter_map(|(_, message)| match decode(message) {
-        Ok(Some(InboxMessage::Frame(LinkFrame { body: Body::Bounce(bounce), .. }))) => {
-            Some((bounce.to.connection.to_u128(), bounce.failure))
-        }
-        _ => None,
-    });
-    let expected = [(2, SignalFailure::NotDelivered), (9, SignalFailure::TargetNotFound)];
-    assert_eq!(bounces.collect::<Vec<_>>(), expected);
+    let (missed, unknown) = (SignalFailure::NotDelivered, SignalFailure::TargetNotFound);
+    assert_eq!(bench.bounces(), [(DYING, 2, missed), (DYING, 9, unknown)]);
+}
+
+#[test]
+fn report_follows_a_sender_whose_session_has_moved_although_this_node_has_left_the_room() {
+    let mut bench = Bench::new();
+    let connection = bench.sender.connection;
+    bench.send(1, &[2]);
+    let shown = ShownRoom { room: room(), peers: Vec::new(), away: Vec::new() };
+    bench.node.depart(bench.now, &shown, connection);
+    bench.change(RoomChange::Move { connection, holder: OTHER });
+    bench.confirm();
+    assert!(bench.node.replica(&room()).is_none(), "it has no peer there any more");
+    bench.bounce(1, 2, 0);
+    assert_eq!(bench.bounces(), [(OTHER, 2, SignalFailure::NotDelivered)]);
+    assert_eq!(bench.failed(), []);
 }
