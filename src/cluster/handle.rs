@@ -192,6 +192,11 @@ impl Cluster {
 
     /// Does what is due.
     pub fn tick(&self) {
+        {
+            // Also a note that no leave has followed: it must not be taken for one of a later leave.
+            let outgoing = self.outgoing.lock();
+            self.is_pending.store(!outgoing.is_empty(), Ordering::Release);
+        }
         self.report(Nodes::tick);
     }
 
