@@ -141,9 +141,9 @@ impl Server {
         }
         let router =
             http::router(shared, socketio.clone(), websocket, Arc::clone(&proxies), tls.clone());
-        lifecycle.spawn_lasting(
-            acceptor(router, tls.clone(), handover.clone(), Some(proxies)).serve(listener),
-        );
+        let acceptor = acceptor(router, tls.clone(), handover.clone(), Some(proxies));
+        let ready = membership.as_ref().map(cluster::Membership::ready);
+        lifecycle.spawn_lasting(serve_after(ready, acceptor, listener, lifecycle.clone()));
         lifecycle.spawn_lasting(sweep(Arc::clone(&hub), socketio.clone(), lifecycle.clone()));
         if hub.requires_tokens() {
             lifecycle.spawn_lasting(Arc::clone(&hub).end_expired(lifecycle.clone()));
@@ -264,6 +264,22 @@ impl Server {
         }
         is_clean
     }
+}
+
+/// Accepts connections after `ready` has completed.
+async fn serve_after(
+    ready: Option<impl Future<Output = ()>>,
+    acceptor: Acceptor,
+    listener: TcpListener,
+    lifecycle: Lifecycle,
+) {
+    if let Some(ready) = ready {
+        tokio::select! {
+            () = ready => {}
+            () = lifecycle.stopping() => {}
+        }
+    }
+    acceptor.serve(listener).await;
 }
 
 /// Converts an inherited socket to a Tokio listener.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::clock::Moment;
@@ -31,6 +31,10 @@ const KEPT_BYTES: usize = 16 << 20;
 
 /// How often a node does what is due.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long a node waits for its engines before it accepts connections, and how often it checks.
+const READY: Duration = Duration::from_secs(2);
+const READY_CHECK: Duration = Duration::from_millis(5);
 
 /// How often rooms are removed that wait for their first peer for too long.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -214,6 +218,24 @@ impl Membership {
         let watching =
             watch_nodes(Arc::clone(&self.engines), Arc::clone(proxies), lifecycle.clone());
         lifecycle.spawn_lasting(watching);
+    }
+
+    /// Returns a future that completes when this node is ready to take over sessions of other nodes:
+    /// a client that reaches it before would lose its session. Completes at the latest after
+    /// [`READY`], since without an engine a node serves its own clients.
+    pub(super) fn ready(&self) -> impl Future<Output = ()> + use<> {
+        let engines = Arc::clone(&self.engines);
+        async move {
+            let mut ticks = interval(READY_CHECK);
+            let ready = async {
+                while !engines.is_ready() {
+                    ticks.tick().await;
+                }
+            };
+            if timeout(READY, ready).await.is_err() {
+                warn!("the cluster's engine does not answer, serving without it");
+            }
+        }
     }
 
     /// Resolves with the reason when this node may not be part of the cluster.

@@ -95,6 +95,22 @@ async fn connections_that_are_cut_at_random_lose_nothing() {
 }
 
 #[tokio::test]
+async fn session_moves_to_a_node_that_has_just_started() {
+    let (_redis, proxy) = engine_behind_proxy().await;
+    let one = node_at(&proxy.url("one"), "one", &["--resume-seconds=30"]);
+    let ann = ResumingClient::joined(&one, ClientKind::WebSocket, "ann").await;
+    let resume_point = ann.drop_connection().await;
+    // It accepts connections only once it has reached the engine.
+    proxy.set("two", Network { delay: Duration::from_millis(50), ..Network::default() });
+    let two = node_at(&proxy.url("two"), "two", &["--resume-seconds=30"]);
+    let ann = ResumingClient::resume(&two, ClientKind::WebSocket, &resume_point).await;
+    assert!(ann.is_resumed);
+    ann.close().await;
+    one.finish().await;
+    two.finish().await;
+}
+
+#[tokio::test]
 async fn session_moves_to_a_slow_node_although_its_own_ends() {
     let (_redis, proxy) = engine_behind_proxy().await;
     let one = process_at(&proxy.url("one"), "one", &[]);

@@ -44,6 +44,11 @@ impl Engines {
         self.links.iter().all(|link| link.is_connected())
     }
 
+    /// Returns whether the node agrees with each engine about all rooms.
+    pub fn is_ready(&self) -> bool {
+        (0..self.cluster.engines()).all(|engine| self.cluster.status(engine).is_ready)
+    }
+
     /// Returns the link to each engine.
     pub fn links(&self) -> &[Arc<Link>] {
         &self.links
