@@ -114,12 +114,18 @@ export class SocketIoCaller extends Caller {
   }
 
   disconnect(how, done) {
+    let hasEnded = false
     const end = () => {
+      if (hasEnded) return
+      hasEnded = true
       this.#socket.disconnect()
       // Over polling the disconnect is a request of its own.
       setTimeout(done, 200)
     }
-    if (how === 'leave') this.#socket.emit('leave-room', { roomId: this.room }, end)
-    else end()
+    if (how !== 'leave') return end()
+    const leave = () => this.#socket.emit('leave-room', { roomId: this.room }, end)
+    leave()
+    // What is emitted while the server ends the connection is lost.
+    this.#socket.on('connect', leave)
   }
 }
