@@ -125,7 +125,7 @@ export class SocketIoCaller extends Caller {
     if (how !== 'leave') return end()
     const leave = () => this.#socket.emit('leave-room', { roomId: this.room }, end)
     leave()
-    // What is emitted while the server ends the connection is lost.
+    // The server may have ended the connection just before: the leave was lost with it.
     this.#socket.on('connect', leave)
   }
 }
