@@ -375,9 +375,8 @@ pub fn decode(message: &[u8]) -> Result<Option<InboxMessage>, Malformed> {
         _ if kind.is_ascii_lowercase() => Body::Withdrawn,
         _ => return Ok(None),
     };
-    let (from, number) = (fields.incarnation(SENDER)?, fields.number(NUMBER)?);
-    let processed = fields.find(PROCESSED).map_or(Ok(0), |_| fields.number(PROCESSED))?;
-    Ok(Some(InboxMessage::Frame(LinkFrame { from, number, processed, body })))
+    let head = [SENDER, NUMBER, PROCESSED].map(|tag| fields.find(tag));
+    link_frame(head, body).map(InboxMessage::Frame).map(Some)
 }
 
 fn decode_signal(fields: &[u8]) -> Result<LinkFrame, Malformed> {
@@ -388,10 +387,18 @@ fn decode_signal(fields: &[u8]) -> Result<LinkFrame, Malformed> {
         PROCESSED => processed = Some(value),
         _ => {}
     })?;
+    link_frame([sender, number, processed], Body::Signal(signal))
+}
+
+/// Reads the fields that all frames have.
+fn link_frame(
+    [sender, number, processed]: [Option<&[u8]>; 3],
+    body: Body,
+) -> Result<LinkFrame, Malformed> {
     Ok(LinkFrame {
         from: Incarnation(fields::number(sender.ok_or(Malformed)?)?),
         number: fields::number(number.ok_or(Malformed)?)?,
         processed: processed.map_or(Ok(0), fields::number)?,
-        body: Body::Signal(signal),
+        body,
     })
 }

@@ -80,8 +80,9 @@ impl Outgoing {
 pub struct Cluster {
     nodes: Mutex<Option<Nodes>>,
     outgoing: Mutex<VecDeque<Outgoing>>,
-    /// Whether `outgoing` has more than the notes of [`Cluster::hung_up`], and the task of an engine
-    /// was woken for it. Changes only while `outgoing` is locked.
+    /// Whether `outgoing` is to be emptied, for which the task of an engine was woken. A note of
+    /// [`Cluster::hung_up`] alone waits for the leave that follows, or for the next tick. Changes
+    /// only while `outgoing` is locked.
     is_pending: AtomicBool,
     /// Have the task of each engine empty `outgoing` soon.
     wakes: Vec<Box<dyn Fn() + Send + Sync>>,

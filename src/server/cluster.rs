@@ -49,8 +49,8 @@ const FIRST_LIST: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// `CLUSTER_URL` names no engine.
-    #[error("CLUSTER_URL: not a URL of an engine: {0}")]
-    Url(String),
+    #[error("CLUSTER_URL: {0}")]
+    Url(TargetError),
     /// The file of `CLUSTER_CA` cannot be read, or holds no certificates.
     #[error("CLUSTER_CA: {0}")]
     Authority(io::Error),
@@ -70,8 +70,8 @@ pub(super) fn targets(config: &Config) -> Result<Option<Vec<EngineTarget>>, Clus
         settings.cluster_ca.as_ref().map(fs::read).transpose().map_err(ClusterError::Authority)?;
     let targets = engines.urls().iter().map(|url| EngineTarget::new(url, authority.clone()));
     let targets = targets.collect::<Result<_, _>>().map_err(|error| match error {
-        TargetError::Url(why) => ClusterError::Url(why),
         TargetError::Authority(error) => ClusterError::Authority(error),
+        url @ TargetError::Url(_) => ClusterError::Url(url),
     })?;
     Ok(Some(targets))
 }
